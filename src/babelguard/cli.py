@@ -1,0 +1,244 @@
+"""The command line. Nothing heavy is imported before a command runs, so that --help answers at once."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+app = typer.Typer(
+    name="babelguard",
+    help="Harden a frozen chat model against harmful requests in any language, and measure it honestly.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+Model = Annotated[str, typer.Argument(help="demo, smollm2, a local folder or a hub id of a causal chat model")]
+Languages = Annotated[str | None, typer.Option(help="languages to train on, separated by commas, e.g. en,da,ko")]
+Device = Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:1, mps")]
+Dtype = Annotated[str | None, typer.Option(help="auto, float32, bfloat16, float16")]
+Revision = Annotated[str | None, typer.Option(help="revision of a hub model")]
+BatchSize = Annotated[
+    int | None, typer.Option(min=1, help="replies at a time; default: automatic, halved if memory runs out")
+]
+Trust = Annotated[bool, typer.Option("--trust-remote-code", help="run the hub model's own code")]
+Limit = Annotated[int | None, typer.Option(min=1, help="rows per label and language, for a quick look")]
+
+
+@contextmanager
+def plain_errors() -> Iterator[None]:
+    """One sentence and exit code 2 for what a user can mend; Ctrl+C says how to resume."""
+    from babelguard.errors import UserError
+
+    try:
+        yield
+    except UserError as error:
+        typer.echo(f"Error: {error}", err=True)
+        raise typer.Exit(2) from None
+    except KeyboardInterrupt:
+        typer.echo("\nStopped. Nothing that was finished is lost: give the same command again to resume.", err=True)
+        raise typer.Exit(130) from None
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise typer.Exit(0) from None
+    except OSError as error:
+        import errno
+
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        typer.echo(
+            "Error: the disk is full; nothing that was done is lost: free some space and give the same command again.",
+            err=True,
+        )
+        raise typer.Exit(2) from None
+
+
+def quiet_libraries() -> None:
+    """Keep the libraries' own progress bars and notices off the screen."""
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    from transformers.utils import logging as transformers_logging
+
+    transformers_logging.set_verbosity_error()
+    logging.getLogger("transformers").setLevel(logging.ERROR)
+
+
+def words(text: str | None) -> tuple[str, ...] | None:
+    """Split a list given as one option."""
+    return None if text is None else tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+@app.command()
+def defend(
+    model: Model,
+    preset: Annotated[
+        str | None, typer.Option(help="quick, mcd, mcd-paper, mcd-code, mcd-mixture, dro, written")
+    ] = None,
+    languages: Languages = None,
+    test_languages: Annotated[
+        str | None, typer.Option(help="languages to test; default: all that the corpus has")
+    ] = None,
+    corpus: Annotated[
+        Path | None, typer.Option(help="folder or file of parallel prompts; default: the corpus that ships")
+    ] = None,
+    prompt: Annotated[
+        str | None, typer.Option(help="written prompt to start from: long, medium, short or your own text")
+    ] = None,
+    prompt_length: Annotated[
+        int | None, typer.Option(min=1, help="soft tokens; default: as many as the text has")
+    ] = None,
+    steps: Annotated[int | None, typer.Option(min=0, help="training steps")] = None,
+    limit: Limit = None,
+    seed: Annotated[int | None, typer.Option(min=0)] = None,
+    device: Device = None,
+    dtype: Dtype = None,
+    batch_size: BatchSize = None,
+    revision: Revision = None,
+    trust_remote_code: Trust = False,
+    config: Annotated[Path | None, typer.Option(help="TOML file with any of the settings")] = None,
+    output: Annotated[Path | None, typer.Option(help="run folder; the same command resumes in it")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="print the plan and stop")] = False,
+) -> None:
+    """Train a soft safety prompt for MODEL and show what it did, before and after."""
+    given: dict[str, Any] = {
+        "model": model,
+        "preset": preset,
+        "languages": words(languages),
+        "test_languages": words(test_languages),
+        "corpus": corpus,
+        "prompt": prompt,
+        "prompt_length": prompt_length,
+        "steps": steps,
+        "limit": limit,
+        "seed": seed,
+        "device": device,
+        "dtype": dtype,
+        "batch_size": batch_size,
+        "revision": revision,
+        "trust_remote_code": trust_remote_code or None,
+    }
+    with plain_errors():
+        from babelguard.config import load_settings
+
+        settings = load_settings(given, config)
+        from babelguard.defend import Job
+        from babelguard.screen import Screen
+
+        quiet_libraries()
+        job = Job(settings, output, Screen())
+        if dry_run:
+            job.plan()
+            return
+        job.run()
+
+
+@app.command()
+def evaluate(
+    target: Annotated[str, typer.Argument(help="a run folder, a safety prompt's folder, or a model")],
+    prompts: Annotated[
+        Path, typer.Option(help="CSV or JSONL with id, label (harmful or harmless) and a column per language code")
+    ],
+    defence: Annotated[
+        list[str] | None, typer.Option(help="also measure: none, written, or another run (may be repeated)")
+    ] = None,
+    model: Annotated[
+        str | None, typer.Option(help="the base model, if TARGET is a prompt and its model lies elsewhere")
+    ] = None,
+    languages: Annotated[str | None, typer.Option(help="columns to use; default: all")] = None,
+    limit: Limit = None,
+    reply_tokens: Annotated[int, typer.Option(min=4, help="tokens of a reply")] = 24,
+    device: Device = None,
+    dtype: Dtype = None,
+    batch_size: BatchSize = None,
+    revision: Revision = None,
+    trust_remote_code: Trust = False,
+    output: Annotated[
+        Path | None, typer.Option(help="folder for the log and the table; the same command resumes in it")
+    ] = None,
+) -> None:
+    """Measure TARGET on your own prompts: harmful answered and harmless refused, per language."""
+    with plain_errors():
+        from babelguard.evaluate_file import evaluate as run
+        from babelguard.screen import Screen
+
+        quiet_libraries()
+        run(
+            target,
+            prompts,
+            defences=tuple(defence or ()),
+            model=model,
+            languages=words(languages),
+            limit=limit,
+            reply_tokens=reply_tokens,
+            device=device or "auto",
+            dtype=dtype or "auto",
+            batch_size=batch_size,
+            revision=revision,
+            trust_remote_code=trust_remote_code,
+            output=output,
+            screen=Screen(),
+        )
+
+
+@app.command()
+def chat(
+    run: Annotated[str, typer.Argument(help="a run folder or a safety prompt's folder")],
+    model: Annotated[
+        str | None, typer.Option(help="the base model, if it lies elsewhere than where the prompt was trained")
+    ] = None,
+    system: Annotated[str | None, typer.Option(help="your own system message, behind the safety prompt")] = None,
+    tokens: Annotated[int, typer.Option(min=1, help="longest reply in tokens")] = 120,
+    device: Device = None,
+    dtype: Dtype = None,
+    trust_remote_code: Trust = False,
+) -> None:
+    """Talk to the defended model. /defence off|on switches it, /compare shows both replies to the same words."""
+    with plain_errors():
+        from babelguard.chat import chat as talk
+        from babelguard.screen import Screen
+
+        quiet_libraries()
+        talk(
+            run,
+            model=model,
+            system=system,
+            tokens=tokens,
+            device=device or "auto",
+            dtype=dtype or "auto",
+            trust_remote_code=trust_remote_code,
+            screen=Screen(),
+        )
+
+
+def _version(show: bool) -> None:
+    if show:
+        from babelguard import __version__
+
+        typer.echo(f"babelguard {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="show the version and stop")
+    ] = False,
+) -> None:
+    """Options of the program itself."""
+
+
+def main() -> None:
+    """Entry point."""
+    app()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,119 @@
+"""One validated configuration, shared by the command line, TOML files and Python."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from babelguard.errors import UserError
+from babelguard.languages import language
+from babelguard.presets import PRESETS
+
+PAPER_LANGUAGES = ("en", "da", "ko", "el", "ga")
+
+
+class Settings(BaseModel):
+    """Everything that decides the result of a run. Field names are those of the command line and of TOML files."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    model: str = Field(description="'demo', 'smollm2', a local folder or a hub id of a causal chat model")
+    revision: str | None = Field(None, description="revision of a hub model")
+    preset: str = Field("mcd", description="which defence is trained; see babelguard.presets")
+    languages: tuple[str, ...] = Field(PAPER_LANGUAGES, description="languages to train on")
+    test_languages: tuple[str, ...] | None = Field(None, description="languages to test; default: all of the corpus")
+    corpus: Path | None = Field(None, description="folder or file of parallel prompts; default: the corpus that ships")
+    limit: int | None = Field(None, ge=1, description="test rows per label and language; default: all")
+    prompt: str = Field("medium", description="written prompt to start from: long, medium, short or your own text")
+    prompt_length: int | None = Field(None, ge=1, le=512, description="soft tokens; default: as many as the text has")
+    seed: int = Field(0, ge=0)
+    device: str = Field("auto", description="auto, cpu, cuda, cuda:1, mps")
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    batch_size: int | None = Field(
+        None, ge=1, description="replies at a time; default: automatic, halved if memory runs out"
+    )
+    trust_remote_code: bool = Field(False, description="run model code from the hub (off unless you ask for it)")
+
+    steps: int = Field(120, ge=0, description="training steps; 0 keeps the written prompt")
+    train_batch: int = Field(16, ge=2, description="rows a step")
+    learning_rate: float = Field(0.02, gt=0, description="relative to the root mean square of the model's embeddings")
+    schedule: Literal["english", "sequential", "rotate", "turns", "shuffled"] = Field(
+        "shuffled",
+        description="which language is the centre: English only; five epochs each, once; another one every epoch; every step; every row",
+    )
+    alignment: Literal["none", "frozen", "live"] = Field("live", description="target of L_m")
+    alignment_languages: int = Field(1, ge=1, description="other languages sampled per row for the live L_m")
+    base_logits: Literal["own", "english"] = Field(
+        "own", description="whose logits under the written prompt L_r and L_h start from"
+    )
+    refusal_weight: float = Field(1.0, ge=0)
+    harmfulness_weight: float = Field(1.0, ge=0)
+    residual_weight: float = Field(1e-3, ge=0, description="beta")
+    alignment_weight: float = Field(1e-3, ge=0, description="alpha")
+    behaviour_weight: float = Field(0.0, ge=0, description="weight of the first-token term, ours")
+    language_weighting: Literal["mean", "worst"] = Field("mean", description="worst: group-robust weights by language")
+    dimensions: int = Field(4, ge=1, le=64, description="m, directions of the safety space")
+    harmfulness_folds: Literal["ten", "one"] = "ten"
+    anchors: Literal["english", "training"] = Field("training", description="languages of the anchor queries")
+    anchor_rows: int = Field(16, ge=4, description="anchor rows per label and language")
+    anchor_tokens: int = Field(12, ge=4, description="tokens of an anchor reply")
+    select: Literal["last", "validation"] = Field("validation", description="which step's prompt is kept")
+    select_every: int = Field(20, ge=1, description="steps between measured validations")
+    select_rows: int = Field(12, ge=1, description="validation rows per label and language")
+    reply_tokens: int = Field(24, ge=4, description="tokens of a reply in the evaluation")
+
+    @field_validator("languages", "test_languages")
+    @classmethod
+    def _known_languages(cls, codes: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        for code in codes or ():
+            language(code)
+        if codes is not None and len(set(codes)) != len(codes):
+            raise ValueError("a language is named twice")
+        if codes is not None and not codes:
+            raise ValueError("name at least one language")
+        return codes
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Settings:
+        if self.alignment == "live" and len(self.languages) < 2 and self.alignment_weight > 0 and self.steps > 0:
+            raise ValueError(
+                "the live alignment loss needs at least two training languages; add one or set alignment = 'none'"
+            )
+        if self.base_logits == "english" and "en" not in self.languages:
+            raise ValueError("base_logits = 'english' needs 'en' among the training languages")
+        if self.schedule == "english" and "en" not in self.languages:
+            raise ValueError("schedule = 'english' needs 'en' among the training languages")
+        return self
+
+
+def load_settings(given: dict[str, Any], file: Path | None = None) -> Settings:
+    """Build settings: defaults, then the preset, then the TOML file, then what was given on the command line.
+
+    Raises:
+        UserError: one sentence that names the field, its value and what it may be.
+    """
+    from_file: dict[str, Any] = {}
+    if file is not None:
+        try:
+            from_file = tomllib.loads(file.read_text(encoding="utf-8"))
+        except FileNotFoundError as error:
+            raise UserError(f"The configuration file {file} does not exist.") from error
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise UserError(f"The configuration file {file} is not valid TOML: {error}.") from error
+    merged = from_file | {k: v for k, v in given.items() if v is not None}
+    preset = str(merged.get("preset", Settings.model_fields["preset"].default))
+    if preset not in PRESETS:
+        raise UserError(f"There is no preset '{preset}'; choose one of {', '.join(PRESETS)}.")
+    try:
+        return Settings(**(dict(PRESETS[preset]) | merged | {"preset": preset}))
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(str(part) for part in first["loc"]) or "settings"
+        where = f" in {file}" if file is not None and first["loc"] and first["loc"][0] in from_file else ""
+        message = first["msg"].removeprefix("Value error, ")
+        value = "" if not first["loc"] else f" (it is {first['input']!r})"
+        known = f"; known names are {', '.join(Settings.model_fields)}" if first["type"] == "extra_forbidden" else ""
+        raise UserError(f"The setting '{field}'{where} is not valid: {message}{value}{known}.") from error

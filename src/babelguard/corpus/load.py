@@ -1,0 +1,239 @@
+"""Read corpora and files of prompts, CSV or JSONL, and refuse every mistake with its file, line and field."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+import unicodedata
+from collections.abc import Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from babelguard.corpus.schema import (
+    LABELS,
+    METADATA,
+    REQUIRED,
+    SPLITS,
+    Corpus,
+    Row,
+    check_columns,
+    check_no_repeat,
+    column_language,
+    mistake,
+)
+from babelguard.errors import UserError
+
+SHIPPED = Path(__file__).with_name("data")
+# Not str.splitlines, which also breaks at characters that a prompt may hold, such as U+2028.
+_LINE_END = re.compile(r"\r\n|\r|\n")
+_JSON_KINDS = {dict: "an object", list: "a list", bool: "true or false", int: "a number", float: "a number"}
+
+
+class _Placed(NamedTuple):
+    row: Row
+    file: Path
+    line: int
+
+    @property
+    def place(self) -> str:
+        return f"'{self.row.id}' (line {self.line} of {self.file})"
+
+
+def load_corpus(path: Path | None = None) -> Corpus:
+    """A corpus with its splits; twins, where given, must be mutual.
+
+    Args:
+        path: A file, or a folder whose .jsonl and .csv files are read in the order of their names; None: the
+            corpus that ships.
+
+    Raises:
+        UserError: for the first mistake, with file, line and field.
+    """
+    if path is None:
+        files, name = _files(SHIPPED, (".jsonl",)), "babelguard-corpus"
+    elif path.is_dir():
+        files, name = _files(path, (".csv", ".jsonl")), path.resolve().name
+    else:
+        files, name = [path], path.name
+    placed = [row for file in files for row in _read(file)]
+    _check_unique(placed)
+    _check_twins(placed)
+    return Corpus.of((found.row for found in placed), name)
+
+
+def load_prompts(path: Path) -> Corpus:
+    """A file of the user's: like a corpus, but twins are not checked.
+
+    Raises:
+        UserError: for the first mistake, with file, line and field.
+    """
+    placed = _read(path)
+    _check_unique(placed)
+    return Corpus.of((found.row for found in placed), path.name)
+
+
+def _files(folder: Path, suffixes: Sequence[str]) -> list[Path]:
+    # Hidden files are left out: editors and macOS put their own there, with the same ending.
+    found = [file for file in folder.glob("[!.]*") if file.suffix.lower() in suffixes and file.is_file()]
+    if not found:
+        raise UserError(f"The folder {folder} holds no {' or '.join(suffixes)} file; name one that does.")
+    return sorted(found, key=lambda file: file.name)
+
+
+def _read(path: Path) -> list[_Placed]:
+    text, kind = _text(path), path.suffix.lower()
+    if kind not in (".csv", ".jsonl"):
+        raise UserError(f"The name of {path} ends in neither .csv nor .jsonl; give a CSV or JSONL file.")
+    placed: list[_Placed] = []
+    columns: tuple[str, ...] = ()
+    for line, cells in (_read_jsonl if kind == ".jsonl" else _read_csv)(path, text):
+        found = tuple(name for name in cells if column_language(name) is not None)
+        columns = columns or found
+        if set(found) != set(columns):
+            lacking = next((name for name in columns if name not in found), None)
+            added = next((name for name in found if name not in columns), None)
+            what = f"'{lacking}' is missing" if lacking else f"'{added}' is additional"
+            what = f"the language {what} compared with line {placed[0].line}; give every row the same languages"
+            raise mistake(path, line, what)
+        placed.append(_Placed(_row(path, line, cells, columns), path, line))
+    if not placed:
+        raise UserError(f"The file {path} holds no rows; write one row per prompt.")
+    return placed
+
+
+def _text(path: Path) -> str:
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        raise UserError(f"There is no file {path}; check the name.") from None
+    except IsADirectoryError:
+        raise UserError(f"{path} is a folder; name one CSV or JSONL file.") from None
+    except OSError as error:
+        raise UserError(f"The file {path} cannot be read ({error.strerror or error}).") from None
+    if not data.strip(b"\xef\xbb\xbf \t\r\n"):
+        raise UserError(f"The file {path} is empty; write a row per prompt with id, label and the languages.")
+    try:
+        text = data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        line = _lines(data[: error.start].decode("utf-8"))
+        what = f"byte {error.start} of the file is not UTF-8; save it as UTF-8"
+        raise mistake(path, line, what) from None
+    if "\0" in text:
+        line = _lines(text[: text.index("\0")])
+        raise mistake(path, line, "there is a NUL byte, as in UTF-16 and broken files; save it as UTF-8")
+    return text.removeprefix("\ufeff")
+
+
+def _lines(text: str) -> int:
+    return len(_LINE_END.findall(text)) + 1
+
+
+def _read_jsonl(path: Path, text: str) -> Iterator[tuple[int, dict[str, str]]]:
+    for line, source in enumerate(_LINE_END.split(text), start=1):
+        if not source.strip():
+            continue
+        try:
+            row = json.loads(source, object_pairs_hook=partial(_json_object, path, line))
+        except json.JSONDecodeError as error:
+            what = f"this is not valid JSON ({error.msg}, column {error.colno}); write one object per line"
+            raise mistake(path, line, what) from None
+        except (ValueError, RecursionError):
+            what = "this is not valid JSON for Python (a number too long or lists too deep); write strings only"
+            raise mistake(path, line, what) from None
+        if not isinstance(row, dict):
+            raise mistake(path, line, "this is not a JSON object; write one per line, from column to text")
+        check_columns(path, line, list(row))
+        for name, cell in row.items():
+            if not isinstance(cell, str) and not (cell is None and name in METADATA):
+                kind = _JSON_KINDS.get(type(cell), "null")
+                raise mistake(path, line, f"the field '{name}' is {kind}; write a string")
+        yield line, {name: cell for name, cell in row.items() if cell is not None}
+
+
+def _json_object(path: Path, line: int, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    # A dictionary would keep the last of two equal keys and say nothing.
+    check_no_repeat(path, line, [name for name, _ in pairs])
+    return dict(pairs)
+
+
+def _read_csv(path: Path, text: str) -> Iterator[tuple[int, dict[str, str]]]:
+    head = _LINE_END.split(text.lstrip("\r\n"), maxsplit=1)[0]
+    delimiter = "," if "," in head else max(";\t", key=head.count)
+    # Strict, or a quote that is never closed would swallow the rest of the file.
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    header: list[str] = []
+    line = 1  # where the row begins; the reader only knows where it ends
+    try:
+        for cells in reader:
+            if cells and not header:
+                header = [name.strip() for name in cells]
+                check_no_repeat(path, line, header)
+                check_columns(path, line, header)
+            elif cells:
+                if len(cells) != len(header):
+                    what = f"the row has {len(cells)} cells and the header {len(header)} columns"
+                    if len(cells) < len(header):
+                        raise mistake(path, line, f"{what}, so '{header[len(cells)]}' is missing; add the cell")
+                    raise mistake(path, line, f"{what}; put a text that holds '{delimiter}' in quotation marks")
+                yield line, dict(zip(header, cells, strict=True))
+            line = reader.line_num + 1
+    except csv.Error as error:
+        what = f"the row that begins here is not valid CSV ({error}); check its quotation marks"
+        raise mistake(path, line, what) from None
+
+
+def _row(path: Path, line: int, cells: dict[str, str], columns: Sequence[str]) -> Row:
+    clean = {name: _clean(path, line, name, cell) for name, cell in cells.items()}
+    row = f" of the row '{clean['id']}'" if clean["id"] else ""
+    for name in (*REQUIRED, *columns):
+        if not clean[name]:
+            raise mistake(path, line, f"the field '{name}'{row} is empty; fill it or remove the row")
+    for name, allowed in (("label", LABELS), ("split", SPLITS)):
+        if clean.get(name) and clean[name] not in allowed:
+            choice = " or ".join(allowed)
+            raise mistake(path, line, f"the field '{name}'{row} is '{clean[name]}'; write {choice}")
+    texts = {column_language(name) or name: clean[name] for name in columns}
+    return Row(clean["id"], clean["label"], texts, **{name: clean.get(name) or None for name in METADATA})
+
+
+def _clean(path: Path, line: int, name: str, cell: str) -> str:
+    if any(char == "\0" or "\ud800" <= char <= "\udfff" for char in cell):
+        raise mistake(path, line, f"the field '{name}' holds a NUL or half a surrogate pair; remove it")
+    # Line ends inside a cell change with the file's own, which the digest shall not see.
+    text = unicodedata.normalize("NFC", _LINE_END.sub("\n", cell)).strip()
+    # Zero-width characters alone are no text either.
+    return text if any(char.isprintable() and not char.isspace() for char in text) else ""
+
+
+def _check_unique(placed: Sequence[_Placed]) -> None:
+    ids: dict[str, _Placed] = {}
+    texts: dict[tuple[str, str], _Placed] = {}
+    for found in placed:
+        first = ids.setdefault(found.row.id, found)
+        if first is not found:
+            what = f"the id '{first.row.id}' is that of line {first.line} of {first.file}; give each its own"
+            raise mistake(found.file, found.line, what)
+        for code, text in found.row.texts.items():
+            folded = " ".join(unicodedata.normalize("NFC", text.casefold()).split())
+            first = texts.setdefault((code, folded), found)
+            if first is not found:
+                what = f"the text '{code}' of the row '{found.row.id}' is that of {first.place}"
+                raise mistake(found.file, found.line, f"{what}; change or remove one")
+
+
+def _check_twins(placed: Sequence[_Placed]) -> None:
+    by_id = {found.row.id: found for found in placed}
+    for row, file, line in placed:
+        if row.twin is None:
+            continue
+        other = by_id.get(row.twin)
+        if other is None:
+            what = f"the twin '{row.twin}' of the row '{row.id}' does not exist"
+            raise mistake(file, line, f"{what}; name another row or leave it empty")
+        if other.row.twin != row.id or row.twin == row.id:
+            back = f"'{other.row.twin}'" if other.row.twin else "none"
+            what = f"the row '{row.id}' names the twin {other.place}, whose twin is {back}"
+            raise mistake(file, line, f"{what}; let two different rows name each other")

@@ -1,0 +1,339 @@
+"""The main job: baseline, anchors, training, table. Data flows one way: corpus, slot, space, trainer, evaluation, report."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from babelguard import engine
+from babelguard.anchors import collect_anchors, first_tokens
+from babelguard.config import Settings, load_settings
+from babelguard.corpus import Corpus, load_corpus
+from babelguard.defence import Defence, written_defence
+from babelguard.errors import UserError
+from babelguard.evaluation.measure import Bench, Question, mean_error, questions
+from babelguard.evaluation.metrics import Metrics, ScoredReply, compute_metrics
+from babelguard.evaluation.tables import sheet, terminal
+from babelguard.hook import embed, embedding_rms, soft_prompt
+from babelguard.models.load import ChatModel, load_chat_model
+from babelguard.plan import make_plan
+from babelguard.report import write_report
+from babelguard.run_folder import RunFolder, default_output, open_run, write_text
+from babelguard.safety_prompt import SafetyPrompt, template_digest
+from babelguard.screen import Screen, Silent
+from babelguard.slot import install, tokenise
+from babelguard.space import fit_space
+from babelguard.trainer import TrainingData, train
+from babelguard.written import WRITTEN_PROMPTS, prompt_text
+
+BATCH_SIZE = 32
+BENCHMARK = "babelguard-corpus"
+LOSS_WORDS = {
+    "refusal": "refusal",
+    "harmfulness": "harmfulness",
+    "residual": "drift",
+    "alignment": "languages apart",
+    "behaviour": "first word",
+    "total": "total",
+}
+
+
+def fit(
+    model: str = "demo",
+    *,
+    output: Path | str | None = None,
+    config: Path | None = None,
+    screen: Screen | None = None,
+    **settings: Any,
+) -> SafetyPrompt:
+    """Harden a model and measure what it did; the same call again resumes, and does nothing when all is done.
+
+    Args:
+        model: 'demo', 'smollm2', a local folder or a hub id.
+        output: The run folder; default: runs/<model>-<preset>-seed<seed>.
+        config: A TOML file with settings.
+        screen: Shows what is going on; silent without one.
+        **settings: Fields of `babelguard.Settings`.
+
+    Returns:
+        The safety prompt, which also lies in the run folder. For the preset `written` it is the written prompt as vectors.
+
+    Raises:
+        UserError: one sentence for whatever the user can mend.
+    """
+    chosen = load_settings({"model": model} | settings, config)
+    job = Job(chosen, output, screen or Silent())
+    return job.run()
+
+
+class Job:
+    """One run: the model, the corpus and the folder, and the stages in order."""
+
+    def __init__(self, settings: Settings, output: Path | str | None, screen: Screen) -> None:
+        self.settings, self.screen = settings, screen
+        corpus = load_corpus(settings.corpus)
+        self.train_rows, self.validation_rows = corpus.split("train"), corpus.split("validation")
+        test = corpus.split("test")
+        for part, name in ((self.train_rows, "train"), (self.validation_rows, "validation"), (test, "test")):
+            if not part.rows:
+                raise UserError(f"The corpus {corpus.name} has no rows of the split '{name}', which this job needs.")
+        self.train_rows.select(settings.languages)  # names a language that the corpus does not have
+        self.validation_rows.select(settings.languages)
+        self.test_languages = settings.test_languages or tuple(test.languages)
+        self.test = test.select(self.test_languages, settings.limit)
+        screen.title(f"Loading {settings.model}")
+        self.chat: ChatModel = load_chat_model(
+            settings.model,
+            revision=settings.revision,
+            device=settings.device,
+            dtype=settings.dtype,
+            trust_remote_code=settings.trust_remote_code,
+            say=lambda text: screen.say(f"  {text}"),
+        )
+        self.output = Path(output) if output is not None else default_output(settings, self.chat.name)
+        self.corpus_digest = corpus.digest
+        rows = int(self.chat.model.get_input_embeddings().weight.shape[0])
+        self.start_ids = start_ids(self.chat.tokenizer, settings)
+        self.carrier, self.slot = install(self.chat.tokenizer, len(self.start_ids), rows)
+        self.written = written_defence("written", prompt_text(settings.prompt), self.chat.tokenizer)
+        if len(self.start_ids) > self.chat.context // 2:
+            raise UserError(
+                f"The prompt is {len(self.start_ids)} tokens long and the model's context holds {self.chat.context}; give a "
+                "shorter --prompt or --prompt-length."
+            )
+
+    def plan(self) -> None:
+        """Print the first screen."""
+        plan = make_plan(self.settings, self.chat, self.train_rows, self.test, self.test_languages, len(self.start_ids))
+        self.screen.title("What will happen")
+        for line in plan.lines(self.chat, self.slot, str(self.output)):
+            self.screen.say(line)
+
+    def run(self) -> SafetyPrompt:
+        """All stages."""
+        facts = {
+            "model_fingerprint": self.chat.fingerprint,
+            "corpus_sha256": self.corpus_digest,
+            "model": self.chat.name,
+        }
+        run = open_run(self.output, self.settings, facts)
+        if run.metrics.exists() and run.prompt.exists():
+            self.screen.say(f"This run is done already; its table, from {run.metrics}:")
+            metrics = Metrics.model_validate_json(run.metrics.read_text(encoding="utf-8"))
+            self.screen.show(terminal(sheet(metrics)))
+            self._next(run)
+            return SafetyPrompt.from_pretrained(run.prompt)
+        self.plan()
+        bench = Bench(self.chat, run.path, batch_size=self.settings.batch_size or BATCH_SIZE)
+        if self.settings.steps == 0:
+            self._choose_written(bench)
+        self._render(run)
+        self.screen.title("Baseline")
+        scored = self._measure(bench, Defence("none")) + self._measure(bench, self.written)
+        self.screen.show(terminal(sheet(self._metrics(bench, scored))))
+        prompt = self._train(bench, run)
+        if self.settings.steps:
+            self.screen.title("Result")
+            scored += self._measure(bench, prompt.defence(self.chat.tokenizer))
+        metrics = self._metrics(bench, scored)
+        write_report(run, metrics, prompt, self.settings)
+        self.screen.show(terminal(sheet(metrics)))
+        if self.settings.limit is not None:
+            self.screen.say(
+                f"A part: {self.settings.limit} + {self.settings.limit} test rows a language. Leave --limit out, or take --preset mcd, for all."
+            )
+        write_text(run.metrics, metrics.model_dump_json(indent=2) + "\n")
+        self._next(run)
+        return SafetyPrompt.from_pretrained(run.prompt)
+
+    def _next(self, run: RunFolder) -> None:
+        screen = self.screen
+        screen.title("Made")
+        for path, what in (
+            (run.prompt, "the safety prompt"),
+            (run.report, "the report"),
+            (run.picture, "the picture"),
+            (run.metrics, "the numbers"),
+        ):
+            if path.exists():
+                screen.say(f"  {path}  {what}")
+        screen.title("Next")
+        screen.say(f"  babelguard chat {run.path}")
+        screen.say(f"  babelguard evaluate {run.path} --prompts YOUR.csv --defence none")
+
+    def _measure(self, bench: Bench, defence: Defence) -> list[ScoredReply]:
+        asked = questions(self.test, self.test_languages, "test")
+        with self.screen.progress(f"{defence.name}: replies") as (tick, _):
+            return bench.ask(defence, asked, tokens=self.settings.reply_tokens, tick=tick)
+
+    def _metrics(self, bench: Bench, scored: Sequence[ScoredReply]) -> Metrics:
+        return compute_metrics(
+            scored,
+            model=self.chat.name,
+            benchmark=BENCHMARK,
+            split="test",
+            judge=bench.judge.name,
+            trained=self.settings.languages,
+        )
+
+    def _validation(self) -> list[Question]:
+        rows = self.validation_rows.select(self.settings.languages, self.settings.select_rows)
+        return questions(rows, self.settings.languages, "validation")
+
+    def _choose_written(self, bench: Bench) -> None:
+        """Take the written prompt with the fewest errors on validation replies."""
+        self.screen.title("Choosing the written prompt on validation replies")
+        best, best_score = self.written, float("inf")
+        for name, text in WRITTEN_PROMPTS.items():
+            candidate = written_defence("written", text, self.chat.tokenizer)
+            with self.screen.progress(f"{name}: replies") as (tick, _):
+                score = mean_error(
+                    bench.ask(candidate, self._validation(), tokens=self.settings.reply_tokens, tick=tick)
+                )
+            self.screen.say(f"  {name}: mean error {100 * score:.1f} %")
+            if score < best_score:
+                best, best_score = candidate, score
+                self.start_ids = tokenise(self.chat.tokenizer, text)
+        self.written = best
+        rows = int(self.chat.model.get_input_embeddings().weight.shape[0])
+        self.carrier, self.slot = install(self.chat.tokenizer, len(self.start_ids), rows)
+
+    def _render(self, run: RunFolder) -> None:
+        """Write the test prompts as the model sees them, one per language and defence."""
+        soft = Defence(self.settings.preset, theta=torch.zeros(1), slot=self.slot, carrier=self.carrier)
+        lines = []
+        for code in self.test_languages:
+            row = self.test.rows[0]
+            for defence in (Defence("none"), self.written, soft):
+                text = defence.text(self.chat.tokenizer, row.texts[code])
+                lines.append(
+                    json.dumps(
+                        {"id": row.id, "language": code, "defence": defence.name, "text": text}, ensure_ascii=False
+                    )
+                )
+        write_text(run.rendered, "\n".join(lines) + "\n")
+
+    def _train(self, bench: Bench, run: RunFolder) -> SafetyPrompt:
+        """Anchors, safety space, training; for the preset `written` the written prompt as vectors."""
+        settings, chat, screen = self.settings, self.chat, self.screen
+        theta = embed(chat.model, self.start_ids)
+        facts: dict[str, Any] = {
+            "languages": list(settings.languages),
+            "preset": settings.preset,
+            "start": prompt_text(settings.prompt),
+        }
+        if settings.steps:
+            theta, extra = self._optimise(bench, run, theta)
+            facts |= extra
+        prompt = SafetyPrompt(
+            theta=theta,
+            slot=self.slot,
+            base_model=chat.base_id,
+            base_revision=chat.revision,
+            base_fingerprint=chat.fingerprint,
+            base_licence=chat.licence,
+            name=settings.preset,
+            seed=settings.seed,
+            template_digest=template_digest(chat.tokenizer),
+            training=facts,
+        )
+        moved = float((theta - embed(chat.model, self.start_ids)).pow(2).mean().sqrt()) / embedding_rms(chat.model)
+        if settings.steps:
+            screen.say(f"  the prompt moved by {100 * moved:.0f} % of the size of an embedding")
+        return prompt
+
+    def _optimise(self, bench: Bench, run: RunFolder, start: torch.Tensor) -> tuple[torch.Tensor, dict[str, Any]]:
+        settings, chat, screen = self.settings, self.chat, self.screen
+        screen.title("Anchors: how this model refuses")
+        codes = settings.languages if settings.anchors == "training" else ("en",)
+        asked = questions(self.train_rows.select(codes, settings.anchor_rows), codes, "train")
+        with screen.progress("anchor replies") as (tick, _):
+            anchors = collect_anchors(bench, asked, tokens=settings.anchor_tokens, tick=tick)
+        space = fit_space(
+            anchors.states,
+            anchors.compliance,
+            anchors.harmless,
+            dimensions=settings.dimensions,
+            harmfulness_folds=settings.harmfulness_folds,
+            seed=settings.seed,
+        )
+        space.save(run.path / "safety_space.safetensors")
+        refused = float((anchors.compliance == 0).float().mean())
+        screen.say(
+            f"  refused {100 * refused:.0f} % of anchor replies; {len(space.components)} directions explain {100 * space.explained:.0f} % of the variance"
+        )
+        data = self._training_data(start)
+        head = chat.model.get_output_embeddings().weight
+        first = None
+        if settings.behaviour_weight:
+            first = first_tokens(head, anchors, data.base_states, data.labels, banned=self.slot.token_ids)
+        screen.title(f"Training {len(self.start_ids)} soft tokens")
+        step_size = settings.learning_rate * embedding_rms(chat.model)
+        with screen.progress("steps") as (tick, note):
+            scores: list[str] = []
+
+            def report(step: int, terms: dict[str, float]) -> None:
+                tick(step, settings.steps)
+                note("  ".join([*(f"{LOSS_WORDS[k]} {v:.3f}" for k, v in terms.items()), *scores[-1:]]))
+
+            def validate(theta: torch.Tensor, step: int) -> float:
+                defence = Defence(settings.preset, settings.seed, theta=theta, slot=self.slot, carrier=self.carrier)
+                score = mean_error(bench.ask(defence, self._validation(), tokens=settings.reply_tokens))
+                scores.append(f"validation error {100 * score:.1f} %")
+                screen.say(f"  step {step}: mean error on validation replies {100 * score:.1f} %")
+                return score
+
+            theta, progress = train(
+                chat.model,
+                start,
+                self.slot.token_ids,
+                data,
+                space,
+                first,
+                settings,
+                step_size=step_size,
+                folder=run.path / "training",
+                validate=validate if settings.select == "validation" else None,
+                report=report,
+            )
+        kept = progress.best_step if settings.select == "validation" else progress.step
+        screen.say(f"  kept the prompt of step {kept}")
+        last = progress.history[-1] if progress.history else {}
+        return theta, {
+            "steps": settings.steps,
+            "kept_step": kept,
+            "train_rows": len(self.train_rows.rows),
+            "learning_rate": settings.learning_rate,
+            "last_losses": ", ".join(f"{k} {v:.4f}" for k, v in last.items() if k != "step"),
+        }
+
+    @torch.no_grad()
+    def _training_data(self, start: torch.Tensor) -> TrainingData:
+        """Render the training rows with the slot in place, and run them under the starting prompt."""
+        settings, chat = self.settings, self.chat
+        soft = Defence(settings.preset, theta=start, slot=self.slot, carrier=self.carrier)
+        chats = [
+            [soft.token_ids(chat.tokenizer, text) for text in self.train_rows.texts(code)]
+            for code in settings.languages
+        ]
+        prefix_ids = engine.shared_prefix([ids for group in chats for ids in group])
+        suffixes = [engine.split(group, prefix_ids) for group in chats]
+        with soft_prompt(chat.model, start.to(chat.device), self.slot.token_ids):
+            prefix = engine.run_prefix(chat.model, prefix_ids)
+            states = [engine.last_states(chat.model, prefix, group).float().cpu() for group in suffixes]
+        english = settings.languages.index("en") if "en" in settings.languages else None
+        labels = torch.tensor(self.train_rows.labels, dtype=torch.float32)
+        return TrainingData(prefix_ids, suffixes, torch.stack(states), labels, english)
+
+
+def start_ids(tokenizer: Any, settings: Settings) -> list[int]:
+    """Ids of the written prompt that training starts from, cut or repeated to the wanted length."""
+    ids = tokenise(tokenizer, prompt_text(settings.prompt))
+    if not ids:
+        raise UserError("The prompt to start from is empty; give a text or one of long, medium, short.")
+    length = settings.prompt_length or len(ids)
+    return [ids[k % len(ids)] for k in range(length)]

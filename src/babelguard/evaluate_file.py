@@ -1,0 +1,150 @@
+"""Measure any target on any file of prompts, against other defences."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from babelguard.corpus import load_prompts
+from babelguard.defence import Defence, written_defence
+from babelguard.errors import UserError
+from babelguard.evaluation.measure import Bench, questions
+from babelguard.evaluation.metrics import Metrics, ScoredReply, compute_metrics
+from babelguard.evaluation.tables import markdown, sheet, terminal
+from babelguard.run_folder import write_json, write_text
+from babelguard.screen import Screen, Silent
+from babelguard.target import Target, open_target, read_json, read_prompt
+from babelguard.written import prompt_text
+
+
+def evaluate(
+    target: str,
+    prompts: Path | str,
+    *,
+    defences: Sequence[str] = (),
+    model: str | None = None,
+    languages: tuple[str, ...] | None = None,
+    limit: int | None = None,
+    reply_tokens: int = 24,
+    device: str = "auto",
+    dtype: str = "auto",
+    batch_size: int | None = None,
+    revision: str | None = None,
+    trust_remote_code: bool = False,
+    output: Path | str | None = None,
+    screen: Screen | None = None,
+) -> Metrics:
+    """Count harmful answered and harmless refused, per language, for a target and for the defences it is compared with.
+
+    Args:
+        target: A run folder, a prompt's folder or a model (measured without a prompt).
+        prompts: CSV or JSONL with `id`, `label` and a column per language code.
+        defences: `none`, `written`, or another run or prompt of the same base model.
+        model: The base model, where it lies elsewhere.
+        languages: Columns to use; default: all.
+        limit: Rows per label.
+        reply_tokens: Tokens of a reply.
+        device: See `load_chat_model`.
+        dtype: See `load_chat_model`.
+        batch_size: Replies at a time.
+        revision: Of a hub model.
+        trust_remote_code: Run the hub model's own code.
+        output: Folder of the log; default: evaluations/<file>-<target>.
+        screen: Shows what is going on; silent without one.
+
+    Raises:
+        UserError: one sentence for whatever the user can mend.
+    """
+    screen = screen or Silent()
+    corpus = load_prompts(Path(prompts)).select(languages, limit)
+    others = {name: read_prompt(name) for name in defences if name not in ("none", "written")}
+    for name, found in others.items():
+        if found is None:
+            raise UserError(
+                f"The defence '{name}' is neither none, nor written, nor the folder of a run or of a safety prompt."
+            )
+    screen.title(f"Loading {target}")
+    opened = open_target(
+        target,
+        model=model,
+        device=device,
+        dtype=dtype,
+        trust_remote_code=trust_remote_code,
+        revision=revision,
+        say=lambda text: screen.say(f"  {text}"),
+    )
+    measured = list_defences(opened, defences, others)
+    codes = corpus.languages
+    folder = Path(output) if output is not None else default_folder(target, Path(prompts))
+    open_evaluation(folder, {"prompts_sha256": corpus.digest, "model_fingerprint": opened.chat.fingerprint})
+    bench = Bench(opened.chat, folder, batch_size=batch_size or 32)
+    screen.title(f"{len(corpus.rows)} prompts in {len(codes)} languages, {len(measured)} defences")
+    asked = questions(corpus, codes, "user")
+    scored: list[ScoredReply] = []
+    for defence in measured:
+        with screen.progress(f"{defence.name}: replies") as (tick, _):
+            scored += bench.ask(defence, asked, tokens=reply_tokens, tick=tick)
+    trained = opened.prompt.training.get("languages", ()) if opened.prompt is not None else ()
+    metrics = compute_metrics(
+        scored,
+        model=opened.chat.name,
+        benchmark=Path(prompts).stem,
+        split="user",
+        judge=bench.judge.name,
+        trained=tuple(trained),
+    )
+    screen.show(terminal(sheet(metrics)))
+    write_text(folder / "report.md", markdown(sheet(metrics)))
+    write_text(folder / "metrics.json", metrics.model_dump_json(indent=2) + "\n")
+    screen.say(f"Made  {folder / 'report.md'}  {folder / 'metrics.json'}")
+    return metrics
+
+
+def list_defences(opened: Target, names: Sequence[str], others: dict[str, object]) -> list[Defence]:
+    """The baselines first, then the target, then the other runs; every name once."""
+    tokenizer = opened.chat.tokenizer
+    found: list[Defence] = []
+    if "none" in names or opened.prompt is None:
+        found.append(Defence("none"))
+    if "written" in names:
+        text = opened.settings.get("written_text") or prompt_text("medium")
+        found.append(written_defence("written", text, tokenizer))
+    if opened.prompt is not None:
+        found.append(opened.prompt.defence(tokenizer))
+    for pair in others.values():
+        prompt = pair[0]  # type: ignore[index]
+        prompt.check(opened.chat.model, tokenizer)
+        found.append(prompt.defence(tokenizer))
+    named = [(defence.name, defence.seed) for defence in found]
+    if len(set(named)) < len(named):
+        raise UserError(
+            "Two of the defences have the same name and seed, so a table could not tell them apart; leave one out."
+        )
+    return found
+
+
+def default_folder(target: str, prompts: Path) -> Path:
+    """Where an evaluation is written if the user names no folder."""
+    path = Path(target)
+    return (
+        (
+            path
+            if path.is_dir() and (path / "config.json").exists() and (path / "safety_prompt").exists()
+            else Path("evaluations") / path.name
+        )
+        / "evaluations"
+        / prompts.stem
+    )
+
+
+def open_evaluation(folder: Path, facts: dict[str, str]) -> None:
+    """Open a new or interrupted evaluation; refuse a folder of another one."""
+    manifest = folder / "evaluation.json"
+    found = read_json(manifest)
+    if found and found != facts:
+        raise UserError(
+            f"The folder {folder} holds the evaluation of other prompts or of another model; choose another --output."
+        )
+    if not found and folder.is_dir() and any(folder.iterdir()):
+        raise UserError(f"The folder {folder} holds files that are no evaluation; choose another --output.")
+    write_json(manifest, facts)

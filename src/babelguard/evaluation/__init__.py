@@ -1,0 +1,1 @@
+"""What was measured: counts with intervals, paired differences, tables and the picture of the outcomes."""

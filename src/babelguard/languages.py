@@ -1,0 +1,130 @@
+"""The languages that babelguard knows by name. Measuring works for any code; names and tiers need this list.
+
+Codes are ISO 639-1, scripts ISO 15924. The tier follows the rule of MultiJail (Deng et al., ICLR 2024,
+arXiv 2310.06474), the share of a language among the pages of Common Crawl: high above 1 %, medium above
+0.1 %, low below. Shares move between crawls, and a language near a border may be argued either way: it is a
+coarse grouping.
+"""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import dataclass
+from typing import Literal
+
+from babelguard.errors import UserError
+
+Resource = Literal["high", "medium", "low"]
+Direction = Literal["ltr", "rtl"]
+
+
+@dataclass(frozen=True)
+class Language:
+    """One language: code, name in English and in itself, script, branch of its family, tier, direction."""
+
+    code: str
+    name: str
+    native_name: str
+    script: str
+    family: str
+    resource: Resource
+    direction: Direction = "ltr"
+
+    @property
+    def label(self) -> str:
+        """How tables name it, such as `Korean (ko)`."""
+        return f"{self.name} ({self.code})"
+
+
+_ALL = (
+    Language("am", "Amharic", "አማርኛ", "Ethi", "Semitic", "low"),
+    Language("ar", "Arabic", "العربية", "Arab", "Semitic", "medium", "rtl"),
+    Language("bg", "Bulgarian", "български", "Cyrl", "Slavic", "medium"),
+    Language("bn", "Bengali", "বাংলা", "Beng", "Indo-Aryan", "low"),
+    Language("ca", "Catalan", "català", "Latn", "Romance", "medium"),
+    Language("cs", "Czech", "čeština", "Latn", "Slavic", "high"),
+    Language("cy", "Welsh", "Cymraeg", "Latn", "Celtic", "low"),
+    Language("da", "Danish", "dansk", "Latn", "Germanic", "medium"),
+    Language("de", "German", "Deutsch", "Latn", "Germanic", "high"),
+    Language("el", "Greek", "Ελληνικά", "Grek", "Hellenic", "medium"),
+    Language("en", "English", "English", "Latn", "Germanic", "high"),
+    Language("es", "Spanish", "español", "Latn", "Romance", "high"),
+    Language("et", "Estonian", "eesti", "Latn", "Uralic", "medium"),
+    Language("eu", "Basque", "euskara", "Latn", "Basque", "low"),
+    Language("fa", "Persian", "فارسی", "Arab", "Iranian", "medium", "rtl"),
+    Language("fi", "Finnish", "suomi", "Latn", "Uralic", "medium"),
+    Language("fr", "French", "français", "Latn", "Romance", "high"),
+    Language("ga", "Irish", "Gaeilge", "Latn", "Celtic", "low"),
+    Language("gd", "Scottish Gaelic", "Gàidhlig", "Latn", "Celtic", "low"),
+    Language("gu", "Gujarati", "ગુજરાતી", "Gujr", "Indo-Aryan", "low"),
+    Language("ha", "Hausa", "Hausa", "Latn", "Chadic", "low"),
+    Language("he", "Hebrew", "עברית", "Hebr", "Semitic", "medium", "rtl"),
+    Language("hi", "Hindi", "हिन्दी", "Deva", "Indo-Aryan", "medium"),
+    Language("hr", "Croatian", "hrvatski", "Latn", "Slavic", "medium"),
+    Language("hu", "Hungarian", "magyar", "Latn", "Uralic", "medium"),
+    Language("id", "Indonesian", "Bahasa Indonesia", "Latn", "Austronesian", "medium"),
+    Language("ig", "Igbo", "Igbo", "Latn", "Niger-Congo", "low"),
+    Language("it", "Italian", "italiano", "Latn", "Romance", "high"),
+    Language("ja", "Japanese", "日本語", "Jpan", "Japonic", "high"),
+    Language("jv", "Javanese", "Basa Jawa", "Latn", "Austronesian", "low"),
+    Language("ka", "Georgian", "ქართული", "Geor", "Kartvelian", "low"),
+    Language("km", "Khmer", "ខ្មែរ", "Khmr", "Austroasiatic", "low"),
+    Language("ko", "Korean", "한국어", "Kore", "Koreanic", "medium"),
+    Language("ms", "Malay", "Bahasa Melayu", "Latn", "Austronesian", "low"),
+    Language("my", "Burmese", "မြန်မာ", "Mymr", "Sino-Tibetan", "low"),
+    Language("ne", "Nepali", "नेपाली", "Deva", "Indo-Aryan", "low"),
+    Language("nl", "Dutch", "Nederlands", "Latn", "Germanic", "high"),
+    Language("no", "Norwegian", "norsk", "Latn", "Germanic", "medium"),
+    Language("pl", "Polish", "polski", "Latn", "Slavic", "high"),
+    Language("pt", "Portuguese", "português", "Latn", "Romance", "high"),
+    Language("ro", "Romanian", "română", "Latn", "Romance", "medium"),
+    Language("ru", "Russian", "русский", "Cyrl", "Slavic", "high"),
+    Language("si", "Sinhala", "සිංහල", "Sinh", "Indo-Aryan", "low"),
+    Language("sv", "Swedish", "svenska", "Latn", "Germanic", "medium"),
+    Language("sw", "Swahili", "Kiswahili", "Latn", "Niger-Congo", "low"),
+    Language("ta", "Tamil", "தமிழ்", "Taml", "Dravidian", "low"),
+    Language("te", "Telugu", "తెలుగు", "Telu", "Dravidian", "low"),
+    Language("th", "Thai", "ไทย", "Thai", "Kra-Dai", "medium"),
+    Language("tl", "Tagalog", "Tagalog", "Latn", "Austronesian", "low"),
+    Language("tr", "Turkish", "Türkçe", "Latn", "Turkic", "medium"),
+    Language("uk", "Ukrainian", "українська", "Cyrl", "Slavic", "medium"),
+    Language("ur", "Urdu", "اردو", "Arab", "Indo-Aryan", "low", "rtl"),
+    Language("vi", "Vietnamese", "Tiếng Việt", "Latn", "Austroasiatic", "high"),
+    Language("xh", "Xhosa", "isiXhosa", "Latn", "Niger-Congo", "low"),
+    Language("yo", "Yoruba", "Yorùbá", "Latn", "Niger-Congo", "low"),
+    Language("zh", "Chinese", "中文", "Hans", "Sinitic", "high"),
+    Language("zu", "Zulu", "isiZulu", "Latn", "Niger-Congo", "low"),
+)
+
+LANGUAGES: dict[str, Language] = {known.code: known for known in _ALL}
+
+# Country codes that are often written where the language is meant.
+_COUNTRIES = {"cn": "zh", "cz": "cs", "dk": "da", "gr": "el", "ie": "ga", "ir": "fa", "jp": "ja", "kr": "ko"}
+_COUNTRIES |= {"se": "sv", "tw": "zh", "ua": "uk", "us": "en", "vn": "vi"}
+
+
+def language(code: str) -> Language:
+    """The language of a code.
+
+    Raises:
+        UserError: for an unknown code, naming close matches among the codes and the names.
+    """
+    if code in LANGUAGES:
+        return LANGUAGES[code]
+    wanted = code.strip().lower()
+    head = wanted.replace("_", "-").split("-")[0]
+    spoken = {name.lower(): known.code for known in _ALL for name in (known.name, known.native_name)}
+    # From the likeliest slip to the mere likeness: `kr`, `pt-BR`, `korean`, `swa`.
+    close = (
+        [_COUNTRIES.get(head, head)] * (head in _COUNTRIES or head in LANGUAGES)
+        or [spoken[name] for name in difflib.get_close_matches(wanted, spoken, n=2, cutoff=0.75)]
+        or difflib.get_close_matches(wanted, LANGUAGES, n=3, cutoff=0.5)
+    )
+    meant = " or ".join(f"'{near}' ({LANGUAGES[near].name})" for near in close)
+    advice = f"did you mean {meant}?" if close else f"use one of {', '.join(LANGUAGES)}."
+    raise UserError(f"The language code '{code}' is not known: {advice}")
+
+
+def display_name(code: str) -> str:
+    """`Korean (ko)` for a known code, the bare code for any other: a user's file may hold any language."""
+    return LANGUAGES[code].label if code in LANGUAGES else code

@@ -1,0 +1,89 @@
+"""Convert a GGUF file to a safetensors folder once, and keep it in the cache. Loading GGUF takes a minute each time."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from babelguard.errors import UserError
+
+Say = Callable[[str], None]
+
+
+def cache_folder() -> Path:
+    """Where converted models are kept: $BABELGUARD_CACHE, else babelguard/ under the user's cache folder."""
+    given = os.environ.get("BABELGUARD_CACHE")
+    if given:
+        return Path(given)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "babelguard"
+
+
+def converted(
+    folder: Path, assemble: Callable[[Path, Say], None], finish: Callable[[Any, Any, Path], None], say: Say
+) -> Path:
+    """The folder of a converted model; made on the first call, found afterwards.
+
+    Args:
+        folder: Where the model shall lie. It appears in one rename, so a killed conversion leaves nothing half done.
+        assemble: Writes the GGUF file to the path that it is given.
+        finish: Changes (model, tokenizer, folder) before they are saved.
+        say: Is told what is going on.
+
+    Raises:
+        UserError: where the folder cannot be written.
+    """
+    if (folder / "config.json").exists():
+        return folder
+    draft = folder.with_name(f"{folder.name}.part-{os.getpid()}")
+    try:
+        draft.mkdir(parents=True, exist_ok=True)
+        assemble(draft / "model.gguf", say)
+        model, tokenizer = _load(draft, say)
+        (draft / "model.gguf").unlink()
+        finish(model, tokenizer, draft)
+        _save(model, tokenizer, draft, say)
+        try:
+            os.replace(draft, folder)
+        except OSError:
+            if not (folder / "config.json").exists():
+                raise
+            shutil.rmtree(draft)  # another process was faster
+    except OSError as error:
+        shutil.rmtree(draft, ignore_errors=True)
+        raise UserError(
+            f"The converted model could not be written to {folder.parent} ({error.strerror or error}); free about 1 GB "
+            "there, or set BABELGUARD_CACHE to another folder."
+        ) from error
+    except BaseException:
+        shutil.rmtree(draft, ignore_errors=True)
+        raise
+    return folder
+
+
+def _load(folder: Path, say: Say) -> tuple[Any, Any]:
+    """Read the GGUF file as a float32 model and a tokenizer."""
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
+    say("converting the tokenizer (about 20 seconds)")
+    tokenizer = AutoTokenizer.from_pretrained(folder, gguf_file="model.gguf")
+    say("converting the weights (about 40 seconds)")
+    model = AutoModelForCausalLM.from_pretrained(folder, gguf_file="model.gguf", dtype=torch.float32)
+    # transformers refuses to save a model that still knows its GGUF quantizer.
+    model.hf_quantizer = None
+    del model.config.quantization_config
+    return model, tokenizer
+
+
+def _save(model: Any, tokenizer: Any, folder: Path, say: Say) -> None:
+    import torch
+
+    say("writing safetensors")
+    model.config._name_or_path = ""
+    model.to(torch.bfloat16).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)

@@ -1,0 +1,106 @@
+"""What a run will do, and about how long it takes on this machine: the first screen."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from babelguard import engine
+from babelguard.config import Settings
+from babelguard.corpus import Corpus
+from babelguard.languages import display_name
+from babelguard.models.load import ChatModel
+from babelguard.slot import Slot
+from babelguard.written import WRITTEN_PROMPTS
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Counts of what will be done."""
+
+    settings: Settings
+    train_rows: int
+    test_rows: int
+    test_languages: tuple[str, ...]
+    anchor_replies: int
+    validation_replies: int
+    test_replies: int
+    minutes: float
+
+    def lines(self, chat: ChatModel, slot: Slot, where: str) -> list[str]:
+        """The first screen, in sentences."""
+        settings = self.settings
+        unseen = [code for code in self.test_languages if code not in settings.languages]
+        trained = ", ".join(display_name(code) for code in settings.languages)
+        dtype = str(chat.model.dtype).removeprefix("torch.")
+        lines = [
+            f"Model      {chat.name} ({chat.base_id}), {dtype} on {chat.device.type}",
+            f"Prompt     {slot.sentence()}",
+            f"Training   {settings.preset}: {settings.steps} steps of {settings.train_batch} rows from {self.train_rows} rows in {trained}",
+            f"Test       {self.test_rows} rows in each of {len(self.test_languages)} languages"
+            + (f"; never trained on: {', '.join(display_name(code) for code in unseen)}" if unseen else ""),
+            f"Work       {self.test_replies + self.validation_replies} test and validation replies of {settings.reply_tokens} tokens, "
+            f"{self.anchor_replies} anchor replies of {settings.anchor_tokens}",
+            f"Time       about {max(1, round(self.minutes))} minutes on this machine (measured on a few replies; stop with Ctrl+C, "
+            "the same command resumes)",
+            f"Output     {where}",
+        ]
+        if settings.limit is not None:
+            lines.append(
+                f"Part       only {settings.limit} + {settings.limit} test rows a language (--limit): intervals are wide."
+            )
+        return lines
+
+
+def make_plan(
+    settings: Settings, chat: ChatModel, train: Corpus, test: Corpus, test_languages: tuple[str, ...], length: int
+) -> Plan:
+    """Count the work and time a few tokens of it."""
+    trained = settings.steps > 0
+    defences = 3 if trained else 2
+    labels = 2
+    anchors = (
+        labels
+        * settings.anchor_rows
+        * (1 + len(WRITTEN_PROMPTS))
+        * (len(settings.languages) if settings.anchors == "training" else 1)
+    )
+    rounds = 1 + -(-settings.steps // settings.select_every) if trained and settings.select == "validation" else 0
+    rounds += len(WRITTEN_PROMPTS) if not trained else 0
+    validation = labels * settings.select_rows * len(settings.languages) * rounds
+    test_replies = len(test.rows) * len(test_languages) * defences
+    forward, decode = time_model(chat.model)
+    per_reply = 28 * forward + decode
+    rows = settings.train_batch * (1 + (settings.alignment_languages if settings.alignment == "live" else 0))
+    seconds = per_reply * 0.8 * (test_replies + validation) * settings.reply_tokens / 24
+    if trained:
+        seconds += per_reply * anchors * 0.5 + settings.steps * (length + 28 * rows) * forward * 3
+    return Plan(
+        settings=settings,
+        train_rows=len(train.rows),
+        test_rows=len(test.rows),
+        test_languages=test_languages,
+        anchor_replies=anchors if trained else 0,
+        validation_replies=validation,
+        test_replies=test_replies,
+        minutes=seconds / 60,
+    )
+
+
+@torch.no_grad()
+def time_model(model: Any) -> tuple[float, float]:
+    """Seconds of a forward pass per token, and of 24 decoding steps per row at batch 32."""
+    rows, length, steps = 32, 12, 3
+    suffixes = [[(7 * row + k) % 1000 + 3 for k in range(length)] for row in range(rows)]
+    prefix = engine.run_prefix(model, [2, 3, 4, 5])
+    engine.last_states(model, prefix, suffixes)
+    began = time.perf_counter()
+    engine.last_states(model, prefix, suffixes)
+    forward = (time.perf_counter() - began) / (rows * length)
+    began = time.perf_counter()
+    engine.generate(model, prefix, suffixes, max_new_tokens=steps + 1, stop_ids=[])
+    decode = (time.perf_counter() - began - forward * rows * length) / (steps + 1) / rows * 24
+    return forward, max(decode, 0.0)

@@ -1,0 +1,237 @@
+"""The prompt slot: where in a chat template the soft prompt stands, and which token ids hold its place.
+
+The soft prompt of n vectors is written into the text of the chat as n placeholder tokens that the tokenizer reserves
+and never uses. A Jinja preamble in front of the model's own chat template puts them at the head of the system message,
+so that the text which is trained is rendered by the very template which is served: there is no second way to render.
+
+Three placements exist. `system`: the template has a system turn. `folded`: the template accepts a system message and
+writes it into the user's turn. `user`: the template has no place for a system message, so the prompt stands at the
+head of the first user turn (the caller says so aloud).
+"""
+
+from __future__ import annotations
+
+import copy
+import re
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from tokenizers import AddedToken
+
+from babelguard.errors import UserError
+
+Placement = Literal["system", "folded", "user"]
+Messages = list[dict[str, Any]]
+
+# Names under which tokenizers keep tokens in reserve. The number orders them.
+RESERVED = re.compile(
+    r"^(?:<unused_?(?:token_)?(\d+)>|\[unused(\d+)\]|<\|reserved_special_token_(\d+)\|>|<\|reserved_(\d+)\|>"
+    r"|<SPECIAL_(\d+)>|<\|extra_(\d+)\|>|<\|unused_?(\d+)\|>|<reserved_token_(\d+)>)$"
+)
+OWN_NAME = "<|babelguard_{}|>"
+SENTINEL = "SYSTEMSENTINELTEXT"
+QUESTION = "QUESTIONSENTINELTEXT"
+SEPARATOR = "\n\n"
+
+
+@dataclass(frozen=True)
+class Slot:
+    """Everything that serving needs to know about the place of the prompt.
+
+    Attributes:
+        tokens: The n placeholder strings, in order.
+        token_ids: Their n ids in the tokenizer.
+        placement: Where the prompt stands in the template.
+        default_system: The system text that the template inserts by itself and that is kept behind the prompt.
+        source: `reserved` ids of the tokenizer, `spare` embedding rows without a token, or `appended` ids beyond the
+            embedding table (the hook maps them before they are looked up).
+    """
+
+    tokens: tuple[str, ...]
+    token_ids: tuple[int, ...]
+    placement: Placement
+    default_system: str
+    source: Literal["reserved", "spare", "appended"]
+
+    @property
+    def text(self) -> str:
+        """The placeholders as one string, as it stands in the rendered chat."""
+        return "".join(self.tokens)
+
+    def sentence(self) -> str:
+        """Say in one sentence where the prompt stands."""
+        where = {
+            "system": "inside the system turn of the model's own chat template",
+            "folded": "in the system text, which this template folds into the first user turn",
+            "user": "at the head of the first user turn, because this chat template has no system role",
+        }[self.placement]
+        kept = ", before the template's built-in system text" if self.default_system else ""
+        return f"{len(self.tokens)} soft tokens stand {where}{kept} ({self.tokens[0]} to {self.tokens[-1]}, {self.source} ids)."
+
+
+def render(tokenizer: Any, messages: Messages, *, generation_prompt: bool = True) -> str:
+    """Render a chat to text with the tokenizer's template, thinking switched off where the template has the switch."""
+    switches: dict[str, Any] = {}
+    template = chat_template_of(tokenizer)
+    if "enable_thinking" in template:
+        switches["enable_thinking"] = False
+    elif re.search(r"\bthinking\b", template) and "thinking is defined" in template:
+        switches["thinking"] = False
+    text = tokenizer.apply_chat_template(
+        messages, tokenize=False, add_generation_prompt=generation_prompt, return_dict=False, **switches
+    )
+    return str(text)
+
+
+def tokenise(tokenizer: Any, text: str) -> list[int]:
+    """Token ids of a rendered chat. The template wrote the special tokens, so none are added."""
+    return list(tokenizer(text, add_special_tokens=False)["input_ids"])
+
+
+def chat_template_of(tokenizer: Any) -> str:
+    """The default chat template of a tokenizer, or a `UserError` where it has none."""
+    template = tokenizer.chat_template
+    if isinstance(template, dict):
+        template = template.get("default")
+    if not template:
+        raise UserError(
+            f"The tokenizer of {tokenizer.name_or_path or 'this model'} has no chat template, so there is no system "
+            "message to defend; choose an instruction-tuned chat model."
+        )
+    return str(template)
+
+
+def find_placement(tokenizer: Any) -> tuple[Placement, str]:
+    """Find where a system message lands, and the system text that the template inserts without being asked.
+
+    Returns:
+        The placement and the built-in system text ('' where there is none).
+    """
+    question: Messages = [{"role": "user", "content": QUESTION}]
+    try:
+        bare = render(tokenizer, question)
+    except UserError:
+        raise
+    except Exception as error:  # a template is a program of the model's author: any error can come out of it
+        raise UserError(f"The chat template of this model cannot render a single user message ({error}).") from error
+    try:
+        text = render(tokenizer, [{"role": "system", "content": SENTINEL}, *question])
+    except Exception:  # templates without a system role raise TemplateError, or anything else
+        return "user", ""
+    if text.count(SENTINEL) != 1 or text.find(SENTINEL) > text.find(QUESTION):
+        return "user", ""
+    head, tail = text.split(SENTINEL)
+    between = tail[: tail.find(QUESTION)]
+    built_in = ""
+    if bare.startswith(head) and bare.endswith(tail) and len(bare) > len(head) + len(tail):
+        built_in = bare[len(head) : len(bare) - len(tail)]
+    # In a folding template nothing but white space lies between the system text and the question.
+    return ("folded" if not between.strip() else "system"), built_in
+
+
+def choose_tokens(tokenizer: Any, count: int, embedding_rows: int) -> tuple[list[str], str]:
+    """Choose `count` placeholder strings that the tokenizer keeps in reserve, else names of our own.
+
+    Returns:
+        The strings, and where their ids come from (`reserved`, `spare` or `appended`).
+    """
+    template = chat_template_of(tokenizer)
+    named = {str(t) for t in tokenizer.all_special_tokens if not RESERVED.match(str(t))}
+    found: list[tuple[int, str]] = []
+    for token, index in tokenizer.get_vocab().items():
+        match = RESERVED.match(token)
+        if match and index < embedding_rows and token not in template and token not in named:
+            found.append((int(next(group for group in match.groups() if group is not None)), token))
+    if len(found) >= count:
+        return [token for _, token in sorted(found)[:count]], "reserved"
+    names = [OWN_NAME.format(k) for k in range(count)]
+    return names, "spare" if len(tokenizer) + count <= embedding_rows else "appended"
+
+
+def install(tokenizer: Any, count: int, embedding_rows: int) -> tuple[Any, Slot]:
+    """Give back a copy of the tokenizer whose chat template carries `count` soft tokens, and the slot.
+
+    The tokenizer that was passed in is left as it is.
+    """
+    placement, built_in = find_placement(tokenizer)
+    tokens, source = choose_tokens(tokenizer, count, embedding_rows)
+    return carry(tokenizer, tuple(tokens), placement, built_in, source)
+
+
+def carry(
+    tokenizer: Any, tokens: tuple[str, ...], placement: Placement, built_in: str, source: Any
+) -> tuple[Any, Slot]:
+    """Put given placeholder tokens into a copy of the tokenizer and of its template."""
+    carrier = copy.deepcopy(tokenizer)
+    carrier.add_tokens([AddedToken(t, special=True, normalized=False, lstrip=False, rstrip=False) for t in tokens])
+    ids = tuple(int(i) for i in carrier.convert_tokens_to_ids(list(tokens)))
+    slot = Slot(tokens=tokens, token_ids=ids, placement=placement, default_system=built_in, source=source)
+    carrier.chat_template = preamble(slot) + chat_template_of(tokenizer)
+    probe = tokenise(carrier, render(carrier, [{"role": "user", "content": QUESTION + tokens[0]}]))
+    if [i for i in probe if i in set(ids)] != list(ids):
+        raise UserError(
+            f"The chat template of {tokenizer.name_or_path or 'this model'} does not carry the soft tokens once and in "
+            "order, so it cannot be defended with a soft prompt."
+        )
+    return carrier, slot
+
+
+def jinja_string(text: str) -> str:
+    """A Jinja string literal of any text."""
+    escaped = text.replace("\\", "\\\\").replace("'", "\\'").replace("\n", "\\n").replace("\r", "\\r")
+    return "'" + escaped + "'"
+
+
+def preamble(slot: Slot) -> str:
+    """The Jinja text in front of the model's own template.
+
+    It rebuilds `messages`: every placeholder that a user, a document or a tool wrote is broken up with a space, so
+    that text can never reach the soft prompt's rows; then the soft prompt is set before the system text.
+    """
+    prefix = common_prefix(slot.tokens)
+    # Breaking the prefix which all placeholders share cannot build a new placeholder, whatever stands around it.
+    guard = f".replace({jinja_string(prefix)}, {jinja_string(prefix[0] + ' ' + prefix[1:])})"
+    soft, gap = jinja_string(slot.text), jinja_string(SEPARATOR)
+    lines = [
+        "{%- set bg = namespace(messages=[], parts=[], system='', content='') -%}",
+        "{%- for message in messages -%}",
+        "{%- if message['content'] is string -%}",
+        f"{{%- set bg.content = message['content']{guard} -%}}",
+        "{%- elif message['content'] is iterable -%}{%- set bg.parts = [] -%}",
+        "{%- for part in message['content'] -%}{%- if part['text'] is string -%}",
+        f"{{%- set bg.parts = bg.parts + [dict(part, text=part['text']{guard})] -%}}",
+        "{%- else -%}{%- set bg.parts = bg.parts + [part] -%}{%- endif -%}{%- endfor -%}",
+        "{%- set bg.content = bg.parts -%}",
+        "{%- else -%}{%- set bg.content = message['content'] -%}{%- endif -%}",
+        "{%- set bg.messages = bg.messages + [dict(message, content=bg.content)] -%}{%- endfor -%}",
+        # A list of parts as system text is joined, because the soft prompt is text before it.
+        "{%- if bg.messages and bg.messages[0]['role'] in ['system', 'developer'] -%}",
+        "{%- if bg.messages[0]['content'] is string -%}{%- set bg.system = bg.messages[0]['content'] -%}",
+        "{%- else -%}{%- set bg.system = bg.messages[0]['content'] | map(attribute='text') | join('') -%}{%- endif -%}",
+        "{%- set bg.messages = bg.messages[1:] -%}",
+        f"{{%- else -%}}{{%- set bg.system = {jinja_string(slot.default_system)} -%}}{{%- endif -%}}",
+        f"{{%- if bg.system -%}}{{%- set bg.system = {soft} + {gap} + bg.system -%}}",
+        f"{{%- else -%}}{{%- set bg.system = {soft} -%}}{{%- endif -%}}",
+    ]
+    if slot.placement == "user":
+        lines += [
+            "{%- set first = bg.messages[0] -%}",
+            "{%- if first['content'] is string -%}",
+            f"{{%- set messages = [dict(first, content=bg.system + {gap} + first['content'])] + bg.messages[1:] -%}}",
+            "{%- else -%}",
+            f"{{%- set messages = [dict(first, content=[{{'type': 'text', 'text': bg.system + {gap}}}] + first['content'])]"
+            " + bg.messages[1:] -%}",
+            "{%- endif %}",
+        ]
+    else:
+        lines.append("{%- set messages = [{'role': 'system', 'content': bg.system}] + bg.messages %}")
+    return "".join(lines)
+
+
+def common_prefix(tokens: tuple[str, ...]) -> str:
+    """The longest text that all placeholders begin with; at least two characters, so that it can be broken up."""
+    first, last = min(tokens), max(tokens)
+    length = next((k for k, (a, b) in enumerate(zip(first, last, strict=False)) if a != b), min(len(first), len(last)))
+    # Without the digits: `<unused1` would guard 1 and 10 to 19 only if the prompt had just those.
+    prefix = first[:length].rstrip("0123456789")
+    return prefix if len(prefix) >= 2 else first

@@ -1,0 +1,147 @@
+"""The safety space: a few directions of the last hidden state, and two logistic heads on them.
+
+PCA over the states of anchor queries under several prompts gives m directions; on them stand f_r, which predicts
+whether the model complies, and f_h, which predicts whether the query is harmless (MCD, arXiv 2505.11835, section on
+the safety space; DRO's recipe).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from babelguard.errors import NothingToAlign
+
+Folds = Literal["ten", "one"]
+
+
+@dataclass(frozen=True)
+class SafetySpace:
+    """z(x) = V^T (x - mu) and the two heads.
+
+    Attributes:
+        mean: mu, [d].
+        components: V^T, orthonormal rows, [m, d].
+        refusal_weight, refusal_bias: f_r(x) = w_r . z(x) + b_r, a compliance logit; [m] and scalar.
+        harmfulness_weight, harmfulness_bias: f_h(x), a harmlessness logit.
+        explained: Share of the variance of the anchor states that the m directions explain.
+    """
+
+    mean: Tensor
+    components: Tensor
+    refusal_weight: Tensor
+    refusal_bias: Tensor
+    harmfulness_weight: Tensor
+    harmfulness_bias: Tensor
+    explained: float
+
+    def project(self, states: Tensor) -> Tensor:
+        """Coordinates in the safety space, [batch, d] -> [batch, m]."""
+        return (states - self.mean) @ self.components.T
+
+    def refusal_logit(self, states: Tensor) -> Tensor:
+        """f_r: the logit that the model complies, [batch, d] -> [batch]."""
+        return self.project(states) @ self.refusal_weight + self.refusal_bias
+
+    def harmfulness_logit(self, states: Tensor) -> Tensor:
+        """f_h: the logit that the query is harmless, [batch, d] -> [batch]."""
+        return self.project(states) @ self.harmfulness_weight + self.harmfulness_bias
+
+    def save(self, path: Path) -> None:
+        """Write the space as safetensors."""
+        tensors = {k: v.contiguous() for k, v in vars(self).items() if isinstance(v, Tensor)}
+        save_file(tensors, path, metadata={"explained": str(self.explained)})
+
+    @classmethod
+    def load(cls, path: Path, explained: float = float("nan")) -> SafetySpace:
+        """Read a space that `save` wrote."""
+        return cls(**load_file(path), explained=explained)
+
+
+def fit_space(
+    states: Tensor,
+    compliance: Tensor,
+    harmless: Tensor,
+    *,
+    dimensions: int = 4,
+    harmfulness_folds: Folds = "ten",
+    seed: int = 0,
+) -> SafetySpace:
+    """Fit PCA and the two heads on anchors.
+
+    Args:
+        states: x of every (query, prompt) pair, [pairs, d].
+        compliance: Compliance rate of the pair in [0, 1], or nan where the reply could not be scored, [pairs].
+        harmless: 1 where the query is harmless, 0 where it is harmful, [pairs].
+        dimensions: m.
+        harmfulness_folds: `ten` averages the head over ten folds; `one` is the released code's reading.
+        seed: Of PCA's and the folds' shuffling.
+
+    Raises:
+        NothingToAlign: where the model refuses (nearly) nothing or (nearly) everything.
+    """
+    from sklearn.decomposition import PCA
+
+    x = states.double().numpy()
+    scored = ~torch.isnan(compliance)
+    refused = int((compliance[scored] < 0.5).sum())
+    total = int(scored.sum())
+    least = max(3, round(0.01 * total))
+    if total == 0 or refused < least or total - refused < least:
+        seen = f"{refused} of {total} anchor replies" if total else "no anchor reply could be scored, so none"
+        raise NothingToAlign(
+            f"There is nothing to align: the model refused {seen} (harmful and harmless requests, with and without a "
+            f"written safety prompt), and at least {least} refusals and {least} answers are needed to find its refusal "
+            "direction; a soft prompt would be trained into noise, so choose a model that has learned to refuse."
+        )
+    pca = PCA(n_components=min(dimensions, *x.shape), svd_solver="full", random_state=seed).fit(x)
+    z = pca.transform(x)
+    keep = scored.numpy()
+    refusal = fit_head(z[keep], compliance.numpy()[keep], folds="ten", seed=seed)
+    harmfulness = fit_head(z, harmless.double().numpy(), folds=harmfulness_folds, seed=seed)
+    as_tensor = lambda a: torch.tensor(np.asarray(a), dtype=torch.float32)  # noqa: E731
+    return SafetySpace(
+        mean=as_tensor(pca.mean_),
+        components=as_tensor(pca.components_),
+        refusal_weight=as_tensor(refusal[0]),
+        refusal_bias=as_tensor(refusal[1]),
+        harmfulness_weight=as_tensor(harmfulness[0]),
+        harmfulness_bias=as_tensor(harmfulness[1]),
+        explained=float(pca.explained_variance_ratio_.sum()),
+    )
+
+
+def fit_head(z: np.ndarray, target: np.ndarray, *, folds: Folds, seed: int) -> tuple[np.ndarray, float]:
+    """A logistic head on safety-space coordinates with soft targets, averaged over the training parts of ten folds.
+
+    Args:
+        z: Coordinates, [pairs, m].
+        target: Soft targets in [0, 1], [pairs].
+        folds: `ten` for the average, `one` for the last fold's training part alone.
+        seed: Of the shuffling.
+
+    Returns:
+        Weight [m] and bias on the raw coordinates.
+    """
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.model_selection import KFold
+
+    centre, scale = z.mean(0), z.std(0) + 1e-12
+    unit = (z - centre) / scale
+    weights, biases = [], []
+    parts = list(KFold(n_splits=min(10, len(z)), shuffle=True, random_state=seed).split(unit))
+    for train, _ in parts if folds == "ten" else parts[-1:]:
+        # A soft target is two weighted rows: one of each class.
+        rows = np.concatenate([unit[train], unit[train]])
+        labels = np.concatenate([np.ones(len(train)), np.zeros(len(train))])
+        weight = np.concatenate([target[train], 1 - target[train]])
+        head = LogisticRegression(C=1.0, max_iter=1000).fit(rows, labels, sample_weight=weight)
+        weights.append(head.coef_[0] / scale)
+        biases.append(float(head.intercept_[0] - (head.coef_[0] / scale) @ centre))
+    return np.mean(weights, axis=0), float(np.mean(biases))

@@ -1,0 +1,239 @@
+"""Training theta: batches, steps, measured selection, checkpoints. The model is frozen; theta is all that moves."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from babelguard import engine
+from babelguard.config import Settings
+from babelguard.hook import soft_prompt
+from babelguard.objective import Batch, FirstTokens, row_losses, total_loss, worst_language_weights
+from babelguard.space import SafetySpace
+
+CHECKPOINT_EVERY = 10
+
+
+class Step(NamedTuple):
+    """The rows of one step: their indices, and the language index of each; `others` holds [k][batch] more languages."""
+
+    rows: list[int]
+    languages: list[int]
+    others: list[list[int]]
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """Parallel training prompts, rendered.
+
+    Attributes:
+        prefix_ids: Ids that all chats begin with, the placeholders included.
+        suffixes: [language][row] ids of the rest of each chat.
+        base_states: x_0 under the written prompt, [L, rows, d], float32.
+        labels: 0 harmful, 1 harmless, [rows].
+        english: Index of English, or None.
+    """
+
+    prefix_ids: list[int]
+    suffixes: Sequence[Sequence[Sequence[int]]]
+    base_states: Tensor
+    labels: Tensor
+    english: int | None
+
+
+@dataclass
+class Progress:
+    """Where training stands; written to the checkpoint."""
+
+    step: int = 0
+    best_score: float = float("inf")
+    best_step: int = -1
+    history: list[dict[str, float]] = field(default_factory=list)
+
+
+def plan_step(step: int, *, settings: Settings, rows: int, languages: int, english: int | None) -> Step:
+    """The rows and centre languages of a step: a pure function of the step and the seed, so a resumed run is the same.
+
+    An epoch goes over all rows once. `sequential` gives each language five epochs in turn, or an equal share of the
+    steps where there are fewer.
+    """
+    batch = min(settings.train_batch, rows)
+    per_epoch = max(1, rows // batch)
+    epoch, place = divmod(step, per_epoch)
+    order = list(range(rows))
+    random.Random(f"{settings.seed}/rows/{epoch}").shuffle(order)
+    chosen = order[place * batch : (place + 1) * batch]
+    rng = random.Random(f"{settings.seed}/languages/{step}")
+    if settings.schedule == "english":
+        centre = [english or 0] * batch
+    elif settings.schedule == "sequential":
+        centre = [min(languages - 1, step * languages // max(1, settings.steps))] * batch
+    elif settings.schedule == "rotate":
+        centre = [epoch % languages] * batch
+    elif settings.schedule == "turns":
+        centre = [step % languages] * batch
+    else:
+        # Every language as often as any other: rows are shuffled already, so their languages may go in turn.
+        shift = rng.randrange(languages)
+        centre = [(place_ + shift) % languages for place_ in range(batch)]
+    others: list[list[int]] = []
+    if settings.alignment == "live" and settings.alignment_weight and languages > 1:
+        count = min(settings.alignment_languages, languages - 1)
+        samples = [rng.sample([k for k in range(languages) if k != c], count) for c in centre]
+        others = [[sample[k] for sample in samples] for k in range(count)]
+    return Step(chosen, centre, others)
+
+
+def gather(data: TrainingData, step: Step, states: Tensor, settings: Settings) -> Batch:
+    """Put the states of a step together with their constants."""
+    batch = len(step.rows)
+    rows, centre = torch.tensor(step.rows), torch.tensor(step.languages)
+    base = data.base_states[centre, rows]
+    reference = base
+    if settings.base_logits == "english" and data.english is not None:
+        reference = data.base_states[data.english, rows]
+    count = data.base_states.shape[0]
+    frozen = base
+    if count > 1:
+        frozen = (data.base_states[:, rows].sum(0) - base) / (count - 1)
+    others = states[batch:].reshape(len(step.others), batch, -1) if step.others else None
+    place = lambda t: t.to(states.device)  # noqa: E731
+    return Batch(
+        states=states[:batch],
+        other_states=others,
+        base_states=place(base),
+        reference_states=place(reference),
+        frozen_target=place(frozen),
+        labels=place(data.labels[rows]),
+        language=place(centre),
+    )
+
+
+def step_suffixes(data: TrainingData, step: Step) -> list[list[int]]:
+    """The suffixes of a step: centre rows first, then the other languages."""
+    pairs = list(zip(step.rows, step.languages, strict=True))
+    for group in step.others:
+        pairs += list(zip(step.rows, group, strict=True))
+    return [list(data.suffixes[language][row]) for row, language in pairs]
+
+
+def train(
+    model: Any,
+    theta: Tensor,
+    token_ids: tuple[int, ...],
+    data: TrainingData,
+    space: SafetySpace,
+    first: FirstTokens | None,
+    settings: Settings,
+    *,
+    step_size: float,
+    folder: Path,
+    validate: Callable[[Tensor, int], float] | None = None,
+    report: Callable[[int, dict[str, float]], None] | None = None,
+) -> tuple[Tensor, Progress]:
+    """Train theta and give back the prompt that is kept.
+
+    Args:
+        model: The frozen model.
+        theta: The start, [n, d], float32.
+        token_ids: The placeholder ids.
+        data, space, first, settings: See their classes.
+        step_size: AdamW's learning rate in the units of the embeddings.
+        folder: Checkpoints live here; an existing one is continued.
+        validate: Measures theta on validation replies; smaller is better. Without it the last step is kept.
+        report: Called after each step with the terms in plain numbers.
+
+    Returns:
+        theta as kept, [n, d] on the CPU, and the progress with its history.
+    """
+    device = model.get_input_embeddings().weight.device
+    # Theta and the optimiser's state stay in float32: under AdamW a bfloat16 parameter stalls.
+    parameter = torch.nn.Parameter(theta.detach().to(device=device, dtype=torch.float32).clone())
+    optimiser = torch.optim.AdamW([parameter], lr=step_size, weight_decay=0.0)
+    weights = torch.ones(data.base_states.shape[0], device=device)
+    progress, best = Progress(), parameter.detach().clone()
+    saved = load_checkpoint(folder)
+    if saved is not None:
+        tensors, progress = saved
+        parameter.data.copy_(tensors["theta"])
+        weights, best = tensors["weights"].to(device), tensors["best"].to(device)
+        if progress.step:
+            state = {"step": torch.tensor(float(progress.step))}
+            state |= {k: tensors[k].to(device) for k in ("exp_avg", "exp_avg_sq")}
+            optimiser.state[parameter] = state
+
+    def measure() -> None:
+        nonlocal best
+        if validate is None:
+            return
+        score = validate(parameter.detach().cpu(), progress.step)
+        if score < progress.best_score:
+            progress.best_score, progress.best_step = score, progress.step
+            best = parameter.detach().clone()
+
+    def save() -> None:
+        state = optimiser.state.get(parameter, {})
+        moments = {k: state.get(k, torch.zeros_like(parameter)) for k in ("exp_avg", "exp_avg_sq")}
+        save_checkpoint(folder, {"theta": parameter.detach(), "best": best, "weights": weights, **moments}, progress)
+
+    english = data.english
+    if saved is None:
+        measure()
+        save()
+    with soft_prompt(model, parameter, token_ids):
+        while progress.step < settings.steps:
+            step = plan_step(
+                progress.step, settings=settings, rows=len(data.labels), languages=len(data.suffixes), english=english
+            )
+            prefix = engine.run_prefix(model, data.prefix_ids)
+            states = engine.last_states(model, prefix, step_suffixes(data, step)).float()
+            batch = gather(data, step, states, settings)
+            terms = row_losses(batch, space, first, settings)
+            loss = total_loss(terms, batch.language, weights)
+            optimiser.zero_grad()
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_([parameter], 1.0)
+            optimiser.step()
+            if settings.language_weighting == "worst":
+                weights = worst_language_weights(weights, terms, batch.language)
+            progress.step += 1
+            values = {name: float(term.detach().mean()) for name, term in terms.items()}
+            progress.history.append({"step": progress.step, "total": float(loss.detach()), **values})
+            if report is not None:
+                report(progress.step, values | {"total": float(loss.detach())})
+            ended = progress.step == settings.steps
+            selecting = validate is not None and (progress.step % settings.select_every == 0 or ended)
+            if selecting:
+                measure()
+            if selecting or ended or progress.step % CHECKPOINT_EVERY == 0:
+                save()
+    return (best if validate is not None else parameter.detach()).cpu(), progress
+
+
+def save_checkpoint(folder: Path, tensors: dict[str, Tensor], progress: Progress) -> None:
+    """Write the checkpoint in one rename: a kill leaves the old one or the new one, never half of one."""
+    folder.mkdir(parents=True, exist_ok=True)
+    target, draft = folder / "checkpoint.safetensors", folder / "checkpoint.part"
+    contiguous = {k: v.detach().cpu().contiguous().clone() for k, v in tensors.items()}
+    save_file(contiguous, draft, metadata={"progress": json.dumps(vars(progress))})
+    os.replace(draft, target)
+
+
+def load_checkpoint(folder: Path) -> tuple[dict[str, Tensor], Progress] | None:
+    """Read the checkpoint, or None where there is none."""
+    path = folder / "checkpoint.safetensors"
+    if not path.exists():
+        return None
+    with safe_open(path, framework="pt") as file:
+        progress = Progress(**json.loads(file.metadata()["progress"]))
+        return {k: file.get_tensor(k) for k in file.keys()}, progress  # noqa: SIM118 (not a dict)
