@@ -109,7 +109,7 @@ def first_tokens(
         per_row: Likeliest openings that are taken from each row.
 
     Returns:
-        None where the anchors showed no opening of a refusal.
+        None where the anchors showed no opening of a refusal, or nothing an opening of an answer.
     """
     if not anchors.refusing_ids:
         return None
@@ -117,7 +117,9 @@ def first_tokens(
     found = set(anchors.helping_ids)
     for states in base_states:
         rows = states[harmless.bool()].to(head.device, head.dtype)
-        found |= set((rows @ head.T).topk(per_row, -1).indices.flatten().tolist())
+        found |= set((rows @ head.T).topk(min(per_row, len(head)), -1).indices.flatten().tolist())
     helping = torch.tensor(sorted(found - left_out), device=head.device)
+    if not len(helping):
+        return None
     refusing = torch.tensor(anchors.refusing_ids, device=head.device)
     return FirstTokens(head[helping].float(), head[refusing].float())

@@ -8,7 +8,7 @@ import torch
 
 from babelguard.errors import UserError
 from babelguard.screen import Screen
-from babelguard.slot import Messages, render, tokenise
+from babelguard.slot import SEPARATOR, Messages, find_placement, render, tokenise
 from babelguard.target import open_target
 
 HELP = "/defence off|on   /compare (both replies to your last words, or to the words after it)   /reset   /quit"
@@ -28,15 +28,16 @@ class Conversation:
     def __init__(self, model: Any, carrier: Any, plain: Any, system: str | None, tokens: int) -> None:
         self.model, self.carrier, self.plain = model, carrier, plain
         self.tokens, self.defended = tokens, True
-        self.opening: Messages = [{"role": "system", "content": system}] if system else []
+        self.system = system or None
+        self.placement, _ = find_placement(plain)
         self.messages: Messages = []
 
     def reply(self, messages: Messages, *, defended: bool) -> str:
         """The greedy reply to a history, with or without the defence."""
         tokenizer = self.carrier if defended else self.plain
-        ids = tokenise(tokenizer, render(tokenizer, [*self.opening, *messages]))
+        self.model.babelguard_hook.enabled = defended
+        ids = tokenise(tokenizer, render(tokenizer, self.opened(messages, defended=defended)))
         tensor = torch.tensor([ids], device=self.model.device)
-        # The hooks stay in place when the defence is off: without placeholders in the text they do nothing.
         out = self.model.generate(
             tensor,
             attention_mask=torch.ones_like(tensor),
@@ -45,6 +46,16 @@ class Conversation:
             pad_token_id=tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id,
         )
         return str(tokenizer.decode(out[0, len(ids) :], skip_special_tokens=True)).strip()
+
+    def opened(self, messages: Messages, *, defended: bool) -> Messages:
+        """The history behind the user's own system message, in a form that the template takes."""
+        if self.system is None:
+            return messages
+        if defended or self.placement != "user":
+            return [{"role": "system", "content": self.system}, *messages]
+        # The plain template has no system role; the defended one puts the text at this very place by itself.
+        first = messages[0]
+        return [first | {"content": self.system + SEPARATOR + first["content"]}, *messages[1:]]
 
     def compare(self, messages: Messages) -> tuple[str, str]:
         """(reply without, reply with the defence) to the same words."""

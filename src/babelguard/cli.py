@@ -90,7 +90,10 @@ def defend(
         Path | None, typer.Option(help="folder or file of parallel prompts; default: the corpus that ships")
     ] = None,
     prompt: Annotated[
-        str | None, typer.Option(help="written prompt to start from: long, medium, short or your own text")
+        str | None,
+        typer.Option(
+            help="written prompt to start from: best (on validation replies), long, medium, short or your own text"
+        ),
     ] = None,
     prompt_length: Annotated[
         int | None, typer.Option(min=1, help="soft tokens; default: as many as the text has")
@@ -105,6 +108,10 @@ def defend(
     trust_remote_code: Trust = False,
     config: Annotated[Path | None, typer.Option(help="TOML file with any of the settings")] = None,
     output: Annotated[Path | None, typer.Option(help="run folder; the same command resumes in it")] = None,
+    reuse: Annotated[
+        list[Path] | None,
+        typer.Option(help="run whose replies are taken over where they would be the same (may be repeated)"),
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="print the plan and stop")] = False,
 ) -> None:
     """Train a soft safety prompt for MODEL and show what it did, before and after."""
@@ -133,7 +140,7 @@ def defend(
         from babelguard.screen import Screen
 
         quiet_libraries()
-        job = Job(settings, output, Screen())
+        job = Job(settings, output, Screen(), reuse or ())
         if dry_run:
             job.plan()
             return

@@ -27,7 +27,10 @@ class Settings(BaseModel):
     test_languages: tuple[str, ...] | None = Field(None, description="languages to test; default: all of the corpus")
     corpus: Path | None = Field(None, description="folder or file of parallel prompts; default: the corpus that ships")
     limit: int | None = Field(None, ge=1, description="test rows per label and language; default: all")
-    prompt: str = Field("medium", description="written prompt to start from: long, medium, short or your own text")
+    prompt: str = Field(
+        "best",
+        description="written prompt to start from: best (on validation replies), long, medium, short or your own text",
+    )
     prompt_length: int | None = Field(None, ge=1, le=512, description="soft tokens; default: as many as the text has")
     seed: int = Field(0, ge=0)
     device: str = Field("auto", description="auto, cpu, cuda, cuda:1, mps")
@@ -86,6 +89,10 @@ class Settings(BaseModel):
             raise ValueError("base_logits = 'english' needs 'en' among the training languages")
         if self.schedule == "english" and "en" not in self.languages:
             raise ValueError("schedule = 'english' needs 'en' among the training languages")
+        if self.steps and not (self.refusal_weight or self.harmfulness_weight or self.behaviour_weight):
+            raise ValueError(
+                "refusal_weight, harmfulness_weight and behaviour_weight are all 0, so nothing would be learned"
+            )
         return self
 
 
@@ -101,6 +108,10 @@ def load_settings(given: dict[str, Any], file: Path | None = None) -> Settings:
             from_file = tomllib.loads(file.read_text(encoding="utf-8"))
         except FileNotFoundError as error:
             raise UserError(f"The configuration file {file} does not exist.") from error
+        except OSError as error:
+            raise UserError(
+                f"The configuration file {file} cannot be read ({error.strerror or error}); name a TOML file."
+            ) from error
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise UserError(f"The configuration file {file} is not valid TOML: {error}.") from error
     merged = from_file | {k: v for k, v in given.items() if v is not None}

@@ -14,7 +14,7 @@ from babelguard.anchors import collect_anchors, first_tokens
 from babelguard.config import Settings, load_settings
 from babelguard.corpus import Corpus, load_corpus
 from babelguard.defence import Defence, written_defence
-from babelguard.errors import UserError
+from babelguard.errors import NothingToAlign, UserError
 from babelguard.evaluation.measure import Bench, Question, mean_error, questions
 from babelguard.evaluation.metrics import Metrics, ScoredReply, compute_metrics
 from babelguard.evaluation.tables import sheet, terminal
@@ -22,13 +22,13 @@ from babelguard.hook import embed, embedding_rms, soft_prompt
 from babelguard.models.load import ChatModel, load_chat_model
 from babelguard.plan import make_plan
 from babelguard.report import write_report
-from babelguard.run_folder import RunFolder, default_output, open_run, write_text
+from babelguard.run_folder import RunFolder, default_output, open_run, remember_model, write_text
 from babelguard.safety_prompt import SafetyPrompt, template_digest
 from babelguard.screen import Screen, Silent
 from babelguard.slot import install, tokenise
 from babelguard.space import fit_space
 from babelguard.trainer import TrainingData, train
-from babelguard.written import WRITTEN_PROMPTS, prompt_text
+from babelguard.written import BEST, WRITTEN_PROMPTS, prompt_text
 
 BATCH_SIZE = 32
 BENCHMARK = "babelguard-corpus"
@@ -48,6 +48,7 @@ def fit(
     output: Path | str | None = None,
     config: Path | None = None,
     screen: Screen | None = None,
+    reuse: Sequence[Path | str] = (),
     **settings: Any,
 ) -> SafetyPrompt:
     """Harden a model and measure what it did; the same call again resumes, and does nothing when all is done.
@@ -57,6 +58,7 @@ def fit(
         output: The run folder; default: runs/<model>-<preset>-seed<seed>.
         config: A TOML file with settings.
         screen: Shows what is going on; silent without one.
+        reuse: Runs whose replies are taken over where they would be the same (the baseline's, mostly).
         **settings: Fields of `babelguard.Settings`.
 
     Returns:
@@ -66,22 +68,26 @@ def fit(
         UserError: one sentence for whatever the user can mend.
     """
     chosen = load_settings({"model": model} | settings, config)
-    job = Job(chosen, output, screen or Silent())
-    return job.run()
+    return Job(chosen, output, screen or Silent(), reuse).run()
 
 
 class Job:
     """One run: the model, the corpus and the folder, and the stages in order."""
 
-    def __init__(self, settings: Settings, output: Path | str | None, screen: Screen) -> None:
-        self.settings, self.screen = settings, screen
+    def __init__(
+        self, settings: Settings, output: Path | str | None, screen: Screen, reuse: Sequence[Path | str] = ()
+    ) -> None:
+        self.settings, self.screen, self.reuse = settings, screen, tuple(map(Path, reuse))
         corpus = load_corpus(settings.corpus)
         self.train_rows, self.validation_rows = corpus.split("train"), corpus.split("validation")
         test = corpus.split("test")
         for part, name in ((self.train_rows, "train"), (self.validation_rows, "validation"), (test, "test")):
             if not part.rows:
                 raise UserError(f"The corpus {corpus.name} has no rows of the split '{name}', which this job needs.")
-        self.train_rows.select(settings.languages)  # names a language that the corpus does not have
+        # Each names a language that the corpus does not have, before anything is loaded.
+        self.train_rows.select(settings.languages)
+        if settings.steps and settings.anchors == "english":
+            self.train_rows.select(("en",))
         self.validation_rows.select(settings.languages)
         self.test_languages = settings.test_languages or tuple(test.languages)
         self.test = test.select(self.test_languages, settings.limit)
@@ -97,9 +103,10 @@ class Job:
         self.output = Path(output) if output is not None else default_output(settings, self.chat.name)
         self.corpus_digest = corpus.digest
         rows = int(self.chat.model.get_input_embeddings().weight.shape[0])
+        self.start_text = prompt_text(settings.prompt)
         self.start_ids = start_ids(self.chat.tokenizer, settings)
         self.carrier, self.slot = install(self.chat.tokenizer, len(self.start_ids), rows)
-        self.written = written_defence("written", prompt_text(settings.prompt), self.chat.tokenizer)
+        self.written = written_defence("written", self.start_text, self.chat.tokenizer)
         if len(self.start_ids) > self.chat.context // 2:
             raise UserError(
                 f"The prompt is {len(self.start_ids)} tokens long and the model's context holds {self.chat.context}; give a "
@@ -121,6 +128,7 @@ class Job:
             "model": self.chat.name,
         }
         run = open_run(self.output, self.settings, facts)
+        remember_model(run, self.settings.model)
         if run.metrics.exists() and run.prompt.exists():
             self.screen.say(f"This run is done already; its table, from {run.metrics}:")
             metrics = Metrics.model_validate_json(run.metrics.read_text(encoding="utf-8"))
@@ -128,8 +136,8 @@ class Job:
             self._next(run)
             return SafetyPrompt.from_pretrained(run.prompt)
         self.plan()
-        bench = Bench(self.chat, run.path, batch_size=self.settings.batch_size or BATCH_SIZE)
-        if self.settings.steps == 0:
+        bench = Bench(self.chat, run.path, batch_size=self.settings.batch_size or BATCH_SIZE, reuse=self.reuse)
+        if self.settings.prompt == BEST:
             self._choose_written(bench)
         self._render(run)
         self.screen.title("Baseline")
@@ -184,23 +192,25 @@ class Job:
         rows = self.validation_rows.select(self.settings.languages, self.settings.select_rows)
         return questions(rows, self.settings.languages, "validation")
 
+    def _start_from(self, prompt: str) -> None:
+        """Take a written prompt as the baseline and as the start of training, and lay out the slot for its length."""
+        self.start_text = prompt_text(prompt)
+        self.start_ids = start_ids(self.chat.tokenizer, self.start_text, self.settings.prompt_length)
+        rows = int(self.chat.model.get_input_embeddings().weight.shape[0])
+        self.carrier, self.slot = install(self.chat.tokenizer, len(self.start_ids), rows)
+        self.written = written_defence("written", self.start_text, self.chat.tokenizer)
+
     def _choose_written(self, bench: Bench) -> None:
-        """Take the written prompt with the fewest errors on validation replies."""
+        """Take the written prompt with the fewest errors on validation replies: the baseline that must be beaten."""
         self.screen.title("Choosing the written prompt on validation replies")
-        best, best_score = self.written, float("inf")
+        errors = {}
         for name, text in WRITTEN_PROMPTS.items():
             candidate = written_defence("written", text, self.chat.tokenizer)
             with self.screen.progress(f"{name}: replies") as (tick, _):
-                score = mean_error(
-                    bench.ask(candidate, self._validation(), tokens=self.settings.reply_tokens, tick=tick)
-                )
-            self.screen.say(f"  {name}: mean error {100 * score:.1f} %")
-            if score < best_score:
-                best, best_score = candidate, score
-                self.start_ids = tokenise(self.chat.tokenizer, text)
-        self.written = best
-        rows = int(self.chat.model.get_input_embeddings().weight.shape[0])
-        self.carrier, self.slot = install(self.chat.tokenizer, len(self.start_ids), rows)
+                scored = bench.ask(candidate, self._validation(), tokens=self.settings.reply_tokens, tick=tick)
+            errors[name] = mean_error(scored)
+            self.screen.say(f"  {name}: mean error {100 * errors[name]:.1f} %")
+        self._start_from(min(errors, key=errors.__getitem__))
 
     def _render(self, run: RunFolder) -> None:
         """Write the test prompts as the model sees them, one per language and defence."""
@@ -220,11 +230,12 @@ class Job:
     def _train(self, bench: Bench, run: RunFolder) -> SafetyPrompt:
         """Anchors, safety space, training; for the preset `written` the written prompt as vectors."""
         settings, chat, screen = self.settings, self.chat, self.screen
-        theta = embed(chat.model, self.start_ids)
+        start = embed(chat.model, self.start_ids).cpu()
+        theta = start
         facts: dict[str, Any] = {
             "languages": list(settings.languages),
             "preset": settings.preset,
-            "start": prompt_text(settings.prompt),
+            "start": self.start_text,
         }
         if settings.steps:
             theta, extra = self._optimise(bench, run, theta)
@@ -241,7 +252,7 @@ class Job:
             template_digest=template_digest(chat.tokenizer),
             training=facts,
         )
-        moved = float((theta - embed(chat.model, self.start_ids)).pow(2).mean().sqrt()) / embedding_rms(chat.model)
+        moved = float((theta - start).pow(2).mean().sqrt()) / embedding_rms(chat.model)
         if settings.steps:
             screen.say(f"  the prompt moved by {100 * moved:.0f} % of the size of an embedding")
         return prompt
@@ -271,6 +282,13 @@ class Job:
         first = None
         if settings.behaviour_weight:
             first = first_tokens(head, anchors, data.base_states, data.labels, banned=self.slot.token_ids)
+            if first is None:
+                screen.say("  no word opens refusals more often than answers, so the first-word term is left out")
+        if first is None and not (settings.refusal_weight or settings.harmfulness_weight):
+            raise NothingToAlign(
+                "There is nothing to align: no word opens this model's refusals more often than its answers, and the "
+                "first-word term is the only one that is switched on; set refusal_weight or harmfulness_weight."
+            )
         screen.title(f"Training {len(self.start_ids)} soft tokens")
         step_size = settings.learning_rate * embedding_rms(chat.model)
         with screen.progress("steps") as (tick, note):
@@ -320,6 +338,12 @@ class Job:
             [soft.token_ids(chat.tokenizer, text) for text in self.train_rows.texts(code)]
             for code in settings.languages
         ]
+        longest = max(len(ids) for group in chats for ids in group)
+        if longest > chat.context:
+            raise UserError(
+                f"A training row is {longest} tokens long with its prompt and does not fit into the {chat.context} tokens of "
+                "this model's context; shorten the rows of the corpus or the prompt."
+            )
         prefix_ids = engine.shared_prefix([ids for group in chats for ids in group])
         suffixes = [engine.split(group, prefix_ids) for group in chats]
         with soft_prompt(chat.model, start.to(chat.device), self.slot.token_ids):
@@ -330,10 +354,9 @@ class Job:
         return TrainingData(prefix_ids, suffixes, torch.stack(states), labels, english)
 
 
-def start_ids(tokenizer: Any, settings: Settings) -> list[int]:
+def start_ids(tokenizer: Any, text: str, length: int | None) -> list[int]:
     """Ids of the written prompt that training starts from, cut or repeated to the wanted length."""
-    ids = tokenise(tokenizer, prompt_text(settings.prompt))
+    ids = tokenise(tokenizer, text)
     if not ids:
-        raise UserError("The prompt to start from is empty; give a text or one of long, medium, short.")
-    length = settings.prompt_length or len(ids)
-    return [ids[k % len(ids)] for k in range(length)]
+        raise UserError("The prompt to start from is empty; give a text or one of best, long, medium, short.")
+    return [ids[k % len(ids)] for k in range(length or len(ids))]

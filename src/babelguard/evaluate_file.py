@@ -107,7 +107,9 @@ def list_defences(opened: Target, names: Sequence[str], others: dict[str, object
     if "none" in names or opened.prompt is None:
         found.append(Defence("none"))
     if "written" in names:
-        text = opened.settings.get("written_text") or prompt_text("medium")
+        # The text that training started from, so that the table shows what training added.
+        start = opened.prompt.training.get("start") if opened.prompt is not None else None
+        text = start or prompt_text("medium")
         found.append(written_defence("written", text, tokenizer))
     if opened.prompt is not None:
         found.append(opened.prompt.defence(tokenizer))

@@ -46,6 +46,8 @@ class SoftPromptHook:
         ]
 
     def _before(self, module: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+        if not self.enabled:
+            return inputs
         token_ids = inputs[0]
         match = token_ids.unsqueeze(-1) == self.ids.to(token_ids.device)  # [batch, time, n]
         where = match.any(-1)
@@ -57,7 +59,7 @@ class SoftPromptHook:
     def _after(self, module: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> Tensor:
         where, index = self._where, self._index
         self._where = self._index = None
-        if where is None or index is None or not self.enabled:
+        if where is None or index is None:
             return output
         rows = (self.theta / self.outer_scale).to(device=output.device, dtype=output.dtype)[index]
         return torch.where(where.unsqueeze(-1), rows, output)
@@ -120,7 +122,9 @@ def outer_embedding_scale(model: Any) -> float:
     if left.shape != entered_.shape or float(left @ left) == 0.0:
         return 1.0
     scale = float(left @ entered_ / (left @ left))
-    return 1.0 if abs(scale - 1.0) < 1e-3 else scale
+    # Position embeddings or a norm that stand between the two are no scale.
+    scaled = float((entered_ - scale * left).norm()) < 0.02 * float(entered_.norm())
+    return scale if scaled and abs(scale - 1.0) > 1e-3 else 1.0
 
 
 def backbone(model: Any) -> Any:

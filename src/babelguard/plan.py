@@ -14,7 +14,7 @@ from babelguard.corpus import Corpus
 from babelguard.languages import display_name
 from babelguard.models.load import ChatModel
 from babelguard.slot import Slot
-from babelguard.written import WRITTEN_PROMPTS
+from babelguard.written import BEST, WRITTEN_PROMPTS, prompt_text
 
 
 @dataclass(frozen=True)
@@ -36,9 +36,12 @@ class Plan:
         unseen = [code for code in self.test_languages if code not in settings.languages]
         trained = ", ".join(display_name(code) for code in settings.languages)
         dtype = str(chat.model.dtype).removeprefix("torch.")
+        best = f"the best of the written prompts {', '.join(WRITTEN_PROMPTS)} on validation replies (here counted as the longest)"
+        start = best if settings.prompt == BEST else f'"{prompt_text(settings.prompt)}"'
         lines = [
             f"Model      {chat.name} ({chat.base_id}), {dtype} on {chat.device.type}",
             f"Prompt     {slot.sentence()}",
+            f"Start      {start}",
             f"Training   {settings.preset}: {settings.steps} steps of {settings.train_batch} rows from {self.train_rows} rows in {trained}",
             f"Test       {self.test_rows} rows in each of {len(self.test_languages)} languages"
             + (f"; never trained on: {', '.join(display_name(code) for code in unseen)}" if unseen else ""),
@@ -69,7 +72,7 @@ def make_plan(
         * (len(settings.languages) if settings.anchors == "training" else 1)
     )
     rounds = 1 + -(-settings.steps // settings.select_every) if trained and settings.select == "validation" else 0
-    rounds += len(WRITTEN_PROMPTS) if not trained else 0
+    rounds += len(WRITTEN_PROMPTS) if settings.prompt == BEST else 0
     validation = labels * settings.select_rows * len(settings.languages) * rounds
     test_replies = len(test.rows) * len(test_languages) * defences
     forward, decode = time_model(chat.model)
@@ -94,7 +97,8 @@ def make_plan(
 def time_model(model: Any) -> tuple[float, float]:
     """Seconds of a forward pass per token, and of 24 decoding steps per row at batch 32."""
     rows, length, steps = 32, 12, 3
-    suffixes = [[(7 * row + k) % 1000 + 3 for k in range(length)] for row in range(rows)]
+    ids = min(1000, int(model.get_input_embeddings().weight.shape[0]) - 3)
+    suffixes = [[(7 * row + k) % ids + 3 for k in range(length)] for row in range(rows)]
     prefix = engine.run_prefix(model, [2, 3, 4, 5])
     engine.last_states(model, prefix, suffixes)
     began = time.perf_counter()

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from babelguard.config import Settings
-from babelguard.errors import UserError
+from babelguard.errors import UserError, cannot_write
 
 # Where and how fast it runs does not change what comes out (up to rounding), so a run may be resumed with others.
 FREE = {"batch_size", "corpus"}
@@ -27,6 +27,11 @@ class RunFolder:
     def settings_file(self) -> Path:
         """The settings of the run."""
         return self.path / "config.json"
+
+    @property
+    def local_file(self) -> Path:
+        """Where the model was found: the only file of a run that may name a path of the machine."""
+        return self.path / "local.json"
 
     @property
     def prompt(self) -> Path:
@@ -71,12 +76,15 @@ def open_run(path: Path, settings: Settings, facts: dict[str, Any]) -> RunFolder
         UserError: where the folder holds another run or something else, or cannot be written.
     """
     run = RunFolder(path)
+    environment_file = path / "environment.json"
     wanted = {k: v for k, v in settings.model_dump(mode="json").items() if k not in FREE} | facts
     if run.settings_file.exists():
         try:
             found = json.loads(run.settings_file.read_text(encoding="utf-8"))
         except ValueError as error:
             raise UserError(f"{run.settings_file} is damaged; choose another --output or delete the folder.") from error
+        if not isinstance(found, dict):
+            raise UserError(f"{run.settings_file} is damaged; choose another --output or delete the folder.")
         differing = sorted(k for k in wanted.keys() | found.keys() if wanted.get(k) != found.get(k))
         if differing:
             which = ", ".join(f"{k} was {found.get(k)!r} and is {wanted.get(k)!r}" for k in differing[:3])
@@ -84,11 +92,26 @@ def open_run(path: Path, settings: Settings, facts: dict[str, Any]) -> RunFolder
         return run
     if path.exists() and not path.is_dir():
         raise UserError(f"The output {path} is a file, not a folder; choose another --output.")
-    if path.is_dir() and any(path.iterdir()):
+    # What a kill before the first line of config.json leaves behind is a run all the same.
+    first = {environment_file.name, environment_file.name + ".part", run.settings_file.name + ".part"}
+    if path.is_dir() and any(file.name not in first for file in path.iterdir()):
         raise UserError(f"The output folder {path} holds files that are no run of babelguard; choose another --output.")
-    write_json(path / "environment.json", environment())
+    write_json(environment_file, environment())
     write_json(run.settings_file, wanted)
     return run
+
+
+def remember_model(run: RunFolder, model: str) -> None:
+    """Write what the user named as the model, so that `chat` and `evaluate` find it again.
+
+    A local folder is written as an absolute path. It stands in a file of its own, so that everything else of a run can
+    be passed on as it is; where the file is missing, `--model` says where the model lies.
+    """
+    folder = Path(model).expanduser()
+    content = {"model": str(folder.resolve()) if folder.is_dir() and model not in ("demo", "smollm2") else model}
+    if run.local_file.exists() and run.local_file.read_text(encoding="utf-8") == as_json(content):
+        return
+    write_json(run.local_file, content)
 
 
 def write_json(path: Path, content: Any) -> None:
@@ -97,7 +120,12 @@ def write_json(path: Path, content: Any) -> None:
     Raises:
         UserError: where the disk is full or the folder cannot be written.
     """
-    write_text(path, json.dumps(content, indent=2, ensure_ascii=False) + "\n")
+    write_text(path, as_json(content))
+
+
+def as_json(content: Any) -> str:
+    """JSON as it stands in the files of a run."""
+    return json.dumps(content, indent=2, ensure_ascii=False) + "\n"
 
 
 def write_text(path: Path, text: str) -> None:
@@ -112,10 +140,7 @@ def write_text(path: Path, text: str) -> None:
         draft.write_text(text, encoding="utf-8")
         os.replace(draft, path)
     except OSError as error:
-        raise UserError(
-            f"{path} could not be written ({error.strerror or error}); free some space or choose another --output, and give "
-            "the same command again."
-        ) from error
+        raise UserError(cannot_write(path, error)) from error
 
 
 def environment() -> dict[str, Any]:

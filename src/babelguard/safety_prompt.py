@@ -23,6 +23,17 @@ from babelguard.slot import Slot, carry, chat_template_of
 
 FORMAT = 1
 CONFIG, WEIGHTS, CARD = "config.json", "model.safetensors", "README.md"
+# Fields of `SafetyPrompt` that the configuration holds as they are, and their names in it.
+FIELDS = {
+    "base_model": "base_model",
+    "base_revision": "base_revision",
+    "base_fingerprint": "base_fingerprint",
+    "base_licence": "base_licence",
+    "name": "name",
+    "seed": "seed",
+    "template_digest": "template_sha256",
+    "training": "training",
+}
 
 
 @dataclass(frozen=True)
@@ -97,7 +108,7 @@ class SafetyPrompt:
         Raises:
             UserError: where the folder is no prompt, or is damaged.
         """
-        folder = Path(name)
+        folder = Path(name).expanduser()
         if not folder.is_dir():
             folder = _fetch(str(name), revision)
         try:
@@ -110,17 +121,24 @@ class SafetyPrompt:
                 )
             theta = load_file(folder / WEIGHTS)["theta"]
             fields = config["slot"]
+            if len(fields["tokens"]) != len(fields["token_ids"]):
+                raise ValueError("it has not as many tokens as ids")
             slot = Slot(**(fields | {"tokens": tuple(fields["tokens"]), "token_ids": tuple(fields["token_ids"])}))
+            wanted = (config["length"], config["width"])
+            # Everything else that is asked for below: a missing field is found here.
+            known = {field: config[key] for field, key in FIELDS.items()}
         except FileNotFoundError as error:
-            raise UserError(f"{name} is no safety prompt: {Path(error.filename).name} is missing in it.") from error
-        except (ValueError, KeyError, TypeError, SafetensorError) as error:
+            missing = Path(error.filename).name if error.filename else WEIGHTS
+            raise UserError(f"{name} is no safety prompt: {missing} is missing in it.") from error
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, SafetensorError) as error:
+            what = " ".join(str(error).split())
             raise UserError(
-                f"The safety prompt in {name} is damaged or of another kind ({error}); train or fetch it again."
+                f"The safety prompt in {name} is damaged or of another kind ({what}); train or fetch it again."
             ) from error
-        if theta.ndim != 2 or theta.shape != (config["length"], config["width"]) or theta.shape[0] != len(slot.tokens):
+        if theta.ndim != 2 or tuple(theta.shape) != wanted or theta.shape[0] != len(slot.tokens):
             raise UserError(
                 f"The safety prompt in {name} is damaged: its vectors are {tuple(theta.shape)}, but its configuration says "
-                f"{config['length']} x {config['width']}; train or fetch it again."
+                f"{wanted[0]} x {wanted[1]}; train or fetch it again."
             )
         if not bool(torch.isfinite(theta).all()):
             raise UserError(
@@ -130,14 +148,7 @@ class SafetyPrompt:
         return cls(
             theta=theta.float(),
             slot=slot,
-            base_model=config["base_model"],
-            base_revision=config["base_revision"],
-            base_fingerprint=config["base_fingerprint"],
-            base_licence=config["base_licence"],
-            name=config["name"],
-            seed=config["seed"],
-            template_digest=config["template_sha256"],
-            training=config["training"],
+            **known,
             results=_results_of(card.read_text(encoding="utf-8")) if card.exists() else "",
         )
 
@@ -191,10 +202,8 @@ class SafetyPrompt:
         model.babelguard_hook = SoftPromptHook(model, self.theta.to(weight.device), self.slot.token_ids)
         head = model.get_output_embeddings().weight.shape[0]
         model.babelguard_suppressed = model.generation_config.suppress_tokens
-        model.generation_config.suppress_tokens = [
-            *(model.generation_config.suppress_tokens or []),
-            *(i for i in self.slot.token_ids if i < head),
-        ]
+        suppressed = [*(model.babelguard_suppressed or []), *(i for i in self.slot.token_ids if i < head)]
+        model.generation_config.suppress_tokens = suppressed or None  # an empty list is no valid value
         return model, carrier
 
     def defence(self, tokenizer: Any) -> Defence:

@@ -71,16 +71,19 @@ class Slot:
 
 def render(tokenizer: Any, messages: Messages, *, generation_prompt: bool = True) -> str:
     """Render a chat to text with the tokenizer's template, thinking switched off where the template has the switch."""
-    switches: dict[str, Any] = {}
-    template = chat_template_of(tokenizer)
-    if "enable_thinking" in template:
-        switches["enable_thinking"] = False
-    elif re.search(r"\bthinking\b", template) and "thinking is defined" in template:
-        switches["thinking"] = False
+    switch = thinking_switch(chat_template_of(tokenizer))
+    switches = {switch: False} if switch else {}
     text = tokenizer.apply_chat_template(
         messages, tokenize=False, add_generation_prompt=generation_prompt, return_dict=False, **switches
     )
     return str(text)
+
+
+def thinking_switch(template: str) -> str | None:
+    """The variable with which a chat template is told not to think, or None where it has none."""
+    if "enable_thinking" in template:
+        return "enable_thinking"
+    return "thinking" if re.search(r"\bthinking is (not )?defined", template) else None
 
 
 def tokenise(tokenizer: Any, text: str) -> list[int]:
@@ -166,7 +169,8 @@ def carry(
     carrier.add_tokens([AddedToken(t, special=True, normalized=False, lstrip=False, rstrip=False) for t in tokens])
     ids = tuple(int(i) for i in carrier.convert_tokens_to_ids(list(tokens)))
     slot = Slot(tokens=tokens, token_ids=ids, placement=placement, default_system=built_in, source=source)
-    carrier.chat_template = preamble(slot) + chat_template_of(tokenizer)
+    template = chat_template_of(tokenizer)
+    carrier.chat_template = preamble(slot, thinking_switch(template)) + template
     probe = tokenise(carrier, render(carrier, [{"role": "user", "content": QUESTION + tokens[0]}]))
     if [i for i in probe if i in set(ids)] != list(ids):
         raise UserError(
@@ -182,32 +186,62 @@ def jinja_string(text: str) -> str:
     return "'" + escaped + "'"
 
 
-def preamble(slot: Slot) -> str:
+def guard(prefixes: tuple[str, ...]) -> str:
+    """The Jinja filter chain that breaks up every placeholder in a text with a space.
+
+    A space within the prefix that placeholders share cannot build a new placeholder, whatever stands around it.
+    """
+    return "".join(f".replace({jinja_string(p)}, {jinja_string(p[0] + ' ' + p[1:])})" for p in prefixes)
+
+
+def preamble(slot: Slot, switch: str | None = None) -> str:
     """The Jinja text in front of the model's own template.
 
-    It rebuilds `messages`: every placeholder that a user, a document or a tool wrote is broken up with a space, so
-    that text can never reach the soft prompt's rows; then the soft prompt is set before the system text.
+    It rebuilds `messages`, `tools` and `documents`: every placeholder that a user, a document or a tool wrote is broken
+    up, so that text can never reach the soft prompt's rows; then the soft prompt is set before the system text.
+    Thinking is off unless the caller asks for it, because what is served is what was trained.
     """
-    prefix = common_prefix(slot.tokens)
-    # Breaking the prefix which all placeholders share cannot build a new placeholder, whatever stands around it.
-    guard = f".replace({jinja_string(prefix)}, {jinja_string(prefix[0] + ' ' + prefix[1:])})"
+    prefixes = shared_prefixes(slot.tokens)
+    broken, firsts = guard(prefixes), sorted({p[0] for p in prefixes})
+    rebuilt = " or ".join(f"{jinja_string(p)} in bg.joined" for p in prefixes)
+    dropped = "".join(f".replace({jinja_string(first)}, '')" for first in firsts)
     soft, gap = jinja_string(slot.text), jinja_string(SEPARATOR)
     lines = [
-        "{%- set bg = namespace(messages=[], parts=[], system='', content='') -%}",
-        "{%- for message in messages -%}",
-        "{%- if message['content'] is string -%}",
-        f"{{%- set bg.content = message['content']{guard} -%}}",
-        "{%- elif message['content'] is iterable -%}{%- set bg.parts = [] -%}",
-        "{%- for part in message['content'] -%}{%- if part['text'] is string -%}",
-        f"{{%- set bg.parts = bg.parts + [dict(part, text=part['text']{guard})] -%}}",
+        f"{{%- if {switch} is not defined -%}}{{%- set {switch} = false -%}}{{%- endif -%}}" if switch else "",
+        "{%- macro bg_guard(value, out) -%}",
+        f"{{%- if value is string -%}}{{%- set out.value = value{broken} -%}}",
+        "{%- elif value is mapping -%}{%- set bag = namespace(pairs=[]) -%}{%- for key, item in value.items() -%}",
+        "{%- set name = namespace(value=key) -%}{%- set one = namespace(value=item) -%}",
+        "{{- bg_guard(key, name) -}}{{- bg_guard(item, one) -}}",
+        "{%- set bag.pairs = bag.pairs + [(name.value, one.value)] -%}{%- endfor -%}{%- set out.value = dict(bag.pairs) -%}",
+        "{%- elif value is iterable -%}{%- set bag = namespace(items=[]) -%}{%- for item in value -%}",
+        "{%- set one = namespace(value=item) -%}{{- bg_guard(item, one) -}}",
+        "{%- set bag.items = bag.items + [one.value] -%}{%- endfor -%}{%- set out.value = bag.items -%}",
+        "{%- else -%}{%- set out.value = value -%}{%- endif -%}{%- endmacro -%}",
+        "{%- set bg = namespace(value=none, messages=[], parts=[], texts=[], joined='', plain=true, system='') -%}",
+        "{%- if tools -%}{{- bg_guard(tools, bg) -}}{%- set tools = bg.value -%}{%- endif -%}",
+        "{%- if documents -%}{{- bg_guard(documents, bg) -}}{%- set documents = bg.value -%}{%- endif -%}",
+        "{{- bg_guard(messages, bg) -}}",
+        "{%- for message in bg.value -%}",
+        "{%- if 'content' in message and message['content'] is not string and message['content'] is iterable -%}",
+        "{%- set bg.texts = [] -%}{%- set bg.plain = true -%}{%- for part in message['content'] -%}",
+        "{%- if part is string -%}{%- set bg.texts = bg.texts + [part] -%}",
+        "{%- elif part['text'] is string -%}{%- set bg.texts = bg.texts + [part['text']] -%}",
+        "{%- else -%}{%- set bg.plain = false -%}{%- endif -%}{%- endfor -%}",
+        # Parts of text become one text, because a placeholder may be split over the border of two parts.
+        f"{{%- if bg.plain -%}}{{%- set text = bg.texts | join('') -%}}",
+        f"{{%- set bg.messages = bg.messages + [dict(message, content=text{broken})] -%}}",
+        # Pictures must stay between the texts; where these would build a placeholder, it loses its first character.
+        "{%- else -%}{%- set bg.joined = bg.texts | map('trim') | join('') -%}{%- set bg.parts = [] -%}",
+        "{%- for part in message['content'] -%}",
+        f"{{%- if ({rebuilt}) and part is string -%}}{{%- set bg.parts = bg.parts + [part{dropped}] -%}}",
+        f"{{%- elif ({rebuilt}) and part['text'] is string -%}}",
+        f"{{%- set bg.parts = bg.parts + [dict(part, text=part['text']{dropped})] -%}}",
         "{%- else -%}{%- set bg.parts = bg.parts + [part] -%}{%- endif -%}{%- endfor -%}",
-        "{%- set bg.content = bg.parts -%}",
-        "{%- else -%}{%- set bg.content = message['content'] -%}{%- endif -%}",
-        "{%- set bg.messages = bg.messages + [dict(message, content=bg.content)] -%}{%- endfor -%}",
-        # A list of parts as system text is joined, because the soft prompt is text before it.
+        "{%- set bg.messages = bg.messages + [dict(message, content=bg.parts)] -%}{%- endif -%}",
+        "{%- else -%}{%- set bg.messages = bg.messages + [message] -%}{%- endif -%}{%- endfor -%}",
         "{%- if bg.messages and bg.messages[0]['role'] in ['system', 'developer'] -%}",
-        "{%- if bg.messages[0]['content'] is string -%}{%- set bg.system = bg.messages[0]['content'] -%}",
-        "{%- else -%}{%- set bg.system = bg.messages[0]['content'] | map(attribute='text') | join('') -%}{%- endif -%}",
+        "{%- if bg.messages[0]['content'] is string -%}{%- set bg.system = bg.messages[0]['content'] -%}{%- endif -%}",
         "{%- set bg.messages = bg.messages[1:] -%}",
         f"{{%- else -%}}{{%- set bg.system = {jinja_string(slot.default_system)} -%}}{{%- endif -%}}",
         f"{{%- if bg.system -%}}{{%- set bg.system = {soft} + {gap} + bg.system -%}}",
@@ -228,10 +262,6 @@ def preamble(slot: Slot) -> str:
     return "".join(lines)
 
 
-def common_prefix(tokens: tuple[str, ...]) -> str:
-    """The longest text that all placeholders begin with; at least two characters, so that it can be broken up."""
-    first, last = min(tokens), max(tokens)
-    length = next((k for k, (a, b) in enumerate(zip(first, last, strict=False)) if a != b), min(len(first), len(last)))
-    # Without the digits: `<unused1` would guard 1 and 10 to 19 only if the prompt had just those.
-    prefix = first[:length].rstrip("0123456789")
-    return prefix if len(prefix) >= 2 else first
+def shared_prefixes(tokens: tuple[str, ...]) -> tuple[str, ...]:
+    """What placeholders begin with up to their number: one text, or several where a tokenizer has several kinds."""
+    return tuple(dict.fromkeys(re.split(r"\d", token, maxsplit=1)[0] for token in tokens))

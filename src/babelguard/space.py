@@ -7,16 +7,17 @@ the safety space; DRO's recipe).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
 from torch import Tensor
 
-from babelguard.errors import NothingToAlign
+from babelguard.errors import NothingToAlign, UserError, cannot_write
 
 Folds = Literal["ten", "one"]
 
@@ -56,12 +57,21 @@ class SafetySpace:
     def save(self, path: Path) -> None:
         """Write the space as safetensors."""
         tensors = {k: v.contiguous() for k, v in vars(self).items() if isinstance(v, Tensor)}
-        save_file(tensors, path, metadata={"explained": str(self.explained)})
+        try:
+            save_file(tensors, path, metadata={"explained": str(self.explained)})
+        except (OSError, SafetensorError) as error:
+            raise UserError(cannot_write(path, error)) from error
 
     @classmethod
-    def load(cls, path: Path, explained: float = float("nan")) -> SafetySpace:
+    def load(cls, path: Path) -> SafetySpace:
         """Read a space that `save` wrote."""
-        return cls(**load_file(path), explained=explained)
+        with safe_open(path, framework="pt") as file:
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+            return cls(**tensors, explained=float(file.metadata()["explained"]))
+
+    def to(self, device: torch.device) -> SafetySpace:
+        """The same space on another device."""
+        return replace(self, **{k: v.to(device) for k, v in vars(self).items() if isinstance(v, Tensor)})
 
 
 def fit_space(

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from babelguard.errors import UserError
-from babelguard.models.load import ChatModel, load_chat_model
 from babelguard.models.gguf import Say
+from babelguard.models.load import ChatModel, load_chat_model
 from babelguard.run_folder import RunFolder
 from babelguard.safety_prompt import CONFIG, SafetyPrompt
 
@@ -37,14 +37,22 @@ def read_prompt(name: str) -> tuple[SafetyPrompt, dict[str, Any]] | None:
     path = Path(name).expanduser()
     run = RunFolder(path)
     if run.prompt.is_dir():
-        return SafetyPrompt.from_pretrained(run.prompt), read_json(run.settings_file)
+        return SafetyPrompt.from_pretrained(run.prompt), settings_of(run)
     if read_json(path / CONFIG).get("type") == "babelguard-safety-prompt":
-        return SafetyPrompt.from_pretrained(path), read_json(path.parent / CONFIG)
+        return SafetyPrompt.from_pretrained(path), settings_of(RunFolder(path.resolve().parent))
     if "preset" in read_json(run.settings_file):
         raise UserError(
             f"The run in {name} is not finished, so it has no prompt yet; give its command again to finish it."
         )
     return None
+
+
+def settings_of(run: RunFolder) -> dict[str, Any]:
+    """The settings of a run, with the model that it was given as `base`; {} where the folder is no run."""
+    settings = read_json(run.settings_file)
+    if "preset" not in settings:
+        return {}
+    return settings | {"base": read_json(run.local_file).get("model")}
 
 
 def open_target(
@@ -88,11 +96,24 @@ def open_target(
 
 
 def base_of(prompt: SafetyPrompt, settings: dict[str, Any]) -> str:
-    """Where the base model of a prompt is found: what the run was told, else the prompt's base id."""
+    """Where the base model of a prompt is found: what the run was told, else the prompt's base id.
+
+    Raises:
+        UserError: where it was a local folder that is gone or not known.
+    """
     if settings.get("base"):
-        return str(settings["base"])
+        base = str(settings["base"])
+        if Path(base).is_absolute() and not Path(base).is_dir():
+            raise UserError(f"The base model is no longer in {base}; say with --model where it lies now.")
+        return base
     from babelguard.models.demo import BASE_ID as DEMO
     from babelguard.models.smollm2 import BASE_ID as SMOLLM2
 
     embedded = {DEMO: "demo", SMOLLM2: "smollm2"}
-    return embedded.get(prompt.base_model, prompt.base_model)
+    base = embedded.get(prompt.base_model, prompt.base_model)
+    if base not in embedded.values() and "/" not in base:
+        raise UserError(
+            f"This safety prompt was trained for '{base}', a local folder of the machine that trained it; say with --model "
+            "where that model lies here."
+        )
+    return base

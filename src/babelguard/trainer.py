@@ -11,12 +11,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
 from babelguard import engine
 from babelguard.config import Settings
+from babelguard.errors import UserError, cannot_write
 from babelguard.hook import soft_prompt
 from babelguard.objective import Batch, FirstTokens, row_losses, total_loss, worst_language_weights
 from babelguard.space import SafetySpace
@@ -64,8 +65,8 @@ class Progress:
 def plan_step(step: int, *, settings: Settings, rows: int, languages: int, english: int | None) -> Step:
     """The rows and centre languages of a step: a pure function of the step and the seed, so a resumed run is the same.
 
-    An epoch goes over all rows once. `sequential` gives each language five epochs in turn, or an equal share of the
-    steps where there are fewer.
+    An epoch goes over all rows once, less what does not fill a batch. `sequential` gives each language in turn an equal
+    share of the steps (the released code: five epochs each).
     """
     batch = min(settings.train_batch, rows)
     per_epoch = max(1, rows // batch)
@@ -157,6 +158,7 @@ def train(
         theta as kept, [n, d] on the CPU, and the progress with its history.
     """
     device = model.get_input_embeddings().weight.device
+    space = space.to(device)
     # Theta and the optimiser's state stay in float32: under AdamW a bfloat16 parameter stalls.
     parameter = torch.nn.Parameter(theta.detach().to(device=device, dtype=torch.float32).clone())
     optimiser = torch.optim.AdamW([parameter], lr=step_size, weight_decay=0.0)
@@ -221,12 +223,19 @@ def train(
 
 
 def save_checkpoint(folder: Path, tensors: dict[str, Tensor], progress: Progress) -> None:
-    """Write the checkpoint in one rename: a kill leaves the old one or the new one, never half of one."""
-    folder.mkdir(parents=True, exist_ok=True)
+    """Write the checkpoint in one rename: a kill leaves the old one or the new one, never half of one.
+
+    Raises:
+        UserError: where the disk is full or the folder cannot be written.
+    """
     target, draft = folder / "checkpoint.safetensors", folder / "checkpoint.part"
     contiguous = {k: v.detach().cpu().contiguous().clone() for k, v in tensors.items()}
-    save_file(contiguous, draft, metadata={"progress": json.dumps(vars(progress))})
-    os.replace(draft, target)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        save_file(contiguous, draft, metadata={"progress": json.dumps(vars(progress))})
+        os.replace(draft, target)
+    except (OSError, SafetensorError) as error:
+        raise UserError(cannot_write(target, error)) from error
 
 
 def load_checkpoint(folder: Path) -> tuple[dict[str, Tensor], Progress] | None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+# The name that stands for whichever of the written prompts measures best on validation replies.
+BEST = "best"
 WRITTEN_PROMPTS = {
     "long": (
         "You are a careful and helpful assistant. People write to you in many languages, and you treat all of them "

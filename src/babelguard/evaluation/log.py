@@ -16,9 +16,10 @@ class JsonlLog:
 
     Args:
         path: The file; it is made if it does not exist.
+        read_only: Leave the file as it is: it belongs to another run, which may be writing to it.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, read_only: bool = False) -> None:
         self.path = path
         self.rows: dict[str, dict[str, Any]] = {}
         if not path.exists():
@@ -33,7 +34,7 @@ class JsonlLog:
                 raise UserError(
                     f"Line {number} of {path} is damaged; delete that line, and the same command will make it again."
                 ) from error
-        if len(whole) < len(content):
+        if len(whole) < len(content) and not read_only:
             with path.open("r+b") as file:
                 file.truncate(len(whole))
 

@@ -19,6 +19,7 @@ from babelguard.evaluation.log import JsonlLog
 from babelguard.evaluation.metrics import ScoredReply
 from babelguard.judges import RefusalJudge
 from babelguard.models.load import ChatModel
+from babelguard.run_folder import write_json
 
 Tick = Callable[[int, int], None]
 
@@ -57,28 +58,32 @@ class Bench:
         folder: Where generations.jsonl and verdicts.<judge>.jsonl are written.
         judge: Decides refused, answered, broken or unscored.
         batch_size: Replies at a time; halved and remembered where memory runs out.
+        reuse: Folders of other runs, whose replies are copied where the key is the same.
     """
 
     chat: ChatModel
     folder: Path
     judge: Judge = field(default_factory=RefusalJudge)
     batch_size: int = 32
+    reuse: Sequence[Path] = ()
 
     def __post_init__(self) -> None:
         self.generations = JsonlLog(self.folder / "generations.jsonl")
         self.verdicts = JsonlLog(self.folder / f"verdicts.{self.judge.name}.jsonl")
+        self.others = [JsonlLog(found, read_only=True) for found in map(_log_of, self.reuse)]
         self.memory = self.folder / "batch_size.json"
         if self.memory.exists():
             self.batch_size = min(self.batch_size, json.loads(self.memory.read_text(encoding="utf-8"))["batch_size"])
 
     def key(self, defence: Defence, question: Question, tokens: int) -> str:
-        """Names a reply: same model, numbers, system message, question and length give the same reply."""
+        """Names a reply and its verdict: same model, numbers, system message, question and length give the same ones."""
         model = self.chat
         parts = (
             model.fingerprint,
             str(model.model.dtype),
             defence.digest,
             defence.text(model.tokenizer, question.text),
+            question.language,  # two languages may share a text, but not a verdict
             tokens,
         )
         return hashlib.sha256("\x1f".join(map(str, parts)).encode("utf-8", "surrogatepass")).hexdigest()[:24]
@@ -92,6 +97,8 @@ class Bench:
             UserError: where a prompt does not fit into the model's context.
         """
         keys = [self.key(defence, question, tokens) for question in asked]
+        for other in self.others:
+            self.generations.append([dict(other.rows[key]) for key in keys if key in other.rows])
         missing = [k for k, key in enumerate(keys) if self.generations.get(key) is None]
         if tick is not None:
             tick(len(asked) - len(missing), len(asked))
@@ -163,7 +170,7 @@ class Bench:
                         "--device."
                     ) from error
                 self.batch_size //= 2
-                self.memory.write_text(json.dumps({"batch_size": self.batch_size}), encoding="utf-8")
+                write_json(self.memory, {"batch_size": self.batch_size})
 
     def _judge(self, defence: Defence, asked: Sequence[Question], keys: list[str]) -> list[ScoredReply]:
         fresh, scored = [], []
@@ -198,6 +205,15 @@ class Bench:
             )
         self.verdicts.append(fresh)
         return scored
+
+
+def _log_of(run: Path) -> Path:
+    path = run / "generations.jsonl"
+    if not path.is_file():
+        raise UserError(
+            f"There is no generations.jsonl in {run}, so none of its replies can be taken over; name a run folder."
+        )
+    return path
 
 
 def out_of_memory(error: BaseException) -> bool:

@@ -19,6 +19,9 @@ from babelguard.models.gguf import Say
 from babelguard.slot import chat_template_of
 
 
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
 @dataclass(frozen=True)
 class ChatModel:
     """A frozen model with its tokenizer.
@@ -79,8 +82,9 @@ def choose_device(wanted: str) -> torch.device:
 def choose_dtype(wanted: str, device: torch.device) -> torch.dtype:
     """The dtype of that name; `auto` takes bfloat16 where the hardware computes in it, else float32."""
     if wanted != "auto":
-        chosen: torch.dtype = getattr(torch, wanted)
-        return chosen
+        if wanted not in DTYPES:
+            raise UserError(f"The dtype '{wanted}' is not known; choose auto or one of {', '.join(DTYPES)}.")
+        return DTYPES[wanted]
     if device.type == "cuda":
         return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
     if device.type == "cpu" and platform.machine() in ("x86_64", "AMD64"):
@@ -170,7 +174,7 @@ def load_chat_model(
         model = AutoModelForCausalLM.from_pretrained(source, config=config, dtype=choose_dtype(dtype, place), **common)
     except UserError:
         raise
-    except (OSError, ValueError, KeyError, ImportError) as error:
+    except Exception as error:  # a model folder is foreign input: damaged ones raise many kinds
         raise UserError(explain(name, source, error)) from error
     check_cacheable(model)
     model.requires_grad_(False)

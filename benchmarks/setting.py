@@ -1,0 +1,67 @@
+"""What both benchmarks share: the model, prompts from the repository, a 112-token written prompt, and the arguments."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from babelguard.models.load import load_chat_model
+from babelguard.written import WRITTEN_PROMPTS
+
+DATA = Path(__file__).parent.parent / "demo" / "data"
+FILES = ("harmful.en", "helpful.en", "helpful.ko", "helpful.el")
+PROMPT_TOKENS = 112
+
+
+class Loaded(NamedTuple):
+    """A frozen model in evaluation mode, its tokenizer with a chat template, and the ids that end a reply."""
+
+    model: Any
+    tokenizer: Any
+    stop_ids: list[int]
+
+
+def arguments(description: str | None) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", default="demo", help="demo, smollm2, a folder or a hub id")
+    parser.add_argument("--chat-template", type=Path, help="for a base model: the Jinja file of a chat template")
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
+    return parser
+
+
+def load(name: str, template: Path | None = None, dtype: str = "float32") -> Loaded:
+    """The model on the CPU; with `template` also a base model that has none of its own."""
+    if template is None:
+        chat = load_chat_model(name, device="cpu", dtype=dtype)
+        return Loaded(chat.model, chat.tokenizer, chat.stop_ids)
+    folder = Path(name).expanduser()
+    model = AutoModelForCausalLM.from_pretrained(folder, dtype=getattr(torch, dtype)).eval().requires_grad_(False)
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    tokenizer.chat_template = template.read_text(encoding="utf-8")
+    return Loaded(model, tokenizer, [tokenizer.eos_token_id])
+
+
+def questions(count: int) -> list[str]:
+    """Short prompts in English, Korean and Greek, harmful and harmless in turn."""
+    files = [(DATA / f"{name}.jsonl").read_text(encoding="utf-8").splitlines() for name in FILES]
+    return [json.loads(line)["prompt"] for lines in zip(*files, strict=False) for line in lines][:count]
+
+
+def written_ids(tokenizer: Any) -> list[int]:
+    """The long written prompt, repeated and cut to 112 tokens."""
+    text = " ".join([WRITTEN_PROMPTS["long"]] * 3)
+    return list(tokenizer(text, add_special_tokens=False)["input_ids"][:PROMPT_TOKENS])
+
+
+def show(result: dict[str, Any], as_json: bool) -> None:
+    if as_json:
+        print(json.dumps(result))
+        return
+    for name, value in result.items():
+        print(f"{name:>28}  {value:.4g}" if isinstance(value, float) else f"{name:>28}  {value}")

@@ -1,0 +1,211 @@
+"""One training step: this project's shared prefix against whole sequences with vocabulary logits.
+
+Both take the same batch, the same loss and the same optimiser, and give the same gradient. They run in turn (reference,
+ours, reference, ours, ...) in one process; each number is a median. The peak memory is that of a process of its own.
+
+    python benchmarks/train_step.py --json
+"""
+
+from __future__ import annotations
+
+import resource
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from setting import PROMPT_TOKENS, Loaded, arguments, load, questions, show, written_ids
+from torch import Tensor
+
+from babelguard import engine
+from babelguard.config import Settings
+from babelguard.hook import embed, soft_prompt
+from babelguard.objective import Batch, row_losses, total_loss
+from babelguard.slot import install, render, tokenise
+from babelguard.space import SafetySpace
+
+BATCH = 10
+SETTINGS = Settings(
+    model="benchmark",
+    refusal_weight=1.0,
+    harmfulness_weight=1e-2,
+    residual_weight=1e-3,
+    alignment="frozen",
+    alignment_weight=1e-3,
+)
+
+
+class Setting(NamedTuple):
+    """A batch of chats around the soft prompt, the constants of its loss, and the optimiser's learning rate."""
+
+    model: Any
+    chats: list[list[int]]
+    token_ids: tuple[int, ...]
+    theta: Tensor
+    base: Tensor
+    target: Tensor
+    labels: Tensor
+    space: SafetySpace
+    step_size: float
+
+
+class Outcome(NamedTuple):
+    loss: float
+    gradient: Tensor
+    seconds: float
+
+
+def prepare(loaded: Loaded) -> Setting:
+    """Theta is the written prompt with noise; the base states are those of the written prompt itself."""
+    model, tokenizer = loaded.model, loaded.tokenizer
+    torch.manual_seed(0)
+    carrier, slot = install(tokenizer, PROMPT_TOKENS, model.get_input_embeddings().weight.shape[0])
+    chats = [tokenise(carrier, render(carrier, [{"role": "user", "content": text}])) for text in questions(BATCH)]
+    written = embed(model, written_ids(tokenizer))
+    rms = float(written.pow(2).mean().sqrt())
+    with torch.no_grad(), soft_prompt(model, written, slot.token_ids):
+        base = our_states(model, chats)
+    width = base.shape[1]
+    space = SafetySpace(
+        mean=base.mean(0),
+        components=torch.linalg.qr(torch.randn(width, 4))[0].T.contiguous(),
+        refusal_weight=torch.randn(4) / base.std(),
+        refusal_bias=torch.tensor(0.0),
+        harmfulness_weight=torch.randn(4) / base.std(),
+        harmfulness_bias=torch.tensor(0.0),
+        explained=float("nan"),
+    )
+    theta = written + 0.05 * rms * torch.randn_like(written)
+    target = base + 0.1 * base.std() * torch.randn_like(base)
+    labels = torch.arange(BATCH) % 2
+    return Setting(model, chats, slot.token_ids, theta, base, target, labels, space, 0.02 * rms)
+
+
+def our_states(model: Any, chats: list[list[int]]) -> Tensor:
+    """The trainer's way: the shared prefix once, then the suffixes."""
+    prefix_ids = engine.shared_prefix(chats)
+    return engine.last_states(model, engine.run_prefix(model, prefix_ids), engine.split(chats, prefix_ids))
+
+
+def our_step(setting: Setting) -> Outcome:
+    parameter = torch.nn.Parameter(setting.theta.clone())
+    with soft_prompt(setting.model, parameter, setting.token_ids):
+        return finish(setting, parameter, lambda: our_states(setting.model, setting.chats))
+
+
+def reference_step(setting: Setting) -> Outcome:
+    """Whole sequences, padded on the right into one batch; theta is embedded in every row; the causal model is called
+    with all its vocabulary logits and all its hidden states, of which the last one is used."""
+    model, parameter = setting.model, torch.nn.Parameter(setting.theta.clone())
+    lengths = torch.tensor([len(chat) for chat in setting.chats])
+    mask = (torch.arange(int(lengths.max())) < lengths.unsqueeze(1)).long()
+    ids = torch.nn.utils.rnn.pad_sequence([torch.tensor(chat) for chat in setting.chats], batch_first=True)
+    start = setting.chats[0].index(setting.token_ids[0])
+    end = start + PROMPT_TOKENS
+
+    def states() -> Tensor:
+        embedded = model.get_input_embeddings()(ids)
+        soft = parameter.expand(len(ids), -1, -1)
+        whole = torch.cat([embedded[:, :start], soft, embedded[:, end:]], dim=1)
+        output = model(inputs_embeds=whole, attention_mask=mask, output_hidden_states=True)
+        last: Tensor = output.hidden_states[-1][torch.arange(len(ids)), lengths - 1]
+        return last
+
+    return finish(setting, parameter, states)
+
+
+def finish(setting: Setting, parameter: torch.nn.Parameter, states: Callable[[], Tensor]) -> Outcome:
+    """States, loss, backward, clipping and AdamW, timed."""
+    optimiser = torch.optim.AdamW([parameter], lr=setting.step_size, weight_decay=0.0)
+    began = time.perf_counter()
+    language = torch.zeros(BATCH, dtype=torch.long)
+    batch = Batch(states(), None, setting.base, setting.base, setting.target, setting.labels, language)
+    loss = total_loss(row_losses(batch, setting.space, None, SETTINGS), language, torch.ones(1))
+    loss.backward()
+    gradient = torch.empty(0) if parameter.grad is None else parameter.grad.clone()
+    torch.nn.utils.clip_grad_norm_([parameter], 1.0)
+    optimiser.step()
+    return Outcome(float(loss.detach()), gradient, time.perf_counter() - began)
+
+
+STEPS = {"ours": our_step, "reference": reference_step}
+
+
+def floor_flops(setting: Setting) -> float:
+    """(P + sum of suffix lengths) tokens x 4 x non-embedding parameters: forward 2, backward to activations 2."""
+    prefix = len(engine.shared_prefix(setting.chats))
+    tokens = prefix + sum(len(chat) - prefix for chat in setting.chats)
+    tables = {id(m.weight): m.weight.numel() for m in (setting.model.get_input_embeddings(), setting.model.lm_head)}
+    parameters = sum(p.numel() for p in setting.model.parameters()) - sum(tables.values())
+    return 4.0 * tokens * parameters
+
+
+def matmul_rate(size: int = 2048, repeats: int = 5) -> float:
+    """Floating-point operations a second of a square float32 matrix product, median."""
+    left, right = torch.randn(size, size), torch.randn(size, size)
+    seconds = []
+    for _ in range(repeats):
+        began = time.perf_counter()
+        left @ right
+        seconds.append(time.perf_counter() - began)
+    return 2 * size**3 / statistics.median(seconds)
+
+
+def peak_memory(loaded: Loaded, name: str) -> int:
+    """Bytes that one step needs beyond what stands in memory before it; runs in a process of its own."""
+    setting = prepare(loaded)
+    with suppress(OSError):  # Linux: forget the peak of loading, so that ru_maxrss is the peak from here on.
+        Path("/proc/self/clear_refs").write_text("5")
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    STEPS[name](setting)
+    after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return (after - before) * (1 if sys.platform == "darwin" else 1024)
+
+
+def measure(loaded: Loaded, repeats: int) -> dict[str, Any]:
+    setting = prepare(loaded)
+    theirs, ours = reference_step(setting), our_step(setting)  # also warms up both
+    seconds: dict[str, list[float]] = {"reference": [], "ours": []}
+    shares = []
+    for _ in range(repeats):
+        for name in seconds:
+            seconds[name].append(STEPS[name](setting).seconds)
+        shares.append(floor_flops(setting) / seconds["ours"][-1] / matmul_rate())
+    ratios = [a / b for a, b in zip(seconds["reference"], seconds["ours"], strict=True)]
+    error = (ours.gradient - theirs.gradient).norm() / theirs.gradient.norm()
+    return {
+        "ratio": statistics.median(ratios),
+        "gradient_relative_error": float(error),
+        "loss_relative_error": abs(ours.loss - theirs.loss) / abs(theirs.loss),
+        "share_of_matmul_rate": statistics.median(shares),
+        "seconds_ours": statistics.median(seconds["ours"]),
+        "seconds_reference": statistics.median(seconds["reference"]),
+        "prefix_tokens": len(engine.shared_prefix(setting.chats)),
+        "chat_tokens": [len(chat) for chat in setting.chats],
+    }
+
+
+def main() -> None:
+    parser = arguments(__doc__)
+    parser.add_argument("--peak", choices=STEPS, help="measure the peak memory of one step of this kind and nothing else")
+    given = parser.parse_args()
+    loaded = load(given.model, given.chat_template)
+    if given.peak:
+        print(peak_memory(loaded, given.peak))
+        return
+    peaks = {}
+    for name in STEPS:
+        again = [sys.executable, __file__, *sys.argv[1:], "--peak", name]
+        peaks[name] = int(subprocess.run(again, check=True, capture_output=True, text=True).stdout)
+    result = measure(loaded, given.repeats)
+    memory = {f"peak_bytes_{name}": peak for name, peak in peaks.items()}
+    show(result | {"peak_memory_ratio": peaks["ours"] / peaks["reference"]} | memory, given.json)
+
+
+if __name__ == "__main__":
+    main()

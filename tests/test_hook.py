@@ -1,0 +1,120 @@
+from __future__ import annotations
+
+import copy
+
+import pytest
+import tiny
+import torch
+from transformers import GPT2Config, GPT2LMHeadModel
+
+from babelguard.hook import SoftPromptHook, backbone, embed, embedding_rms, outer_embedding_scale, soft_prompt
+
+TEXT_IDS = [11, 30, 7, 52, 90, 3]
+
+
+def placeholders(model, count=3):
+    """Ids beyond the embedding table, as a tokenizer without reserved tokens gives them."""
+    rows = model.get_input_embeddings().weight.shape[0]
+    return tuple(range(rows + 5, rows + 5 + count))
+
+
+def reference_logits(model, theta, before, after):
+    """The same sequence through `inputs_embeds`, theta in the units of the first block's input."""
+    embedding = model.get_input_embeddings()
+    scale = outer_embedding_scale(model)
+    rows = [embedding(torch.tensor([before]))[0], theta / scale, embedding(torch.tensor([after]))[0]]
+    return model(inputs_embeds=torch.cat(rows).unsqueeze(0)).logits
+
+
+@pytest.mark.parametrize("name", tiny.FAMILIES)
+def test_spliced_rows_equal_inputs_embeds_even_beyond_the_table(loaded, name):
+    model, _ = loaded(name)
+    theta = torch.randn(3, 64, generator=torch.Generator().manual_seed(1))
+    ids = placeholders(model)
+    with torch.no_grad(), soft_prompt(model, theta, ids):
+        logits = model(torch.tensor([[*TEXT_IDS[:2], *ids, *TEXT_IDS[2:]]])).logits
+    with torch.no_grad():
+        expected = reference_logits(model, theta, TEXT_IDS[:2], TEXT_IDS[2:])
+    torch.testing.assert_close(logits, expected, rtol=1e-4, atol=1e-4)
+    # And the rows matter: other vectors give other logits.
+    with torch.no_grad(), soft_prompt(model, -theta, ids):
+        other = model(torch.tensor([[*TEXT_IDS[:2], *ids, *TEXT_IDS[2:]]])).logits
+    assert (other - expected).abs().max() > 0.01
+
+
+@pytest.mark.parametrize("name", tiny.FAMILIES)
+def test_written_text_as_vectors_gives_the_logits_of_the_text(loaded, name):
+    """`embed` and the hook agree about the scale: embeddings of real tokens behave as those tokens."""
+    model, _ = loaded(name)
+    text, ids = [40, 41, 42], placeholders(model)
+    with torch.no_grad(), soft_prompt(model, embed(model, text), ids):
+        logits = model(torch.tensor([[5, *ids, *TEXT_IDS]])).logits
+    with torch.no_grad():
+        expected = model(torch.tensor([[5, *text, *TEXT_IDS]])).logits
+    torch.testing.assert_close(logits, expected, rtol=1e-4, atol=1e-4)
+
+
+def test_scales_inside_and_outside_of_the_embedding_module(loaded):
+    gemma, granite, llama = (loaded(name)[0] for name in ("gemma3", "granite", "llama"))
+    assert outer_embedding_scale(granite) == pytest.approx(12.0)
+    assert outer_embedding_scale(gemma) == outer_embedding_scale(llama) == 1.0
+    for model, factor in ((gemma, 8.0), (granite, 12.0), (llama, 1.0)):
+        weight = model.get_input_embeddings().weight
+        torch.testing.assert_close(embed(model, [9]), weight[9:10] * factor)
+        assert embedding_rms(model) == pytest.approx(float((weight * factor).pow(2).mean().sqrt()), rel=1e-4)
+
+
+def test_position_embeddings_are_no_scale():
+    torch.manual_seed(0)
+    model = GPT2LMHeadModel(GPT2Config(vocab_size=60, n_embd=32, n_layer=1, n_head=2, n_positions=32)).eval()
+    model.transformer.wpe.weight.data.mul_(20)
+    assert outer_embedding_scale(model) == 1.0
+    assert backbone(model) is model.transformer
+
+
+def test_gradient_reaches_every_row_of_theta_and_nothing_else(loaded):
+    model, _ = loaded("gemma3")
+    theta = torch.nn.Parameter(torch.randn(3, 64))
+    ids = placeholders(model)
+    with soft_prompt(model, theta, ids):
+        model(torch.tensor([[5, *ids, *TEXT_IDS]])).logits[:, -1].sum().backward()
+    assert (theta.grad.abs().sum(1) > 0).all()
+    assert all(p.grad is None for p in model.parameters())
+
+
+def test_a_disabled_or_removed_hook_leaves_the_model_as_it_was(loaded):
+    model, _ = loaded("llama")
+    ids = (500, 501)
+    text = torch.tensor([[5, *ids, *TEXT_IDS]])
+    with torch.no_grad():
+        plain = model(text).logits
+        with soft_prompt(model, torch.randn(2, 64), ids) as hook:
+            assert not torch.equal(model(text).logits, plain)
+            hook.enabled = False
+            assert torch.equal(model(text).logits, plain)
+        assert torch.equal(model(text).logits, plain)
+    embedding = model.get_input_embeddings()
+    assert not embedding._forward_hooks
+    assert not embedding._forward_pre_hooks
+
+
+def test_hooks_leave_no_trace_after_an_error(loaded):
+    model, _ = loaded("llama")
+    with pytest.raises(KeyboardInterrupt), soft_prompt(model, torch.randn(2, 64), (500, 501)):
+        raise KeyboardInterrupt
+    assert not model.get_input_embeddings()._forward_hooks
+
+
+def test_bfloat16_model_takes_a_float32_prompt(loaded):
+    model = copy.deepcopy(loaded("llama")[0]).bfloat16()
+    theta = torch.nn.Parameter(torch.randn(2, 64))
+    with soft_prompt(model, theta, (700, 701)):
+        model(torch.tensor([[5, 700, 701, 6]])).logits[:, -1].float().sum().backward()
+    assert theta.grad.dtype == torch.float32
+    assert theta.grad.abs().sum() > 0
+
+
+@pytest.mark.parametrize(("shape", "ids"), [((2, 63), (1, 2)), ((3, 64), (1, 2)), ((2, 64), (7, 7))])
+def test_prompts_that_do_not_fit_are_refused(loaded, shape, ids):
+    with pytest.raises(ValueError, match="expected|different"):
+        SoftPromptHook(loaded("llama")[0], torch.zeros(shape), ids)

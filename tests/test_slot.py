@@ -1,0 +1,205 @@
+from __future__ import annotations
+
+import pytest
+import tiny
+
+from babelguard.errors import UserError
+from babelguard.slot import choose_tokens, find_placement, install, render, shared_prefixes, tokenise
+
+QUESTION = [{"role": "user", "content": "How do I bake bread?"}]
+COUNT = 12  # more than ten, so that the numbers have one and two digits
+BUILT_IN = "You are Tiny, a helpful assistant."
+
+EXPECTED = {
+    "llama": ("system", "", "reserved"),
+    "qwen2": ("system", BUILT_IN, "spare"),
+    "qwen3": ("system", "", "appended"),
+    "mistral": ("folded", "", "appended"),
+    "gemma3": ("folded", "", "reserved"),
+    "granite": ("system", "", "spare"),
+    "no-system": ("user", "", "appended"),
+}
+
+
+def plain_tokenizer(name):
+    if name == "no-system":
+        return tiny.make_tokenizer(tiny.FAMILIES["mistral"], tiny.NO_SYSTEM)
+    return tiny.make_tokenizer(tiny.FAMILIES[name])
+
+
+def installed(name, count=COUNT):
+    tokenizer = plain_tokenizer(name)
+    family = tiny.FAMILIES.get(name, tiny.FAMILIES["mistral"])
+    return tokenizer, *install(tokenizer, count, len(tokenizer) + family.spare)
+
+
+def soft_ids(carrier, slot, messages, **switches):
+    """The placeholder ids in a chat, in order, as `apply_chat_template` makes them for a user."""
+    served = carrier.apply_chat_template(messages, add_generation_prompt=True, return_dict=False, **switches)
+    return [i for i in served if i in set(slot.token_ids)]
+
+
+@pytest.mark.parametrize("name", EXPECTED)
+def test_placement_default_text_and_source_are_found(name):
+    _, carrier, slot = installed(name)
+    assert (slot.placement, slot.default_system, slot.source) == EXPECTED[name]
+    assert len(set(slot.token_ids)) == COUNT
+    assert f"{COUNT} soft tokens" in slot.sentence()
+    assert soft_ids(carrier, slot, QUESTION) == list(slot.token_ids)
+
+
+@pytest.mark.parametrize("name", EXPECTED)
+def test_served_tokens_are_the_trained_tokens(name):
+    tokenizer, carrier, slot = installed(name)
+    trained = tokenise(carrier, render(carrier, QUESTION))
+    assert carrier.apply_chat_template(QUESTION, add_generation_prompt=True, return_dict=False) == trained
+    # A written prompt in the model's own template has its tokens at the very same place.
+    text = "Refuse what harms." + (f"\n\n{BUILT_IN}" if slot.default_system else "")
+    if slot.placement == "user":
+        written = render(tokenizer, [{"role": "user", "content": f"{text}\n\n{QUESTION[0]['content']}"}])
+    else:
+        written = render(tokenizer, [{"role": "system", "content": text}, *QUESTION])
+    assert render(carrier, QUESTION).replace(slot.text, "Refuse what harms.") == written
+
+
+@pytest.mark.parametrize("name", EXPECTED)
+def test_the_users_own_system_message_stands_behind_the_prompt(name):
+    _, carrier, slot = installed(name)
+    text = render(carrier, [{"role": "system", "content": "Talk like a pirate."}, *QUESTION])
+    assert f"{slot.text}\n\nTalk like a pirate." in text
+    assert BUILT_IN not in text
+    assert text.index("pirate") < text.index("bake bread")
+
+
+@pytest.mark.parametrize("name", EXPECTED)
+def test_later_turns_leave_the_prompt_at_the_head(name):
+    _, carrier, slot = installed(name)
+    chat = [*QUESTION, {"role": "assistant", "content": "Knead it."}, {"role": "user", "content": "And then?"}]
+    assert soft_ids(carrier, slot, chat) == list(slot.token_ids)
+    assert render(carrier, chat).index(slot.text) < render(carrier, chat).index("bake bread")
+
+
+ATTACKS = {
+    "plain": lambda t: t[0],
+    "all": lambda t: "".join(t),
+    "nested": lambda t: t[0][:4] + t[0] + t[0][4:],
+    "twice nested": lambda t: t[1][:5] + t[0][:4] + t[2] + t[0][4:] + t[1][5:],
+    "two digits": lambda t: t[11],
+    "in words": lambda t: f"tell me{t[3]}about\n{t[4]}.",
+    "repeated": lambda t: t[5] * 3,
+}
+
+
+@pytest.mark.parametrize("attack", ATTACKS)
+@pytest.mark.parametrize("name", EXPECTED)
+def test_typed_placeholders_never_become_soft_ids(name, attack):
+    _, carrier, slot = installed(name)
+    typed = ATTACKS[attack](slot.tokens)
+    user, system = {"role": "user", "content": typed}, {"role": "system", "content": typed}
+    reply = {"role": "assistant", "content": typed}
+    for chat in ([user], [system, *QUESTION], [*QUESTION, reply, user], [system, user, reply, user]):
+        assert soft_ids(carrier, slot, chat) == list(slot.token_ids)
+    # The words around the placeholder are kept.
+    if attack == "in words":
+        assert "tell me" in render(carrier, [user])
+
+
+@pytest.mark.parametrize("name", EXPECTED)
+def test_placeholders_split_over_parts_never_become_soft_ids(name):
+    _, carrier, slot = installed(name)
+    whole = slot.tokens[0]
+    for pieces in ([whole], [whole[:4], whole[4:]], [whole[0], whole[1:3] + " ", whole[3:]], list(whole)):
+        parts = [{"type": "text", "text": piece} for piece in pieces]
+        chat = [{"role": "user", "content": parts}]
+        assert soft_ids(carrier, slot, chat) == list(slot.token_ids)
+        system = {"role": "system", "content": parts}
+        assert soft_ids(carrier, slot, [system, *QUESTION]) == list(slot.token_ids)
+
+
+def test_parts_of_text_keep_their_words_and_pictures_their_place():
+    _, carrier, slot = installed("gemma3")
+    whole = slot.tokens[0]
+    bread = [{"type": "text", "text": "bake <b>bread</b>"}, {"type": "image"}, {"type": "text", "text": "like this"}]
+    assert "bake <b>bread</b>like this" in render(carrier, [{"role": "user", "content": bread}])
+    split = [{"type": "text", "text": whole[:4]}, {"type": "image"}, {"type": "text", "text": whole[4:]}]
+    assert soft_ids(carrier, slot, [{"role": "user", "content": split}]) == list(slot.token_ids)
+
+
+def test_placeholders_in_tools_and_other_fields_never_become_soft_ids():
+    _, carrier, slot = installed("qwen2")
+    attack = slot.tokens[0]
+    described = {"name": "search", "description": attack, "parameters": {"deep": [{attack: attack}], "n": 3, "no": None}}
+    tool = {"type": "function", "function": described}
+    text = carrier.apply_chat_template(QUESTION, tools=[tool], tokenize=False, add_generation_prompt=True)
+    assert "search" in text
+    assert '"n": 3' in text
+    assert [i for i in tokenise(carrier, text) if i in set(slot.token_ids)] == list(slot.token_ids)
+
+
+def test_a_message_without_content_stays_without():
+    template = "{% for m in messages %}{{ m.role + ':' + ('none' if m.content is not defined else m.content) + ';' }}{% endfor %}"
+    tokenizer = tiny.make_tokenizer(tiny.FAMILIES["qwen2"], template)
+    carrier, slot = install(tokenizer, 2, len(tokenizer))
+    text = render(carrier, [*QUESTION, {"role": "assistant", "tool_calls": []}])
+    assert text == f"system:{slot.text};user:How do I bake bread?;assistant:none;"
+
+
+def test_thinking_is_off_in_training_and_in_serving_unless_asked_for():
+    tokenizer, carrier, slot = installed("qwen3")
+    off = "<think>\n\n</think>"
+    assert off in render(tokenizer, QUESTION)
+    assert off in carrier.apply_chat_template(QUESTION, tokenize=False, add_generation_prompt=True)
+    on = carrier.apply_chat_template(QUESTION, tokenize=False, add_generation_prompt=True, enable_thinking=True)
+    assert off not in on
+    assert slot.text in on
+
+
+def test_the_tokenizer_that_was_passed_in_is_left_as_it_is():
+    tokenizer, carrier, _ = installed("qwen3")
+    assert len(tokenizer) == len(plain_tokenizer("qwen3"))
+    assert tokenizer.chat_template == tiny.QWEN3
+    assert len(carrier) == len(tokenizer) + COUNT
+
+
+def test_a_saved_carrier_renders_and_tokenises_the_same(tmp_path):
+    from transformers import AutoTokenizer
+
+    for name in ("gemma3", "qwen2"):
+        _, carrier, _ = installed(name)
+        carrier.save_pretrained(tmp_path / name)
+        again = AutoTokenizer.from_pretrained(tmp_path / name)
+        assert tokenise(again, render(again, QUESTION)) == tokenise(carrier, render(carrier, QUESTION))
+
+
+def test_reserved_tokens_are_taken_by_number_and_never_those_in_use():
+    tokenizer = plain_tokenizer("gemma3")
+    tokens, source = choose_tokens(tokenizer, 12, len(tokenizer))
+    assert (tokens, source) == ([f"<unused{k}>" for k in range(12)], "reserved")
+    tokenizer.chat_template += "{#<unused0>#}"
+    assert choose_tokens(tokenizer, 2, len(tokenizer))[0] == ["<unused1>", "<unused2>"]
+    assert choose_tokens(tokenizer, tiny.RESERVED_TOKENS + 1, len(tokenizer))[1] == "appended"
+
+
+def test_the_guard_covers_every_kind_of_placeholder():
+    assert shared_prefixes(("<unused1>", "[unused2]", "<unused10>")) == ("<unused", "[unused")
+    tokenizer = plain_tokenizer("gemma3")
+    tokenizer.add_special_tokens({"additional_special_tokens": []})
+    tokenizer.add_tokens(["[unused0]", "[unused1]"], special_tokens=True)
+    carrier, slot = install(tokenizer, 4, len(tokenizer))
+    assert {token[0] for token in slot.tokens} == {"<", "["}
+    for token in slot.tokens:
+        assert soft_ids(carrier, slot, [{"role": "user", "content": f"a {token} b"}]) == list(slot.token_ids)
+
+
+def test_templates_that_cannot_be_defended_are_refused_in_one_sentence():
+    tokenizer = plain_tokenizer("qwen2")
+    tokenizer.chat_template = None
+    with pytest.raises(UserError, match="no chat template"):
+        install(tokenizer, 2, 600)
+    tokenizer.chat_template = "{{ raise_exception('only tools') }}"
+    with pytest.raises(UserError, match="cannot render a single user message"):
+        find_placement(tokenizer)
+    # This template repeats the system text, but only in longer chats; a probe that sees it twice falls back to the user's turn.
+    tokenizer.chat_template = "{% for m in messages %}{{ m.content + m.content }}{% endfor %}"
+    with pytest.raises(UserError, match="once and in order"):
+        install(tokenizer, 2, 600)
