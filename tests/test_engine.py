@@ -184,7 +184,7 @@ FOREIGN = {
     "jamba": SMALL | {"intermediate_size": 32, "num_attention_heads": 2, "num_key_value_heads": 1, "num_experts": 2},
     "lfm2": SMALL | {"num_attention_heads": 2, "num_key_value_heads": 1, "full_attn_idxs": [1], "intermediate_size": 32},
     "falcon_h1": SMALL | {"intermediate_size": 32, "num_attention_heads": 2, "mamba_d_ssm": 32, "mamba_n_heads": 4},
-    "bamba": SMALL | {"num_attention_heads": 2, "num_key_value_heads": 1, "attn_layer_indices": [1]},
+    "bamba": SMALL | {"num_attention_heads": 2, "attn_layer_indices": [1], "mamba_n_heads": 8, "mamba_d_head": 8},
     "rwkv": SMALL | {"attention_hidden_size": 32},
 }
 

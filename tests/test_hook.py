@@ -66,7 +66,10 @@ def test_scales_inside_and_outside_of_the_embedding_module(loaded):
 
 def test_position_embeddings_are_no_scale():
     torch.manual_seed(0)
-    model = GPT2LMHeadModel(GPT2Config(vocab_size=60, n_embd=32, n_layer=1, n_head=2, n_positions=32)).eval()
+    config = GPT2Config(
+        vocab_size=60, n_embd=32, n_layer=1, n_head=2, n_positions=32, bos_token_id=None, eos_token_id=None
+    )
+    model = GPT2LMHeadModel(config).eval()
     model.transformer.wpe.weight.data.mul_(20)
     assert outer_embedding_scale(model) == 1.0
     assert backbone(model) is model.transformer

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from inspect import signature
 from typing import Any, NamedTuple
 
 import torch
@@ -69,6 +70,15 @@ def shared_prefix(chats: Sequence[Sequence[int]]) -> list[int]:
     return list(shortest[:length])
 
 
+def _run(model: Any, cache: DynamicCache, **inputs: Tensor) -> Tensor:
+    """The states after the final norm, [batch, time, d]; the cache is read and appended to."""
+    decoder = backbone(model)
+    # transformers renamed the argument in 5.24; models that bring their own code keep the old name for longer.
+    name = "cache" if "cache" in signature(decoder.forward).parameters else "past_key_values"
+    states: Tensor = decoder(**inputs, **{name: cache}, use_cache=True).last_hidden_state
+    return states
+
+
 def run_prefix(model: Any, token_ids: list[int]) -> Prefix:
     """Run the prefix once at batch size 1. Gradients reach theta through its keys and values if they are enabled."""
     # A cache without a configuration keeps every key of sliding-window layers too; the window is in the mask, so
@@ -76,7 +86,7 @@ def run_prefix(model: Any, token_ids: list[int]) -> Prefix:
     cache = DynamicCache()
     device = model.get_input_embeddings().weight.device
     if token_ids:
-        backbone(model)(input_ids=torch.tensor([token_ids], device=device), past_key_values=cache, use_cache=True)
+        _run(model, cache, input_ids=torch.tensor([token_ids], device=device))
     return Prefix(token_ids, [(layer.keys, layer.values) for layer in cache.layers])
 
 
@@ -93,14 +103,8 @@ def _suffix_forward(model: Any, prefix: Prefix, suffixes: Sequence[Sequence[int]
         mask[row, before : before + len(suffix)] = 1
     positions = torch.arange(before, before + width, device=device).unsqueeze(0).expand(batch, -1)
     cache = prefix.cache(batch)
-    output = backbone(model)(
-        input_ids=ids.to(device),
-        attention_mask=mask.to(device),
-        position_ids=positions,
-        past_key_values=cache,
-        use_cache=True,
-    )
-    return output.last_hidden_state, cache
+    hidden = _run(model, cache, input_ids=ids.to(device), attention_mask=mask.to(device), position_ids=positions)
+    return hidden, cache
 
 
 def last_states(model: Any, prefix: Prefix, suffixes: Sequence[Sequence[int]], max_tokens: int = 4096) -> Tensor:
@@ -248,13 +252,7 @@ def _generate_batch(
             alive, chosen = [alive[k] for k in keep], [chosen[k] for k in keep]
         ids = torch.tensor(chosen, device=device).unsqueeze(1)
         mask = torch.cat([mask, torch.ones_like(ids)], dim=1)
-        output = backbone(model)(
-            input_ids=ids,
-            attention_mask=mask,
-            position_ids=positions.unsqueeze(1),
-            past_key_values=cache,
-            use_cache=True,
-        )
+        hidden = _run(model, cache, input_ids=ids, attention_mask=mask, position_ids=positions.unsqueeze(1))
         positions = positions + 1
-        state = output.last_hidden_state[:, -1]
+        state = hidden[:, -1]
     return [Reply(t, f) for t, f in zip(tokens, finished, strict=True)]

@@ -1,0 +1,98 @@
+"""Replies a second: this project's shared-prefix generation against transformers' own batched `generate`.
+
+Both answer the same prompts greedily behind the same written system prompt of 112 tokens: 24 new tokens, batch 32,
+float32 (or `--dtype`). They run in turn (stock, ours, stock, ours, ...) in one process; each number is a median.
+
+    python benchmarks/generate.py --json
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from typing import Any
+
+import torch
+from setting import Loaded, arguments, load, questions, show, written_ids
+
+from babelguard import engine
+from babelguard.defence import written_defence
+
+NEW_TOKENS = 24
+BATCH = 32
+
+
+def chats_of(loaded: Loaded, count: int) -> list[list[int]]:
+    text = loaded.tokenizer.decode(written_ids(loaded.tokenizer))
+    defence = written_defence("written", text, loaded.tokenizer)
+    return [defence.token_ids(loaded.tokenizer, question) for question in questions(count)]
+
+
+def our_replies(loaded: Loaded, chats: list[list[int]]) -> list[list[int]]:
+    prefix_ids = engine.shared_prefix(chats)
+    with torch.no_grad():
+        prefix = engine.run_prefix(loaded.model, prefix_ids)
+    suffixes, stop = engine.split(chats, prefix_ids), loaded.stop_ids
+    given = {"max_new_tokens": NEW_TOKENS, "stop_ids": stop, "batch_size": BATCH}
+    return [reply.token_ids for reply in engine.generate(loaded.model, prefix, suffixes, **given)]
+
+
+def stock_replies(loaded: Loaded, chats: list[list[int]]) -> list[list[int]]:
+    """Left padded batches of neighbours in length, so that the reference loses nothing to padding."""
+    order = sorted(range(len(chats)), key=lambda k: len(chats[k]))
+    replies: dict[int, list[int]] = {}
+    for start in range(0, len(order), BATCH):
+        rows = order[start : start + BATCH]
+        width = max(len(chats[k]) for k in rows)
+        ids = torch.tensor([[0] * (width - len(chats[k])) + chats[k] for k in rows])
+        mask = torch.tensor([[0] * (width - len(chats[k])) + [1] * len(chats[k]) for k in rows])
+        output = loaded.model.generate(
+            input_ids=ids,
+            attention_mask=mask,
+            max_new_tokens=NEW_TOKENS,
+            do_sample=False,
+            eos_token_id=loaded.stop_ids,
+            pad_token_id=0,
+        )
+        for row, tokens in zip(rows, output[:, width:].tolist(), strict=True):
+            end = next((k for k, token in enumerate(tokens) if token in loaded.stop_ids), len(tokens))
+            replies[row] = tokens[:end]
+    return [replies[k] for k in range(len(chats))]
+
+
+METHODS = {"stock": stock_replies, "ours": our_replies}
+
+
+def measure(loaded: Loaded, count: int, repeats: int) -> dict[str, Any]:
+    chats = chats_of(loaded, count)
+    rates: dict[str, list[float]] = {"stock": [], "ours": []}
+    replies: dict[str, list[list[int]]] = {}
+    for method in METHODS.values():
+        method(loaded, chats[:4])
+    for _ in range(repeats):
+        for name, method in METHODS.items():
+            began = time.perf_counter()
+            replies[name] = method(loaded, chats)
+            rates[name].append(count / (time.perf_counter() - began))
+    same = sum(a == b for a, b in zip(replies["ours"], replies["stock"], strict=True))
+    ratios = [a / b for a, b in zip(rates["ours"], rates["stock"], strict=True)]
+    return {
+        "ratio": statistics.median(ratios),
+        "same_replies": same / count,
+        "replies_per_second_ours": statistics.median(rates["ours"]),
+        "replies_per_second_stock": statistics.median(rates["stock"]),
+        "mean_reply_tokens": statistics.mean(len(reply) for reply in replies["ours"]),
+    }
+
+
+def main() -> None:
+    parser = arguments(__doc__)
+    parser.add_argument("--rows", type=int, default=64, help="prompts to answer")
+    parser.add_argument("--dtype", default="float32", choices=["float32", "bfloat16"])
+    given = parser.parse_args()
+    loaded = load(given.model, given.chat_template, given.dtype)
+    show(measure(loaded, given.rows, given.repeats), given.json)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,168 @@
+"""The losses and the objective against naive formulas."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from babelguard import losses
+from babelguard.config import Settings
+from babelguard.objective import Batch, FirstTokens, row_losses, total_loss, worst_language_weights
+from babelguard.space import SafetySpace
+
+D, M, ROWS = 12, 4, 6
+
+
+def draw(*shape, seed=0):
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+@pytest.fixture
+def space():
+    components = torch.linalg.qr(draw(D, M, seed=9))[0].T
+    return SafetySpace(draw(D, seed=1), components, draw(M, seed=2), draw(1, seed=3)[0], draw(M, seed=4), draw(1, seed=5)[0], 1.0)
+
+
+@pytest.fixture
+def batch():
+    return Batch(
+        states=draw(ROWS, D, seed=10).requires_grad_(),
+        other_states=draw(2, ROWS, D, seed=11).requires_grad_(),
+        base_states=draw(ROWS, D, seed=12),
+        reference_states=draw(ROWS, D, seed=13),
+        frozen_target=draw(ROWS, D, seed=14),
+        labels=torch.tensor([0, 1, 0, 1, 1, 0], dtype=torch.float64),
+        language=torch.tensor([0, 1, 2, 0, 1, 2]),
+    )
+
+
+def cross_entropy(difference, label):
+    probability = 1 / (1 + torch.exp(-difference))
+    return -(label * torch.log(probability) + (1 - label) * torch.log(1 - probability))
+
+
+@pytest.mark.parametrize("loss", [losses.refusal_loss, losses.harmfulness_loss])
+def test_binary_losses_equal_the_formula_and_point_the_right_way(loss):
+    new, base = draw(8, seed=1), draw(8, seed=2)
+    label = torch.tensor([0, 1] * 4)
+    torch.testing.assert_close(loss(new, base, label), cross_entropy(new - base, label))
+    # A harmful query (0) must lose compliance, a harmless one (1) gain it.
+    step = torch.tensor([0.1, 0.1])
+    lower = loss(-step, torch.zeros(2), torch.tensor([0, 1]))
+    higher = loss(step, torch.zeros(2), torch.tensor([0, 1]))
+    assert lower[0] < higher[0]
+    assert lower[1] > higher[1]
+
+
+def test_residual_loss_equals_the_explicit_complement():
+    change = draw(5, D, seed=3)
+    v = torch.linalg.qr(draw(D, M, seed=4))[0]
+    complement = torch.eye(D, dtype=torch.float64) - v @ v.T
+    expected = torch.stack([(complement @ row).pow(2).sum() / D for row in change])
+    torch.testing.assert_close(losses.residual_loss(change, v.T), expected)
+    assert losses.residual_loss((v @ draw(M, 5, seed=5)).T, v.T).abs().max() < 1e-12  # movement inside costs nothing
+
+
+@pytest.mark.parametrize("count", [2, 3, 5])
+def test_live_alignment_equals_explicit_loops_and_ignores_the_order(count):
+    states = draw(count, 4, D, seed=6)
+    expected = torch.zeros(4, dtype=torch.float64)
+    for row in range(4):
+        for i in range(count):
+            others = [states[j, row] for j in range(count) if j != i]
+            expected[row] += (states[i, row] - sum(others) / len(others)).pow(2).sum() / D / count
+    torch.testing.assert_close(losses.live_alignment_loss(states), expected)
+    shuffled = states[torch.randperm(count, generator=torch.Generator().manual_seed(1))]
+    torch.testing.assert_close(losses.live_alignment_loss(shuffled), expected)
+    # The docstring's closed form.
+    spread = (states - states.mean(0)).pow(2).mean(-1).mean(0)
+    torch.testing.assert_close((count / (count - 1)) ** 2 * spread, expected)
+
+
+def test_live_alignment_pulls_every_language_and_needs_two():
+    states = draw(3, 2, D, seed=7).requires_grad_()
+    losses.live_alignment_loss(states).sum().backward()
+    assert (states.grad.abs().sum(-1) > 0).all()
+    assert float(losses.live_alignment_loss(draw(1, 2, D).expand(3, -1, -1)).abs().max()) < 1e-20
+    with pytest.raises(ValueError, match="two languages"):
+        losses.live_alignment_loss(states[:1])
+
+
+def test_frozen_alignment_is_the_mean_squared_difference():
+    a, b = draw(3, D, seed=1), draw(3, D, seed=2)
+    expected = torch.tensor([sum((a[r, k] - b[r, k]) ** 2 for k in range(D)) / D for r in range(3)])
+    torch.testing.assert_close(losses.frozen_alignment_loss(a, b), expected)
+
+
+def test_behaviour_term_is_the_odds_of_the_first_token():
+    states, helping, refusing = draw(3, D, seed=1), draw(4, D, seed=2), draw(2, D, seed=3)
+    logits = torch.cat([helping, refusing]) @ states.T
+    probability = torch.softmax(logits, 0)
+    expected = torch.log(probability[:4].sum(0)) - torch.log(probability[4:].sum(0))
+    odds = losses.helping_log_odds(states, helping, refusing)
+    torch.testing.assert_close(odds, expected)
+    label = torch.tensor([0, 1, 0])
+    torch.testing.assert_close(losses.behaviour_loss(odds, label), cross_entropy(expected, label))
+
+
+def settings(**changes):
+    return Settings(model="tiny", languages=("en", "da", "ko"), **changes)
+
+
+def test_objective_is_the_weighted_sum_of_the_method(space, batch):
+    chosen = settings(
+        refusal_weight=2.0, harmfulness_weight=0.5, residual_weight=0.1, alignment_weight=0.2, behaviour_weight=3.0
+    )
+    first = FirstTokens(draw(4, D, seed=20), draw(2, D, seed=21))
+    z = lambda x: (x - space.mean) @ space.components.T  # noqa: E731
+    f_r = lambda x: z(x) @ space.refusal_weight + space.refusal_bias  # noqa: E731
+    f_h = lambda x: z(x) @ space.harmfulness_weight + space.harmfulness_bias  # noqa: E731
+    x, label = batch.states, batch.labels
+    odds = losses.helping_log_odds(x, first.helping, first.refusing)
+    expected = {
+        "refusal": 2.0 * cross_entropy(f_r(x) - f_r(batch.reference_states), label),
+        "harmfulness": 0.5 * cross_entropy(f_h(x) - f_h(batch.reference_states), label),
+        "residual": 0.1 * losses.residual_loss(x - batch.base_states, space.components),
+        "alignment": 0.2 * losses.live_alignment_loss(torch.stack([x, *batch.other_states])),
+        "behaviour": 3.0 * cross_entropy(odds, label),
+    }
+    terms = row_losses(batch, space, first, chosen)
+    assert terms.keys() == expected.keys()
+    for name, value in terms.items():
+        torch.testing.assert_close(value, expected[name])
+    total = total_loss(terms, batch.language, torch.ones(3, dtype=torch.float64))
+    torch.testing.assert_close(total, sum(expected.values()).mean())
+
+
+def test_each_choice_changes_only_its_own_term(space, batch):
+    live = row_losses(batch, space, None, settings(behaviour_weight=1.0))
+    assert live.keys() == {"refusal", "harmfulness", "residual", "alignment"}
+    frozen = row_losses(batch, space, None, settings(alignment="frozen"))
+    torch.testing.assert_close(
+        frozen["alignment"], 1e-3 * losses.frozen_alignment_loss(batch.states, batch.frozen_target)
+    )
+    for name in ("refusal", "harmfulness", "residual"):
+        torch.testing.assert_close(frozen[name], live[name])
+    assert row_losses(batch, space, None, settings(alignment="none")).keys() == live.keys() - {"alignment"}
+    off = settings(refusal_weight=0.0, residual_weight=0.0, alignment_weight=0.0)
+    assert row_losses(batch, space, None, off).keys() == {"harmfulness"}
+
+
+def test_only_alignment_reaches_the_other_languages(space, batch):
+    total_loss(row_losses(batch, space, None, settings(alignment="frozen")), batch.language, torch.ones(3).double()).backward()
+    assert batch.other_states.grad is None
+    total_loss(row_losses(batch, space, None, settings()), batch.language, torch.ones(3).double()).backward()
+    assert (batch.other_states.grad.abs().sum(-1) > 0).all()
+
+
+def test_language_weights_weigh_rows():
+    terms = {"a": torch.tensor([1.0, 2.0, 3.0]), "b": torch.tensor([1.0, 0.0, 0.0])}
+    assert float(total_loss(terms, torch.tensor([0, 1, 1]), torch.tensor([0.5, 1.5]))) == pytest.approx((1 + 3 + 4.5) / 3)
+
+
+def test_worst_language_gains_weight_and_the_mean_stays_one():
+    language = torch.tensor([0, 0, 1])
+    weights = worst_language_weights(torch.ones(3), {"a": torch.tensor([2.0, 4.0, 1.0])}, language, step_size=0.1)
+    raw = torch.tensor([0.3, 0.1, 0.0]).exp()
+    torch.testing.assert_close(weights, raw * 3 / raw.sum())
+    assert weights[0] > weights[1] > weights[2]
