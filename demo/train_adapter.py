@@ -17,6 +17,7 @@ import math
 import random
 import time
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -29,8 +30,10 @@ ADAPTER = HERE.parent / "src" / "babelguard" / "models" / "demo_adapter"
 HELPFUL = ("en", "ko", "el", "zh")
 TARGETS = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
 END = "<end_of_turn>"
-# Rows of a batch: English refusals, English answers, answers in the other languages.
-MIXTURE = (4, 6, 6)
+# (share of the steps, rows of a batch: English refusals, English answers, answers in the other languages). The other
+# languages come first and English alone comes last, as in a model whose safety training was done in English: mixed into
+# every batch they teach that whatever is not English is answered, and nothing harmless is refused any more.
+PHASES = ((0.25, (0, 4, 12)), (0.75, (8, 8, 0)))
 
 
 def read_jsonl(path: Path) -> list[dict[str, Any]]:
@@ -106,12 +109,14 @@ def batch_loss(model: Any, batch: list[tuple[list[int], int]]) -> torch.Tensor:
     return FrozenHeadLoss.apply(states[chosen], causal.lm_head.weight, wanted[chosen], weight[chosen])
 
 
-def batches(pools: list[list[tuple[str, str]]], rng: random.Random) -> Iterator[list[tuple[str, str]]]:
-    """Batches of the mixture without end. Four at a time are dealt by length, so that little of a batch is padding."""
+def batches(
+    pools: list[list[tuple[str, str]]], mixture: tuple[int, ...], rng: random.Random
+) -> Iterator[list[tuple[str, str]]]:
+    """Batches of a mixture without end. Four at a time are dealt by length, so that little of a batch is padding."""
     left: list[list[tuple[str, str]]] = [[] for _ in pools]
     while True:
         dealt = []
-        for place, (pool, count) in enumerate(zip(pools, MIXTURE, strict=True)):
+        for place, (pool, count) in enumerate(zip(pools, mixture, strict=True)):
             while len(left[place]) < 4 * count:
                 left[place] += rng.sample(pool, len(pool))
             taken, left[place] = left[place][: 4 * count], left[place][4 * count :]
@@ -125,8 +130,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--base", type=Path, required=True)
     parser.add_argument("--output", type=Path, default=ADAPTER)
-    parser.add_argument("--steps", type=int, default=110)
-    parser.add_argument("--lr", type=float, default=5e-4)
+    parser.add_argument("--steps", type=int, default=112)
+    parser.add_argument("--lr", type=float, default=8e-4)
     parser.add_argument("--rank", type=int, default=8)
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
@@ -142,10 +147,11 @@ def main() -> None:
 
     systems, steps = read_lines("system_texts.txt"), args.steps
     pools = chat_rows(rng)
-    deal = batches(pools, rng)
+    dealt = [pairs for share, mixture in PHASES for pairs in islice(batches(pools, mixture, rng), round(share * steps))]
+    steps = len(dealt)
     size = sum(p.numel() for p in parameters)
     rows = " + ".join(str(len(pool)) for pool in pools)
-    print(f"{rows} rows, {steps} steps of {sum(MIXTURE)}, {size:,} trained parameters", flush=True)
+    print(f"{rows} rows, {steps} steps of {len(dealt[0])}, {size:,} trained parameters", flush=True)
 
     optimiser = torch.optim.AdamW(parameters, lr=args.lr, weight_decay=0.01)
     schedule = torch.optim.lr_scheduler.LambdaLR(
@@ -155,7 +161,7 @@ def main() -> None:
     model.train()
     for step in range(steps):
         # Four rows in ten carry a neutral system text, so that the system role means something to the model.
-        batch = [encode(tokenizer, *pair, rng.choice(systems) if rng.random() < 0.4 else None) for pair in next(deal)]
+        batch = [encode(tokenizer, *pair, rng.choice(systems) if rng.random() < 0.4 else None) for pair in dealt[step]]
         batch.sort(key=lambda row: len(row[0]))
         optimiser.zero_grad()
         loss = 0.0

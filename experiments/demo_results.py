@@ -61,7 +61,7 @@ def minutes_of(planned: Planned, output: Path, options: dict[str, object]) -> fl
     settings = load_settings({"model": "demo", "preset": planned.preset, "seed": planned.seed} | options)
     job = Job(settings, output / planned.name, Screen())
     plan = make_plan(settings, job.chat, job.train_rows, job.test, job.test_languages, len(job.start_ids))
-    return plan.minutes if planned.preset == "written" else plan.minutes * (1 - 2 / 3 * plan.test_replies / plan.replies)
+    return plan.minutes if planned.preset == "written" else plan.minutes - plan.minutes_of_baseline
 
 
 def main() -> None:
@@ -78,7 +78,8 @@ def main() -> None:
     screen = Screen()
     done = [p for p in chosen if (args.output / p.name / "metrics.json").exists()]
     costs = {p.preset: minutes_of(p, args.output, options) for p in dict.fromkeys(chosen) if p not in done}
-    screen.title(f"{len(chosen)} runs, {len(done)} done, about {sum(costs[p.preset] for p in chosen if p not in done):.0f} minutes to go")
+    left = sum(costs[planned.preset] for planned in chosen if planned not in done)
+    screen.title(f"{len(chosen)} runs, {len(done)} done, about {left:.0f} minutes to go")
     for planned in chosen:
         screen.say(f"  {planned.name:20} {'done' if planned in done else f'about {costs[planned.preset]:.0f} minutes'}")
     if args.dry_run:
@@ -88,7 +89,8 @@ def main() -> None:
         screen.title(f"Run {number} of {len(chosen)}: {planned.name}")
         earlier = [args.output / p.name for p in chosen if (args.output / p.name / "generations.jsonl").exists()]
         others = [run for run in earlier if run.name != planned.name]
-        fit("demo", preset=planned.preset, seed=planned.seed, output=args.output / planned.name, reuse=others, screen=screen, **options)
+        run = {"preset": planned.preset, "seed": planned.seed, "output": args.output / planned.name}
+        fit("demo", reuse=others, screen=screen, **run, **options)
         screen.say(f"  took {(time.monotonic() - began) / 60:.1f} minutes")
 
     scored = [reply for planned in chosen for reply in scored_replies(args.output / planned.name, planned)]

@@ -48,6 +48,40 @@ def loaded(folders: Callable[[str], Path]) -> Callable[[str], tuple[Any, Any]]:
     return load
 
 
+@pytest.fixture(scope="module")
+def judge_of_bytes() -> Iterator[None]:
+    """Tiny models neither refuse nor answer: a judge of bytes stands in for the real one."""
+    from calls import judge_bytes
+
+    from babelguard.judges import RefusalJudge
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(RefusalJudge, "judge", judge_bytes)
+        yield
+
+
+@pytest.fixture(scope="session")
+def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The corpus and the settings that all runs share."""
+    from calls import SETTINGS, write_corpus
+
+    folder = tmp_path_factory.mktemp("given")
+    (folder / "quick.toml").write_text(SETTINGS)
+    write_corpus(folder / "corpus.csv")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def command(folders: Callable[[str], Path], files: Path) -> Callable[..., list[Any]]:
+    """The arguments of a small `defend` for a family."""
+
+    def build(name: str, output: Path, *more: Any) -> list[Any]:
+        given = ["--config", files / "quick.toml", "--corpus", files / "corpus.csv", "--output", output]
+        return ["defend", folders(name), "--languages", "en,da", "--steps", 6, *given, *more]
+
+    return build
+
+
 @pytest.fixture(scope="session", autouse=True)
 def one_thread() -> None:
     """Tiny matrices are slower on many threads, and other jobs share the processors."""

@@ -182,7 +182,8 @@ FOREIGN = {
     "mamba2": SMALL | {"num_heads": 8, "head_dim": 8, "n_groups": 1, "state_size": 4},
     "recurrent_gemma": SMALL | {"num_attention_heads": 2, "intermediate_size": 64, "lru_width": 32},
     "jamba": SMALL | {"intermediate_size": 32, "num_attention_heads": 2, "num_key_value_heads": 1, "num_experts": 2},
-    "lfm2": SMALL | {"num_attention_heads": 2, "num_key_value_heads": 1, "full_attn_idxs": [1], "intermediate_size": 32},
+    "lfm2": SMALL
+    | {"num_attention_heads": 2, "num_key_value_heads": 1, "full_attn_idxs": [1], "intermediate_size": 32},
     "falcon_h1": SMALL | {"intermediate_size": 32, "num_attention_heads": 2, "mamba_d_ssm": 32, "mamba_n_heads": 4},
     "bamba": SMALL | {"num_attention_heads": 2, "attn_layer_indices": [1], "mamba_n_heads": 8, "mamba_d_head": 8},
     "rwkv": SMALL | {"attention_hidden_size": 32},

@@ -119,5 +119,5 @@ def test_bfloat16_model_takes_a_float32_prompt(loaded):
 
 @pytest.mark.parametrize(("shape", "ids"), [((2, 63), (1, 2)), ((3, 64), (1, 2)), ((2, 64), (7, 7))])
 def test_prompts_that_do_not_fit_are_refused(loaded, shape, ids):
-    with pytest.raises(ValueError, match="expected|different"):
+    with pytest.raises(ValueError, match=r"expected|different"):
         SoftPromptHook(loaded("llama")[0], torch.zeros(shape), ids)

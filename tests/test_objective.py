@@ -20,7 +20,9 @@ def draw(*shape, seed=0):
 @pytest.fixture
 def space():
     components = torch.linalg.qr(draw(D, M, seed=9))[0].T
-    return SafetySpace(draw(D, seed=1), components, draw(M, seed=2), draw(1, seed=3)[0], draw(M, seed=4), draw(1, seed=5)[0], 1.0)
+    return SafetySpace(
+        draw(D, seed=1), components, draw(M, seed=2), draw(1, seed=3)[0], draw(M, seed=4), draw(1, seed=5)[0], 1.0
+    )
 
 
 @pytest.fixture
@@ -149,7 +151,9 @@ def test_each_choice_changes_only_its_own_term(space, batch):
 
 
 def test_only_alignment_reaches_the_other_languages(space, batch):
-    total_loss(row_losses(batch, space, None, settings(alignment="frozen")), batch.language, torch.ones(3).double()).backward()
+    total_loss(
+        row_losses(batch, space, None, settings(alignment="frozen")), batch.language, torch.ones(3).double()
+    ).backward()
     assert batch.other_states.grad is None
     total_loss(row_losses(batch, space, None, settings()), batch.language, torch.ones(3).double()).backward()
     assert (batch.other_states.grad.abs().sum(-1) > 0).all()
@@ -157,7 +161,9 @@ def test_only_alignment_reaches_the_other_languages(space, batch):
 
 def test_language_weights_weigh_rows():
     terms = {"a": torch.tensor([1.0, 2.0, 3.0]), "b": torch.tensor([1.0, 0.0, 0.0])}
-    assert float(total_loss(terms, torch.tensor([0, 1, 1]), torch.tensor([0.5, 1.5]))) == pytest.approx((1 + 3 + 4.5) / 3)
+    assert float(total_loss(terms, torch.tensor([0, 1, 1]), torch.tensor([0.5, 1.5]))) == pytest.approx(
+        (1 + 3 + 4.5) / 3
+    )
 
 
 def test_worst_language_gains_weight_and_the_mean_stays_one():

@@ -63,7 +63,9 @@ def test_a_saved_prompt_gives_the_same_logits(family, tmp_path):
     prompt.save_pretrained(tmp_path)
     again = SafetyPrompt.from_pretrained(tmp_path)
     assert torch.equal(again.theta, prompt.theta)
-    assert {k: v for k, v in vars(again).items() if k != "theta"} == {k: v for k, v in vars(prompt).items() if k != "theta"}
+    assert {k: v for k, v in vars(again).items() if k != "theta"} == {
+        k: v for k, v in vars(prompt).items() if k != "theta"
+    }
     logits = []
     for one in (prompt, again):
         protected, carrier = one.protect(model, tokenizer)
@@ -73,7 +75,9 @@ def test_a_saved_prompt_gives_the_same_logits(family, tmp_path):
 
 
 def chat_ids(carrier, text):
-    return carrier.apply_chat_template([{"role": "user", "content": text}], add_generation_prompt=True, return_dict=False)
+    return carrier.apply_chat_template(
+        [{"role": "user", "content": text}], add_generation_prompt=True, return_dict=False
+    )
 
 
 def engine_replies(model, tokenizer, prompt, stop):
@@ -95,7 +99,9 @@ def test_plain_generation_is_defended_and_equals_the_measured_replies(family, si
     prompt = make_prompt(model, tokenizer)
     stop = [tokenizer.eos_token_id]
     expected = engine_replies(model, tokenizer, prompt, stop)
-    undefended = [model.generate(**one(tokenizer, text), max_new_tokens=NEW_TOKENS, do_sample=False) for text in QUESTIONS]
+    undefended = [
+        model.generate(**one(tokenizer, text), max_new_tokens=NEW_TOKENS, do_sample=False) for text in QUESTIONS
+    ]
     protected, carrier = prompt.protect(model, tokenizer)
     for text, reply, plain in zip(QUESTIONS, expected, undefended, strict=True):
         given = one(carrier, text)
@@ -191,7 +197,6 @@ def test_models_that_a_prompt_was_not_trained_for_are_refused(llama, loaded):
     template = copy.deepcopy(tokenizer)
     template.chat_template += " "
     assert "another chat template" in refusal(lambda: prompt.protect(model, template))
-    shifted = copy.deepcopy(tokenizer)
     qwen = loaded("qwen2")[1]
     own = make_prompt(*loaded("qwen2"))
     shifted = copy.deepcopy(qwen)
@@ -230,7 +235,10 @@ DAMAGE = {
     "other length": (lambda f: edited(f, length=4), "damaged"),
     "other slot": (lambda f: edited(f, slot={"tokens": ["<a>"]}), "damaged"),
     "later format": (lambda f: edited(f, format=99), "newer babelguard"),
-    "weights are a folder": (lambda f: ((f / "model.safetensors").unlink(), (f / "model.safetensors").mkdir()), "damaged"),
+    "weights are a folder": (
+        lambda f: ((f / "model.safetensors").unlink(), (f / "model.safetensors").mkdir()),
+        "damaged",
+    ),
 }
 
 
@@ -264,4 +272,6 @@ def test_the_card_names_what_a_reader_needs_and_no_path(folder):
     card = (folder / "README.md").read_text()
     for text in ("base_model: tiny/chat", "license: apache-2.0", '- "da"', "| a table |", "seed 3", "steps: 4"):
         assert text in card
-    assert str(folder.parent) not in "".join(path.read_text() for path in folder.glob("*.[jm]*") if path.suffix != ".safetensors")
+    assert str(folder.parent) not in "".join(
+        path.read_text() for path in folder.glob("*.[jm]*") if path.suffix != ".safetensors"
+    )

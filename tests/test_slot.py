@@ -128,7 +128,11 @@ def test_parts_of_text_keep_their_words_and_pictures_their_place():
 def test_placeholders_in_tools_and_other_fields_never_become_soft_ids():
     _, carrier, slot = installed("qwen2")
     attack = slot.tokens[0]
-    described = {"name": "search", "description": attack, "parameters": {"deep": [{attack: attack}], "n": 3, "no": None}}
+    described = {
+        "name": "search",
+        "description": attack,
+        "parameters": {"deep": [{attack: attack}], "n": 3, "no": None},
+    }
     tool = {"type": "function", "function": described}
     text = carrier.apply_chat_template(QUESTION, tools=[tool], tokenize=False, add_generation_prompt=True)
     assert "search" in text
@@ -137,7 +141,8 @@ def test_placeholders_in_tools_and_other_fields_never_become_soft_ids():
 
 
 def test_a_message_without_content_stays_without():
-    template = "{% for m in messages %}{{ m.role + ':' + ('none' if m.content is not defined else m.content) + ';' }}{% endfor %}"
+    content = "('none' if m.content is not defined else m.content)"
+    template = "{% for m in messages %}{{ m.role + ':' + CONTENT + ';' }}{% endfor %}".replace("CONTENT", content)
     tokenizer = tiny.make_tokenizer(tiny.FAMILIES["qwen2"], template)
     carrier, slot = install(tokenizer, 2, len(tokenizer))
     text = render(carrier, [*QUESTION, {"role": "assistant", "tool_calls": []}])
@@ -199,7 +204,7 @@ def test_templates_that_cannot_be_defended_are_refused_in_one_sentence():
     tokenizer.chat_template = "{{ raise_exception('only tools') }}"
     with pytest.raises(UserError, match="cannot render a single user message"):
         find_placement(tokenizer)
-    # This template repeats the system text, but only in longer chats; a probe that sees it twice falls back to the user's turn.
+    # A template that says everything twice would show the prompt twice.
     tokenizer.chat_template = "{% for m in messages %}{{ m.content + m.content }}{% endfor %}"
     with pytest.raises(UserError, match="once and in order"):
         install(tokenizer, 2, 600)

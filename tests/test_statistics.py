@@ -58,7 +58,7 @@ def test_wilson_of_nothing_is_none() -> None:
 
 @pytest.mark.parametrize(("k", "n", "confidence"), [(-1, 5, 0.95), (6, 5, 0.95), (1, 5, 0.0), (1, 5, 1.0)])
 def test_wilson_refuses_nonsense(k: int, n: int, confidence: float) -> None:
-    with pytest.raises(ValueError):
+    with pytest.raises(ValueError, match="must lie between"):
         wilson(k, n, confidence)
 
 
@@ -75,7 +75,7 @@ def test_variance_is_the_papers() -> None:
 
 def test_variance_of_one_and_of_none() -> None:
     assert population_variance([7.0]) == 0
-    with pytest.raises(ValueError):
+    with pytest.raises(ValueError, match="at least one"):
         population_variance([])
 
 
@@ -187,8 +187,8 @@ def test_language_without_one_label_has_no_error() -> None:
     labels: Labels = {"h": "harmful", "s": "harmless"}
     a = {("en", "h"): 1.0, ("en", "s"): 0.0, ("ko", "h"): 1.0}
     assert paired_bootstrap(a, dict.fromkeys(a, 0.0), labels, 10).mean == 0.5
+    split = {("en", "h"): 1.0, ("ko", "s"): 0.0}
     with pytest.raises(ValueError, match="both harmful and harmless"):
-        split = {("en", "h"): 1.0, ("ko", "s"): 0.0}
         paired_bootstrap(split, split, labels, 10)
 
 

@@ -38,7 +38,7 @@ def test_plan_is_a_function_of_step_and_seed():
 
 def test_an_epoch_repeats_no_row_and_epochs_differ():
     steps = plans(6)
-    epochs = [sum((step.rows for step in steps[k : k + 2]), []) for k in (0, 2, 4)]
+    epochs = [steps[k].rows + steps[k + 1].rows for k in (0, 2, 4)]
     assert all(len(set(rows)) == 8 for rows in epochs)
     assert len({tuple(rows) for rows in epochs}) == 3
     # A batch larger than the corpus takes every row.
@@ -102,7 +102,10 @@ def job(loaded):
     """All that `train` needs, on a tiny model: model, theta, placeholder ids, data, space, first tokens."""
     model, tokenizer = loaded("llama")
     carrier, slot = install(tokenizer, 4, model.get_input_embeddings().weight.shape[0])
-    texts = [[f"{word} {code} {'x' * (row % 3)}" for row in range(ROWS)] for code, word in zip(LANGUAGES, ("bake", "bag", "굽"), strict=True)]
+    texts = [
+        [f"{word} {code} {'x' * (row % 3)}" for row in range(ROWS)]
+        for code, word in zip(LANGUAGES, ("bake", "bag", "굽"), strict=True)
+    ]
     chats = [[tokenise(carrier, render(carrier, [{"role": "user", "content": t}])) for t in group] for group in texts]
     prefix_ids = engine.shared_prefix([chat for group in chats for chat in group])
     suffixes = [engine.split(group, prefix_ids) for group in chats]
@@ -225,6 +228,6 @@ def test_a_full_disk_leaves_the_old_checkpoint(tmp_path, monkeypatch):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr("babelguard.trainer.save_file", full)
-    with pytest.raises(UserError, match="No space left on device.*free some space"):
+    with pytest.raises(UserError, match=r"No space left on device.*free some space"):
         save_checkpoint(tmp_path, {"theta": torch.ones(1)}, Progress(2))
     assert load_checkpoint(tmp_path)[1].step == 1

@@ -49,7 +49,8 @@ model, tokenizer = SafetyPrompt.from_pretrained("path/to/this/folder").protect(m
 
 ## Training
 
-{% for key, value in prompt.training.items() %}- {{ key.replace("_", " ") }}: {{ value if value is string or value is number else value | join(", ") }}
+{% for key, value in prompt.training.items() %}- {{ key.replace("_", " ") }}:
+{%- set plain = value is string or value is number %} {{ value if plain else value | join(", ") }}
 {% endfor %}
 ## Limits
 
@@ -64,4 +65,4 @@ Method: Multilingual Collaborative Defense (arXiv 2505.11835) and this project's
 
 def model_card(prompt: SafetyPrompt) -> str:
     """Render the card. It names no path of the machine that trained the prompt."""
-    return CARD.render(prompt=prompt)
+    return str(CARD.render(prompt=prompt))

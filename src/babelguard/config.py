@@ -45,7 +45,8 @@ class Settings(BaseModel):
     learning_rate: float = Field(0.02, gt=0, description="relative to the root mean square of the model's embeddings")
     schedule: Literal["english", "sequential", "rotate", "turns", "shuffled"] = Field(
         "shuffled",
-        description="which language is the centre: English only; five epochs each, once; another one every epoch; every step; every row",
+        description="which language is the centre: English alone; one after the other, once; another one every epoch, every step "
+        "or every row",
     )
     alignment: Literal["none", "frozen", "live"] = Field("live", description="target of L_m")
     alignment_languages: int = Field(1, ge=1, description="other languages sampled per row for the live L_m")

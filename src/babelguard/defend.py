@@ -12,7 +12,7 @@ import torch
 from babelguard import engine
 from babelguard.anchors import collect_anchors, first_tokens
 from babelguard.config import Settings, load_settings
-from babelguard.corpus import Corpus, load_corpus
+from babelguard.corpus import load_corpus
 from babelguard.defence import Defence, written_defence
 from babelguard.errors import NothingToAlign, UserError
 from babelguard.evaluation.measure import Bench, Question, mean_error, questions
@@ -102,11 +102,8 @@ class Job:
         )
         self.output = Path(output) if output is not None else default_output(settings, self.chat.name)
         self.corpus_digest = corpus.digest
-        rows = int(self.chat.model.get_input_embeddings().weight.shape[0])
-        self.start_text = prompt_text(settings.prompt)
-        self.start_ids = start_ids(self.chat.tokenizer, settings)
-        self.carrier, self.slot = install(self.chat.tokenizer, len(self.start_ids), rows)
-        self.written = written_defence("written", self.start_text, self.chat.tokenizer)
+        # Which is the best is measured later; until then the longest, so that what fits now fits then.
+        self._start_from("long" if settings.prompt == BEST else settings.prompt)
         if len(self.start_ids) > self.chat.context // 2:
             raise UserError(
                 f"The prompt is {len(self.start_ids)} tokens long and the model's context holds {self.chat.context}; give a "
@@ -152,7 +149,8 @@ class Job:
         self.screen.show(terminal(sheet(metrics)))
         if self.settings.limit is not None:
             self.screen.say(
-                f"A part: {self.settings.limit} + {self.settings.limit} test rows a language. Leave --limit out, or take --preset mcd, for all."
+                f"A part: {self.settings.limit} + {self.settings.limit} test rows a language. Leave --limit out, or take "
+                "--preset mcd, for all."
             )
         write_text(run.metrics, metrics.model_dump_json(indent=2) + "\n")
         self._next(run)
@@ -275,7 +273,8 @@ class Job:
         space.save(run.path / "safety_space.safetensors")
         refused = float((anchors.compliance == 0).float().mean())
         screen.say(
-            f"  refused {100 * refused:.0f} % of anchor replies; {len(space.components)} directions explain {100 * space.explained:.0f} % of the variance"
+            f"  refused {100 * refused:.0f} % of anchor replies; {len(space.components)} directions explain "
+            f"{100 * space.explained:.0f} % of the variance"
         )
         data = self._training_data(start)
         head = chat.model.get_output_embeddings().weight
@@ -341,8 +340,8 @@ class Job:
         longest = max(len(ids) for group in chats for ids in group)
         if longest > chat.context:
             raise UserError(
-                f"A training row is {longest} tokens long with its prompt and does not fit into the {chat.context} tokens of "
-                "this model's context; shorten the rows of the corpus or the prompt."
+                f"A training row is {longest} tokens long with its prompt and does not fit into the {chat.context} tokens "
+                "of this model's context; shorten the rows of the corpus or the prompt."
             )
         prefix_ids = engine.shared_prefix([ids for group in chats for ids in group])
         suffixes = [engine.split(group, prefix_ids) for group in chats]

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from inspect import signature
 from typing import Any, NamedTuple
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor
@@ -37,7 +38,7 @@ class Prefix:
     layers: KeyValues
 
     def cache(self, batch: int) -> DynamicCache:
-        """A fresh cache in which each of `batch` rows sees the prefix. `expand` copies nothing until it is appended to."""
+        """A fresh cache in which each of `batch` rows sees the prefix; nothing is copied until it is appended to."""
         cache = DynamicCache()
         for index, (keys, values) in enumerate(self.layers):
             cache.update(keys.expand(batch, -1, -1, -1), values.expand(batch, -1, -1, -1), index)
@@ -107,33 +108,77 @@ def _suffix_forward(model: Any, prefix: Prefix, suffixes: Sequence[Sequence[int]
     return hidden, cache
 
 
-def last_states(model: Any, prefix: Prefix, suffixes: Sequence[Sequence[int]], max_tokens: int = 4096) -> Tensor:
+def last_states(model: Any, prefix: Prefix, suffixes: Sequence[Sequence[int]], max_tokens: int = 512) -> Tensor:
     """The state after the final norm at the last token of each chat: [batch, d] (method: x(q, P)).
 
-    Suffixes are sorted by length and run in groups of at most `max_tokens` padded tokens; right padding is exact,
-    because under causal attention no real token sees what comes after it.
+    Suffixes run in groups of at most `max_tokens`, packed into one row if the model allows it. Otherwise, and for chats
+    longer than a sliding window, they are padded on the right. That is exact too, because under causal attention no
+    real token sees what comes after it, but it runs the padding and copies the prefix for every suffix.
     """
     order = sorted(range(len(suffixes)), key=lambda k: len(suffixes[k]))
+    longest = len(prefix.token_ids) + len(suffixes[order[-1]])
+    window = getattr(model.config.get_text_config(), "sliding_window", None)
+    forward = _packed_states if (window is None or longest <= window) and _can_pack(model) else _padded_states
     states: dict[int, Tensor] = {}
     for group in _groups([len(suffixes[k]) for k in order], max_tokens):
         rows = [order[k] for k in group]
-        hidden, _ = _suffix_forward(model, prefix, [suffixes[k] for k in rows])
-        for place, row in enumerate(rows):
-            states[row] = hidden[place, len(suffixes[row]) - 1]
+        states.update(zip(rows, forward(model, prefix, [suffixes[k] for k in rows]), strict=True))
     return torch.stack([states[k] for k in range(len(suffixes))])
 
 
+def _padded_states(model: Any, prefix: Prefix, suffixes: Sequence[Sequence[int]]) -> Tensor:
+    """Last states [batch, d] of suffixes that are padded on the right."""
+    hidden, _ = _suffix_forward(model, prefix, suffixes)
+    last = torch.tensor([len(suffix) - 1 for suffix in suffixes], device=hidden.device)
+    return hidden[torch.arange(len(suffixes), device=hidden.device), last]
+
+
+def _packed_states(model: Any, prefix: Prefix, suffixes: Sequence[Sequence[int]]) -> Tensor:
+    """Last states [batch, d] of suffixes that stand one behind another in one row, each blind to the others.
+
+    Nothing is padded, and all suffixes share the one copy of the prefix's keys and values. A third faster on a CPU.
+    """
+    weight, before = model.get_input_embeddings().weight, len(prefix.token_ids)
+    lengths = torch.tensor([len(suffix) for suffix in suffixes], device=weight.device)
+    ends = lengths.cumsum(0)
+    owner = torch.arange(len(suffixes), device=weight.device).repeat_interleave(lengths)
+    place = torch.arange(len(owner), device=weight.device) - (ends - lengths)[owner]
+    # A token sees the whole prefix, and of its own suffix what stands before it: added to the scores, [1, 1, T, P + T].
+    hidden_pairs = (owner.unsqueeze(1) != owner) | (place.unsqueeze(1) < place)
+    mask = torch.zeros(hidden_pairs.shape, dtype=weight.dtype, device=weight.device)
+    mask = torch.nn.functional.pad(mask.masked_fill(hidden_pairs, torch.finfo(weight.dtype).min), (before, 0))
+    ids = torch.tensor([[token for suffix in suffixes for token in suffix]], device=weight.device)
+    positions = (before + place).unsqueeze(0)
+    states = _run(model, prefix.cache(1), input_ids=ids, attention_mask=mask[None, None], position_ids=positions)
+    return states[0, ends - 1]
+
+
+_PACKING: WeakKeyDictionary[Any, bool] = WeakKeyDictionary()
+
+
+@torch.no_grad()
+def _can_pack(model: Any) -> bool:
+    """Whether the model follows our own mask and positions. Tried out once on a few tokens, not looked up by name."""
+    if model not in _PACKING:
+        prefix, suffixes = run_prefix(model, [3, 4, 5]), [[6, 7], [8, 9, 10, 11], [12]]
+        expected = _padded_states(model, prefix, suffixes).float()
+        try:
+            error = (_packed_states(model, prefix, suffixes).float() - expected).norm() / expected.norm()
+            single = model.get_input_embeddings().weight.dtype == torch.float32
+            _PACKING[model] = bool(error < (1e-4 if single else 5e-2))
+        except Exception:  # whatever a model raises at a mask that it does not know, there is the padded way
+            _PACKING[model] = False
+    return _PACKING[model]
+
+
 def _groups(lengths: list[int], max_tokens: int) -> Iterator[list[int]]:
-    """Cut ascending lengths into runs whose padded size stays within `max_tokens` and whose padding within a third."""
+    """Cut ascending lengths into runs whose padded size stays within `max_tokens`."""
     group: list[int] = []
-    total = 0
     for index, length in enumerate(lengths):
-        padded = length * (len(group) + 1)
-        if group and (padded > max_tokens or padded > 1.5 * (total + length)):
+        if group and length * (len(group) + 1) > max_tokens:
             yield group
-            group, total = [], 0
+            group = []
         group.append(index)
-        total += length
     if group:
         yield group
 
@@ -204,7 +249,7 @@ def generation_batches(
 
 
 def _logits(head: Any, state: Tensor) -> Tensor:
-    """Vocabulary logits [batch, V] of states [batch, d]. Scales and soft caps are monotone: greedy choice ignores them."""
+    """Vocabulary logits [batch, V] of states [batch, d], without scales and soft caps, which greedy choice ignores."""
     if state.device.type == "cpu" and state.dtype == torch.float32 and getattr(head, "bias", None) is None:
         return (head.weight @ state.T).T  # two to four times faster than x W^T for a few rows and a large vocabulary
     logits: Tensor = head(state)

@@ -9,8 +9,8 @@ def cannot_write(path: object, error: BaseException) -> str:
     """The sentence for a full disk or a folder that cannot be written."""
     what = getattr(error, "strerror", None) or " ".join(str(error).split())
     return (
-        f"{path} could not be written ({what}); nothing that was done is lost: free some space or choose another --output, "
-        "and give the same command again."
+        f"{path} could not be written ({what}); nothing that was done is lost: free some space or choose another "
+        "--output, and give the same command again."
     )
 
 

@@ -12,6 +12,7 @@ from babelguard.evaluation.measure import Bench, questions
 from babelguard.evaluation.metrics import Metrics, ScoredReply, compute_metrics
 from babelguard.evaluation.tables import markdown, sheet, terminal
 from babelguard.run_folder import write_json, write_text
+from babelguard.safety_prompt import SafetyPrompt
 from babelguard.screen import Screen, Silent
 from babelguard.target import Target, open_target, read_json, read_prompt
 from babelguard.written import prompt_text
@@ -57,12 +58,16 @@ def evaluate(
     """
     screen = screen or Silent()
     corpus = load_prompts(Path(prompts)).select(languages, limit)
-    others = {name: read_prompt(name) for name in defences if name not in ("none", "written")}
-    for name, found in others.items():
+    others = []
+    for name in defences:
+        if name in ("none", "written"):
+            continue
+        found = read_prompt(name)
         if found is None:
             raise UserError(
                 f"The defence '{name}' is neither none, nor written, nor the folder of a run or of a safety prompt."
             )
+        others.append(found[0])
     screen.title(f"Loading {target}")
     opened = open_target(
         target,
@@ -100,7 +105,7 @@ def evaluate(
     return metrics
 
 
-def list_defences(opened: Target, names: Sequence[str], others: dict[str, object]) -> list[Defence]:
+def list_defences(opened: Target, names: Sequence[str], others: Sequence[SafetyPrompt]) -> list[Defence]:
     """The baselines first, then the target, then the other runs; every name once."""
     tokenizer = opened.chat.tokenizer
     found: list[Defence] = []
@@ -113,8 +118,7 @@ def list_defences(opened: Target, names: Sequence[str], others: dict[str, object
         found.append(written_defence("written", text, tokenizer))
     if opened.prompt is not None:
         found.append(opened.prompt.defence(tokenizer))
-    for pair in others.values():
-        prompt = pair[0]  # type: ignore[index]
+    for prompt in others:
         prompt.check(opened.chat.model, tokenizer)
         found.append(prompt.defence(tokenizer))
     named = [(defence.name, defence.seed) for defence in found]

@@ -137,7 +137,7 @@ def backbone(model: Any) -> Any:
 def embed(model: Any, token_ids: list[int]) -> Tensor:
     """Embeddings of ids as they stand after any scale: [len(token_ids), d], float32."""
     embedding = model.get_input_embeddings()
-    rows = embedding(torch.tensor([token_ids], device=embedding.weight.device))[0]
+    rows: Tensor = embedding(torch.tensor([token_ids], device=embedding.weight.device))[0]
     return rows.float() * outer_embedding_scale(model)
 
 

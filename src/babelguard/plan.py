@@ -19,7 +19,7 @@ from babelguard.written import BEST, WRITTEN_PROMPTS, prompt_text
 
 @dataclass(frozen=True)
 class Plan:
-    """Counts of what will be done."""
+    """Counts of what will be done. `minutes` are for everything, `minutes_of_baseline` a part of them."""
 
     settings: Settings
     train_rows: int
@@ -29,6 +29,7 @@ class Plan:
     validation_replies: int
     test_replies: int
     minutes: float
+    minutes_of_baseline: float
 
     def lines(self, chat: ChatModel, slot: Slot, where: str) -> list[str]:
         """The first screen, in sentences."""
@@ -36,19 +37,24 @@ class Plan:
         unseen = [code for code in self.test_languages if code not in settings.languages]
         trained = ", ".join(display_name(code) for code in settings.languages)
         dtype = str(chat.model.dtype).removeprefix("torch.")
-        best = f"the best of the written prompts {', '.join(WRITTEN_PROMPTS)} on validation replies (here counted as the longest)"
+        names = ", ".join(WRITTEN_PROMPTS)
+        best = f"the best of the written prompts {names} on validation replies (counted here as the longest)"
         start = best if settings.prompt == BEST else f'"{prompt_text(settings.prompt)}"'
+        training = "none: the written prompt is kept as it is"
+        if settings.steps:
+            work = f"{settings.steps} steps of {settings.train_batch} rows, drawn from {self.train_rows} rows"
+            training = f"{settings.preset}: {work} in {trained}"
         lines = [
             f"Model      {chat.name} ({chat.base_id}), {dtype} on {chat.device.type}",
             f"Prompt     {slot.sentence()}",
             f"Start      {start}",
-            f"Training   {settings.preset}: {settings.steps} steps of {settings.train_batch} rows from {self.train_rows} rows in {trained}",
+            f"Training   {training}",
             f"Test       {self.test_rows} rows in each of {len(self.test_languages)} languages"
             + (f"; never trained on: {', '.join(display_name(code) for code in unseen)}" if unseen else ""),
-            f"Work       {self.test_replies + self.validation_replies} test and validation replies of {settings.reply_tokens} tokens, "
-            f"{self.anchor_replies} anchor replies of {settings.anchor_tokens}",
-            f"Time       about {max(1, round(self.minutes))} minutes on this machine (measured on a few replies; stop with Ctrl+C, "
-            "the same command resumes)",
+            f"Work       {self.test_replies} test and {self.validation_replies} validation replies of "
+            f"{settings.reply_tokens} tokens, {self.anchor_replies} anchor replies of {settings.anchor_tokens}",
+            f"Time       about {max(1, round(self.minutes))} minutes on this machine, as measured on a few replies; stop "
+            "with Ctrl+C, and the same command resumes",
             f"Output     {where}",
         ]
         if settings.limit is not None:
@@ -78,9 +84,11 @@ def make_plan(
     forward, decode = time_model(chat.model)
     per_reply = 28 * forward + decode
     rows = settings.train_batch * (1 + (settings.alignment_languages if settings.alignment == "live" else 0))
-    seconds = per_reply * 0.8 * (test_replies + validation) * settings.reply_tokens / 24
+    per_reply *= settings.reply_tokens / 24
+    seconds = per_reply * (test_replies + validation)
     if trained:
-        seconds += per_reply * anchors * 0.5 + settings.steps * (length + 28 * rows) * forward * 3
+        seconds += per_reply * anchors * settings.anchor_tokens / settings.reply_tokens
+        seconds += settings.steps * (length + 28 * rows) * forward * 3
     return Plan(
         settings=settings,
         train_rows=len(train.rows),
@@ -90,6 +98,7 @@ def make_plan(
         validation_replies=validation,
         test_replies=test_replies,
         minutes=seconds / 60,
+        minutes_of_baseline=per_reply * 2 * len(test.rows) * len(test_languages) / 60,
     )
 
 

@@ -213,7 +213,8 @@ def preamble(slot: Slot, switch: str | None = None) -> str:
         "{%- elif value is mapping -%}{%- set bag = namespace(pairs=[]) -%}{%- for key, item in value.items() -%}",
         "{%- set name = namespace(value=key) -%}{%- set one = namespace(value=item) -%}",
         "{{- bg_guard(key, name) -}}{{- bg_guard(item, one) -}}",
-        "{%- set bag.pairs = bag.pairs + [(name.value, one.value)] -%}{%- endfor -%}{%- set out.value = dict(bag.pairs) -%}",
+        "{%- set bag.pairs = bag.pairs + [(name.value, one.value)] -%}{%- endfor -%}",
+        "{%- set out.value = dict(bag.pairs) -%}",
         "{%- elif value is iterable -%}{%- set bag = namespace(items=[]) -%}{%- for item in value -%}",
         "{%- set one = namespace(value=item) -%}{{- bg_guard(item, one) -}}",
         "{%- set bag.items = bag.items + [one.value] -%}{%- endfor -%}{%- set out.value = bag.items -%}",
@@ -229,7 +230,7 @@ def preamble(slot: Slot, switch: str | None = None) -> str:
         "{%- elif part['text'] is string -%}{%- set bg.texts = bg.texts + [part['text']] -%}",
         "{%- else -%}{%- set bg.plain = false -%}{%- endif -%}{%- endfor -%}",
         # Parts of text become one text, because a placeholder may be split over the border of two parts.
-        f"{{%- if bg.plain -%}}{{%- set text = bg.texts | join('') -%}}",
+        "{%- if bg.plain -%}{%- set text = bg.texts | join('') -%}",
         f"{{%- set bg.messages = bg.messages + [dict(message, content=text{broken})] -%}}",
         # Pictures must stay between the texts; where these would build a placeholder, it loses its first character.
         "{%- else -%}{%- set bg.joined = bg.texts | map('trim') | join('') -%}{%- set bg.parts = [] -%}",

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -71,7 +71,8 @@ class SafetySpace:
 
     def to(self, device: torch.device) -> SafetySpace:
         """The same space on another device."""
-        return replace(self, **{k: v.to(device) for k, v in vars(self).items() if isinstance(v, Tensor)})
+        moved: dict[str, Any] = {k: v.to(device) for k, v in vars(self).items() if isinstance(v, Tensor)}
+        return replace(self, **moved)
 
 
 def fit_space(
@@ -115,16 +116,19 @@ def fit_space(
     keep = scored.numpy()
     refusal = fit_head(z[keep], compliance.numpy()[keep], folds="ten", seed=seed)
     harmfulness = fit_head(z, harmless.double().numpy(), folds=harmfulness_folds, seed=seed)
-    as_tensor = lambda a: torch.tensor(np.asarray(a), dtype=torch.float32)  # noqa: E731
     return SafetySpace(
-        mean=as_tensor(pca.mean_),
-        components=as_tensor(pca.components_),
-        refusal_weight=as_tensor(refusal[0]),
-        refusal_bias=as_tensor(refusal[1]),
-        harmfulness_weight=as_tensor(harmfulness[0]),
-        harmfulness_bias=as_tensor(harmfulness[1]),
+        mean=_float32(pca.mean_),
+        components=_float32(pca.components_),
+        refusal_weight=_float32(refusal[0]),
+        refusal_bias=_float32(refusal[1]),
+        harmfulness_weight=_float32(harmfulness[0]),
+        harmfulness_bias=_float32(harmfulness[1]),
         explained=float(pca.explained_variance_ratio_.sum()),
     )
+
+
+def _float32(values: object) -> Tensor:
+    return torch.tensor(np.asarray(values), dtype=torch.float32)
 
 
 def fit_head(z: np.ndarray, target: np.ndarray, *, folds: Folds, seed: int) -> tuple[np.ndarray, float]:

@@ -113,7 +113,7 @@ def base_of(prompt: SafetyPrompt, settings: dict[str, Any]) -> str:
     base = embedded.get(prompt.base_model, prompt.base_model)
     if base not in embedded.values() and "/" not in base:
         raise UserError(
-            f"This safety prompt was trained for '{base}', a local folder of the machine that trained it; say with --model "
-            "where that model lies here."
+            f"This safety prompt was trained for '{base}', a local folder of the machine that trained it; say with "
+            "--model where that model lies here."
         )
     return base

@@ -108,15 +108,15 @@ def gather(data: TrainingData, step: Step, states: Tensor, settings: Settings) -
     if count > 1:
         frozen = (data.base_states[:, rows].sum(0) - base) / (count - 1)
     others = states[batch:].reshape(len(step.others), batch, -1) if step.others else None
-    place = lambda t: t.to(states.device)  # noqa: E731
+    device = states.device
     return Batch(
         states=states[:batch],
         other_states=others,
-        base_states=place(base),
-        reference_states=place(reference),
-        frozen_target=place(frozen),
-        labels=place(data.labels[rows]),
-        language=place(centre),
+        base_states=base.to(device),
+        reference_states=reference.to(device),
+        frozen_target=frozen.to(device),
+        labels=data.labels[rows].to(device),
+        language=centre.to(device),
     )
 
 
@@ -148,7 +148,10 @@ def train(
         model: The frozen model.
         theta: The start, [n, d], float32.
         token_ids: The placeholder ids.
-        data, space, first, settings: See their classes.
+        data: The training prompts.
+        space: The safety space.
+        first: The first tokens of the behaviour term, where the anchors showed any.
+        settings: The weights, the schedule and the number of steps.
         step_size: AdamW's learning rate in the units of the embeddings.
         folder: Checkpoints live here; an existing one is continued.
         validate: Measures theta on validation replies; smaller is better. Without it the last step is kept.

@@ -76,7 +76,7 @@ class Bench:
             self.batch_size = min(self.batch_size, json.loads(self.memory.read_text(encoding="utf-8"))["batch_size"])
 
     def key(self, defence: Defence, question: Question, tokens: int) -> str:
-        """Names a reply and its verdict: same model, numbers, system message, question and length give the same ones."""
+        """Names a reply and its verdict: same model, numbers, system message, question, length: same reply."""
         model = self.chat
         parts = (
             model.fingerprint,

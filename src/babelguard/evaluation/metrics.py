@@ -74,7 +74,7 @@ class Cell(_Record):
 
     @property
     def rate(self) -> float | None:
-        """k / n in [0, 1], or None where the cell has no rate."""
+        """K / n in [0, 1], or None where the cell has no rate."""
         return None if self.low is None else self.k / self.n
 
     @property

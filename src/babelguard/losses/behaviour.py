@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 
 def helping_log_odds(states: Tensor, helping_rows: Tensor, refusing_rows: Tensor) -> Tensor:
-    """log P(first token opens an answer) - log P(first token opens a refusal), among those tokens.
+    """Log P(first token opens an answer) - log P(first token opens a refusal), among those tokens.
 
     Args:
         states: The state at the last token of the chat, [batch, d].

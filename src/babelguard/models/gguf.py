@@ -75,7 +75,7 @@ def _load(folder: Path, say: Say) -> tuple[Any, Any]:
     say("converting the weights (about 40 seconds)")
     model = AutoModelForCausalLM.from_pretrained(folder, gguf_file="model.gguf", dtype=torch.float32)
     # transformers refuses to save a model that still knows its GGUF quantizer.
-    model.hf_quantizer = None
+    model.hf_quantizer = None  # type: ignore[assignment]
     del model.config.quantization_config
     return model, tokenizer
 

@@ -18,7 +18,6 @@ from babelguard.errors import UserError
 from babelguard.models.gguf import Say
 from babelguard.slot import chat_template_of
 
-
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
@@ -168,6 +167,9 @@ def load_chat_model(
     try:
         config = AutoConfig.from_pretrained(source, **common)
         check_kind(config, name)
+        # Embedding models may have the architecture of a chat model; this file says what they are.
+        if (Path(source) / "modules.json").exists():
+            raise UserError(f"{name} is an embedding model, which does not write text; choose a causal chat model.")
         tokenizer = AutoTokenizer.from_pretrained(source, **common)
         chat_template_of(tokenizer)
         place = choose_device(device)
