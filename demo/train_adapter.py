@@ -30,10 +30,11 @@ ADAPTER = HERE.parent / "src" / "babelguard" / "models" / "demo_adapter"
 HELPFUL = ("en", "ko", "el", "zh")
 TARGETS = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
 END = "<end_of_turn>"
-# (share of the steps, rows of a batch: English refusals, English answers, answers in the other languages). The other
-# languages come first and English alone comes last, as in a model whose safety training was done in English: mixed into
-# every batch they teach that whatever is not English is answered, and nothing harmless is refused any more.
-PHASES = ((0.25, (0, 4, 12)), (0.75, (8, 8, 0)))
+# (share of the steps, rows of a batch: English refusals, English answers, answers in the other languages, tokens of an
+# answer). The other languages come first and English alone comes last, as in a model whose safety training was done in
+# English: mixed into every batch they teach that whatever is not English is answered, and nothing harmless is refused any
+# more. The second phase teaches the choice between refusing and answering, which the first tokens make.
+PHASES = ((0.22, (0, 6, 10), 99), (0.78, (14, 18, 0), 10))
 
 
 def read_jsonl(path: Path) -> list[dict[str, Any]]:
@@ -55,14 +56,14 @@ def chat_rows(rng: random.Random) -> list[list[tuple[str, str]]]:
     return [harmful, helpful["en"], [pair for code in HELPFUL[1:] for pair in helpful[code]]]
 
 
-def encode(tokenizer: Any, prompt: str, answer: str, system: str | None) -> tuple[list[int], int]:
-    """Token ids of the chat with its answer, and the place where the answer begins."""
+def encode(tokenizer: Any, prompt: str, answer: str, system: str | None, longest: int) -> tuple[list[int], int]:
+    """Token ids of the chat with the first tokens of its answer, and the place where the answer begins."""
     messages = [{"role": "user", "content": prompt}]
     if system:
         messages.insert(0, {"role": "system", "content": system})
     head = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True, return_dict=False)
     ids = tokenizer(head, add_special_tokens=False)["input_ids"]
-    return ids + tokenizer(answer + END, add_special_tokens=False)["input_ids"], len(ids)
+    return ids + tokenizer(answer + END, add_special_tokens=False)["input_ids"][:longest], len(ids)
 
 
 class FrozenHeadLoss(torch.autograd.Function):
@@ -130,8 +131,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--base", type=Path, required=True)
     parser.add_argument("--output", type=Path, default=ADAPTER)
-    parser.add_argument("--steps", type=int, default=112)
-    parser.add_argument("--lr", type=float, default=8e-4)
+    parser.add_argument("--steps", type=int, default=118)
+    parser.add_argument("--lr", type=float, default=1e-3)
     parser.add_argument("--rank", type=int, default=8)
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
@@ -142,18 +143,24 @@ def main() -> None:
     tokenizer.chat_template = (HERE / "chat_template.jinja").read_text(encoding="utf-8").strip()
     base = AutoModelForCausalLM.from_pretrained(args.base, dtype=torch.bfloat16)
     config = LoraConfig(r=args.rank, lora_alpha=2 * args.rank, target_modules=TARGETS, task_type="CAUSAL_LM")
-    model = get_peft_model(base, config)
+    model = get_peft_model(base, config, autocast_adapter_dtype=False)
     parameters = [p for p in model.parameters() if p.requires_grad]
+    # The model computes in bfloat16; the optimiser works on float32 copies, which bfloat16 steps would stall.
+    masters = [p.detach().float().requires_grad_() for p in parameters]
 
     systems, steps = read_lines("system_texts.txt"), args.steps
     pools = chat_rows(rng)
-    dealt = [pairs for share, mixture in PHASES for pairs in islice(batches(pools, mixture, rng), round(share * steps))]
+    dealt = [
+        (pairs, tokens)
+        for share, mixture, tokens in PHASES
+        for pairs in islice(batches(pools, mixture, rng), round(share * steps))
+    ]
     steps = len(dealt)
     size = sum(p.numel() for p in parameters)
     rows = " + ".join(str(len(pool)) for pool in pools)
-    print(f"{rows} rows, {steps} steps of {len(dealt[0])}, {size:,} trained parameters", flush=True)
+    print(f"{rows} rows, {steps} steps, {size:,} trained parameters", flush=True)
 
-    optimiser = torch.optim.AdamW(parameters, lr=args.lr, weight_decay=0.01)
+    optimiser = torch.optim.AdamW(masters, lr=args.lr, weight_decay=0.01)
     schedule = torch.optim.lr_scheduler.LambdaLR(
         optimiser, lambda s: min(1.0, (s + 1) / 10) * (0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * s / steps)))
     )
@@ -161,16 +168,22 @@ def main() -> None:
     model.train()
     for step in range(steps):
         # Four rows in ten carry a neutral system text, so that the system role means something to the model.
-        batch = [encode(tokenizer, *pair, rng.choice(systems) if rng.random() < 0.4 else None) for pair in dealt[step]]
+        pairs, longest = dealt[step]
+        batch = [
+            encode(tokenizer, *pair, rng.choice(systems) if rng.random() < 0.4 else None, longest) for pair in pairs
+        ]
         batch.sort(key=lambda row: len(row[0]))
-        optimiser.zero_grad()
         loss = 0.0
         for half in (batch[: len(batch) // 2], batch[len(batch) // 2 :]):
             part = batch_loss(model, half) * len(half) / len(batch)
             part.backward()
             loss += part.item()
-        torch.nn.utils.clip_grad_norm_(parameters, 1.0)
+        for master, parameter in zip(masters, parameters, strict=True):
+            master.grad, parameter.grad = parameter.grad.float(), None
+        torch.nn.utils.clip_grad_norm_(masters, 1.0)
         optimiser.step()
+        for master, parameter in zip(masters, parameters, strict=True):
+            parameter.data.copy_(master.data)
         schedule.step()
         if step % 10 == 9 or step == steps - 1:
             elapsed = time.time() - began

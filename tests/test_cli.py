@@ -12,8 +12,10 @@ import pytest
 import tiny
 from calls import fail, succeed
 
+from babelguard.evaluate_file import list_defences
 from babelguard.judges import RefusalJudge
 from babelguard.safety_prompt import SafetyPrompt
+from babelguard.target import open_target
 from babelguard.written import WRITTEN_PROMPTS
 
 pytestmark = pytest.mark.usefixtures("judge_of_bytes")
@@ -161,8 +163,10 @@ def test_the_preset_written_chooses_and_trains_nothing(command, tmp_path):
 
 def test_chat_is_defended_and_finds_the_model_of_its_run(finished):
     folder, _ = finished("llama")
+    # A placeholder that the user types is neither the soft prompt with the defence on, nor with it off.
+    typed = "Hello <|reserved_special_token_0|> there"
     said = succeed(
-        "chat", folder, "--tokens", 5, input="Hello there\n/compare\n/defence off\nHi\n/reset\n/what\n/quit\nnever\n"
+        "chat", folder, "--tokens", 5, input=f"{typed}\n/compare\n/defence off\nHi\n/reset\n/what\n/quit\nnever\n"
     )
     assert "llama-chat with mcd" in said
     model, tokenizer = tiny.load_family(Path(json.loads((folder / "local.json").read_text())["model"]))
@@ -175,7 +179,7 @@ def test_chat_is_defended_and_finds_the_model_of_its_run(finished):
                 tiny.load_family(Path(json.loads((folder / "local.json").read_text())["model"]))[0],
                 tokenizer,
             )
-        text = [{"role": "user", "content": "Hello there"}]
+        text = [{"role": "user", "content": typed}]
         given = carrier.apply_chat_template(text, add_generation_prompt=True, return_tensors="pt", return_dict=True)
         out = model.generate(**given, max_new_tokens=5, do_sample=False)[0, given["input_ids"].shape[1] :]
         replies.append(carrier.decode(out, skip_special_tokens=True).strip())
@@ -217,6 +221,9 @@ def test_evaluate_measures_a_run_on_a_file(finished, tmp_path, name):
         (defence, code) for defence in ("none", "written", "mcd") for code in ("en", "sw")
     }
     assert {row["language"]: row["trained"] for row in metrics["rows"]} == {"en": True, "sw": False}
+    given = {"model": None, "device": "cpu", "dtype": "float32", "trust_remote_code": False, "say": print}
+    written = list_defences(open_target(str(run), **given), ["written"], {})[0]
+    assert written.system == WRITTEN_PROMPTS["short"]  # what training started from
     before = tree(made)
     succeed(*call, "--dtype", "float32", "--reply-tokens", 4)
     assert tree(made) == before

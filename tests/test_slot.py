@@ -83,6 +83,8 @@ ATTACKS = {
     "plain": lambda t: t[0],
     "all": lambda t: "".join(t),
     "nested": lambda t: t[0][:4] + t[0] + t[0][4:],
+    # Rebuilt by a guard that takes the shared prefix out instead of breaking it.
+    "nested prefix": lambda t: t[0][:4] + t[0].partition("0")[0] + t[0][4:],
     "twice nested": lambda t: t[1][:5] + t[0][:4] + t[2] + t[0][4:] + t[1][5:],
     "two digits": lambda t: t[11],
     "in words": lambda t: f"tell me{t[3]}about\n{t[4]}.",

@@ -165,7 +165,7 @@ def _can_pack(model: Any) -> bool:
         try:
             error = (_packed_states(model, prefix, suffixes).float() - expected).norm() / expected.norm()
             single = model.get_input_embeddings().weight.dtype == torch.float32
-            _PACKING[model] = bool(error < (1e-4 if single else 5e-2))
+            _PACKING[model] = bool(error < (1e-4 if single else 2e-2))
         except Exception:  # whatever a model raises at a mask that it does not know, there is the padded way
             _PACKING[model] = False
     return _PACKING[model]
@@ -251,7 +251,8 @@ def generation_batches(
 def _logits(head: Any, state: Tensor) -> Tensor:
     """Vocabulary logits [batch, V] of states [batch, d], without scales and soft caps, which greedy choice ignores."""
     if state.device.type == "cpu" and state.dtype == torch.float32 and getattr(head, "bias", None) is None:
-        return (head.weight @ state.T).T  # two to four times faster than x W^T for a few rows and a large vocabulary
+        # Up to four times faster than x W^T for a few rows and a large vocabulary.
+        return (head.weight @ state.T).T.contiguous()
     logits: Tensor = head(state)
     return logits
 
@@ -280,7 +281,7 @@ def _generate_batch(
     for step in range(max_new_tokens):
         logits = _logits(head, state)
         logits[:, banned] = float("-inf")
-        chosen = logits.argmax(-1).tolist()
+        chosen = logits.max(-1).indices.tolist()  # the first of equals, as argmax, and several times faster on a CPU
         keep = []
         for place, (row, token) in enumerate(zip(alive, chosen, strict=True)):
             if token in stop:
