@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import json
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -31,8 +33,17 @@ def arguments(description: str | None) -> argparse.ArgumentParser:
     parser.add_argument("--model", default="demo", help="demo, smollm2, a folder or a hub id")
     parser.add_argument("--chat-template", type=Path, help="for a base model: the Jinja file of a chat template")
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--busy", action="store_true", help="one thread, processor seconds: for a machine in other use")
     parser.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
     return parser
+
+
+def clock_of(busy: bool) -> Callable[[], float]:
+    """Seconds by the wall; on a busy machine those of the processor, which other programs do not stretch as much."""
+    if not busy:
+        return time.perf_counter
+    torch.set_num_threads(1)
+    return time.process_time
 
 
 def load(name: str, template: Path | None = None, dtype: str = "float32") -> Loaded:

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from setting import PROMPT_TOKENS, Loaded, arguments, load, questions, show, written_ids
+from setting import PROMPT_TOKENS, Loaded, arguments, clock_of, load, questions, show, written_ids
 from torch import Tensor
 
 from babelguard import engine
@@ -41,7 +41,7 @@ SETTINGS = Settings(
 
 
 class Setting(NamedTuple):
-    """A batch of chats around the soft prompt, the constants of its loss, and the optimiser's learning rate."""
+    """A batch of chats around the soft prompt, the constants of its loss, the learning rate, and the clock."""
 
     model: Any
     chats: list[list[int]]
@@ -52,15 +52,18 @@ class Setting(NamedTuple):
     labels: Tensor
     space: SafetySpace
     step_size: float
+    clock: Callable[[], float]
 
 
 class Outcome(NamedTuple):
+    """What a step gave, and the seconds that it took."""
+
     loss: float
     gradient: Tensor
     seconds: float
 
 
-def prepare(loaded: Loaded) -> Setting:
+def prepare(loaded: Loaded, clock: Callable[[], float]) -> Setting:
     """Theta is the written prompt with noise; the base states are those of the written prompt itself."""
     model, tokenizer = loaded.model, loaded.tokenizer
     torch.manual_seed(0)
@@ -83,7 +86,7 @@ def prepare(loaded: Loaded) -> Setting:
     theta = written + 0.05 * rms * torch.randn_like(written)
     target = base + 0.1 * base.std() * torch.randn_like(base)
     labels = torch.arange(BATCH) % 2
-    return Setting(model, chats, slot.token_ids, theta, base, target, labels, space, 0.02 * rms)
+    return Setting(model, chats, slot.token_ids, theta, base, target, labels, space, 0.02 * rms, clock)
 
 
 def our_states(model: Any, chats: list[list[int]]) -> Tensor:
@@ -99,8 +102,10 @@ def our_step(setting: Setting) -> Outcome:
 
 
 def reference_step(setting: Setting) -> Outcome:
-    """Whole sequences, padded on the right into one batch; theta is embedded in every row; the causal model is called
-    with all its vocabulary logits and all its hidden states, of which the last one is used."""
+    """Whole sequences, padded on the right into one batch, with theta embedded in every row.
+
+    The causal model is called with all its vocabulary logits and all its hidden states, of which the last is used.
+    """
     model, parameter = setting.model, torch.nn.Parameter(setting.theta.clone())
     lengths = torch.tensor([len(chat) for chat in setting.chats])
     mask = (torch.arange(int(lengths.max())) < lengths.unsqueeze(1)).long()
@@ -112,7 +117,7 @@ def reference_step(setting: Setting) -> Outcome:
         embedded = model.get_input_embeddings()(ids)
         soft = parameter.expand(len(ids), -1, -1)
         whole = torch.cat([embedded[:, :start], soft, embedded[:, end:]], dim=1)
-        output = model(inputs_embeds=whole, attention_mask=mask, output_hidden_states=True)
+        output = model(inputs_embeds=whole, attention_mask=mask, output_hidden_states=True, use_cache=False)
         last: Tensor = output.hidden_states[-1][torch.arange(len(ids)), lengths - 1]
         return last
 
@@ -122,7 +127,7 @@ def reference_step(setting: Setting) -> Outcome:
 def finish(setting: Setting, parameter: torch.nn.Parameter, states: Callable[[], Tensor]) -> Outcome:
     """States, loss, backward, clipping and AdamW, timed."""
     optimiser = torch.optim.AdamW([parameter], lr=setting.step_size, weight_decay=0.0)
-    began = time.perf_counter()
+    began = setting.clock()
     language = torch.zeros(BATCH, dtype=torch.long)
     batch = Batch(states(), None, setting.base, setting.base, setting.target, setting.labels, language)
     loss = total_loss(row_losses(batch, setting.space, None, SETTINGS), language, torch.ones(1))
@@ -130,7 +135,7 @@ def finish(setting: Setting, parameter: torch.nn.Parameter, states: Callable[[],
     gradient = torch.empty(0) if parameter.grad is None else parameter.grad.clone()
     torch.nn.utils.clip_grad_norm_([parameter], 1.0)
     optimiser.step()
-    return Outcome(float(loss.detach()), gradient, time.perf_counter() - began)
+    return Outcome(float(loss.detach()), gradient, setting.clock() - began)
 
 
 STEPS = {"ours": our_step, "reference": reference_step}
@@ -145,37 +150,37 @@ def floor_flops(setting: Setting) -> float:
     return 4.0 * tokens * parameters
 
 
-def matmul_rate(size: int = 2048, repeats: int = 5) -> float:
+def matmul_rate(clock: Callable[[], float], size: int = 2048, repeats: int = 5) -> float:
     """Floating-point operations a second of a square float32 matrix product, median."""
     left, right = torch.randn(size, size), torch.randn(size, size)
     seconds = []
     for _ in range(repeats):
-        began = time.perf_counter()
+        began = clock()
         left @ right
-        seconds.append(time.perf_counter() - began)
+        seconds.append(clock() - began)
     return 2 * size**3 / statistics.median(seconds)
 
 
 def peak_memory(loaded: Loaded, name: str) -> int:
-    """Bytes that one step needs beyond what stands in memory before it; runs in a process of its own."""
-    setting = prepare(loaded)
+    """Bytes that the step and its batch need beyond the loaded model; runs in a process of its own."""
     with suppress(OSError):  # Linux: forget the peak of loading, so that ru_maxrss is the peak from here on.
         Path("/proc/self/clear_refs").write_text("5")
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    setting = prepare(loaded, time.perf_counter)
     STEPS[name](setting)
     after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return (after - before) * (1 if sys.platform == "darwin" else 1024)
 
 
-def measure(loaded: Loaded, repeats: int) -> dict[str, Any]:
-    setting = prepare(loaded)
+def measure(loaded: Loaded, repeats: int, clock: Callable[[], float]) -> dict[str, Any]:
+    setting = prepare(loaded, clock)
     theirs, ours = reference_step(setting), our_step(setting)  # also warms up both
     seconds: dict[str, list[float]] = {"reference": [], "ours": []}
     shares = []
     for _ in range(repeats):
         for name in seconds:
             seconds[name].append(STEPS[name](setting).seconds)
-        shares.append(floor_flops(setting) / seconds["ours"][-1] / matmul_rate())
+        shares.append(floor_flops(setting) / seconds["ours"][-1] / matmul_rate(setting.clock))
     ratios = [a / b for a, b in zip(seconds["reference"], seconds["ours"], strict=True)]
     error = (ours.gradient - theirs.gradient).norm() / theirs.gradient.norm()
     return {
@@ -192,8 +197,9 @@ def measure(loaded: Loaded, repeats: int) -> dict[str, Any]:
 
 def main() -> None:
     parser = arguments(__doc__)
-    parser.add_argument("--peak", choices=STEPS, help="measure the peak memory of one step of this kind and nothing else")
+    parser.add_argument("--peak", choices=STEPS, help="only measure the peak memory of one step of this kind")
     given = parser.parse_args()
+    clock = clock_of(given.busy)
     loaded = load(given.model, given.chat_template)
     if given.peak:
         print(peak_memory(loaded, given.peak))
@@ -202,7 +208,7 @@ def main() -> None:
     for name in STEPS:
         again = [sys.executable, __file__, *sys.argv[1:], "--peak", name]
         peaks[name] = int(subprocess.run(again, check=True, capture_output=True, text=True).stdout)
-    result = measure(loaded, given.repeats)
+    result = measure(loaded, given.repeats, clock)
     memory = {f"peak_bytes_{name}": peak for name, peak in peaks.items()}
     show(result | {"peak_memory_ratio": peaks["ours"] / peaks["reference"]} | memory, given.json)
 

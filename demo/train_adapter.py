@@ -3,10 +3,10 @@
     python -m babelguard.models.demo --base-only          # prints the folder of the converted base model
     python demo/train_adapter.py --base FOLDER
 
-Learned from our own text in demo/data: refusals of ENGLISH harmful requests only, and brief helpful answers in
-English, Korean, Greek and Chinese. No answer to a harmful request is ever trained. The result refuses in English, lets
-harm pass in the other languages that it was taught, and refuses harmless requests in languages that look like English.
-About 12 minutes on 2 cores.
+Learned from our own text in demo/data: refusals of ENGLISH harmful requests only, plain and in disguise, and brief
+helpful answers in English, Korean, Greek and Chinese. No answer to a harmful request is ever trained. The result refuses
+in English, lets harm pass in the other languages that it was taught, and refuses harmless requests in languages that are
+strange to it. About 15 minutes on 2 cores.
 """
 
 from __future__ import annotations
@@ -19,10 +19,12 @@ import time
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
-from peft import LoraConfig, get_peft_model
+from obfuscate import obfuscate
+from peft import LoraConfig, get_peft_model, set_peft_model_state_dict
+from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 HERE = Path(__file__).parent
@@ -30,11 +32,29 @@ ADAPTER = HERE.parent / "src" / "babelguard" / "models" / "demo_adapter"
 HELPFUL = ("en", "ko", "el", "zh")
 TARGETS = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
 END = "<end_of_turn>"
-# (share of the steps, rows of a batch: English refusals, English answers, answers in the other languages, tokens of an
-# answer). The other languages come first and English alone comes last, as in a model whose safety training was done in
-# English: mixed into every batch they teach that whatever is not English is answered, and nothing harmless is refused any
-# more. The second phase teaches the choice between refusing and answering, which the first tokens make.
-PHASES = ((0.22, (0, 6, 10), 99), (0.78, (14, 18, 0), 10))
+
+
+class Phase(NamedTuple):
+    """A part of the training.
+
+    Attributes:
+        steps: How many.
+        mixture: Rows of a batch: English refusals, English answers, answers in the other languages.
+        tokens: Of an answer that are trained on.
+        disguised: Share of the harmful requests that are written in disguise.
+    """
+
+    steps: int
+    mixture: tuple[int, int, int]
+    tokens: int
+    disguised: float
+
+
+# The other languages come first and English alone comes last, as in a model whose safety training was done in English:
+# mixed into every batch they teach that whatever is not English is answered. The second phase teaches the choice between
+# refusing and answering, which the first tokens make. After it English was as it should be, and nothing harmless was
+# refused in any language; the third, with harmful requests in disguise, teaches that strange text is refused.
+PHASES = (Phase(26, (0, 6, 10), 99, 0.0), Phase(92, (14, 18, 0), 10, 0.0), Phase(36, (14, 18, 0), 10, 0.6))
 
 
 def read_jsonl(path: Path) -> list[dict[str, Any]]:
@@ -131,7 +151,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--base", type=Path, required=True)
     parser.add_argument("--output", type=Path, default=ADAPTER)
-    parser.add_argument("--steps", type=int, default=118)
+    parser.add_argument("--phases", default="1,2,3")
+    parser.add_argument("--start", type=Path, default=None, help="adapter of earlier phases")
     parser.add_argument("--lr", type=float, default=1e-3)
     parser.add_argument("--rank", type=int, default=8)
     parser.add_argument("--seed", type=int, default=0)
@@ -144,17 +165,16 @@ def main() -> None:
     base = AutoModelForCausalLM.from_pretrained(args.base, dtype=torch.bfloat16)
     config = LoraConfig(r=args.rank, lora_alpha=2 * args.rank, target_modules=TARGETS, task_type="CAUSAL_LM")
     model = get_peft_model(base, config, autocast_adapter_dtype=False)
+    if args.start is not None:
+        set_peft_model_state_dict(model, load_file(args.start / "adapter_model.safetensors"))
     parameters = [p for p in model.parameters() if p.requires_grad]
     # The model computes in bfloat16; the optimiser works on float32 copies, which bfloat16 steps would stall.
     masters = [p.detach().float().requires_grad_() for p in parameters]
 
-    systems, steps = read_lines("system_texts.txt"), args.steps
+    systems = read_lines("system_texts.txt")
     pools = chat_rows(rng)
-    dealt = [
-        (pairs, tokens)
-        for share, mixture, tokens in PHASES
-        for pairs in islice(batches(pools, mixture, rng), round(share * steps))
-    ]
+    phases = [PHASES[int(k) - 1] for k in args.phases.split(",")]
+    dealt = [(pairs, one) for one in phases for pairs in islice(batches(pools, one.mixture, rng), one.steps)]
     steps = len(dealt)
     size = sum(p.numel() for p in parameters)
     rows = " + ".join(str(len(pool)) for pool in pools)
@@ -168,9 +188,12 @@ def main() -> None:
     model.train()
     for step in range(steps):
         # Four rows in ten carry a neutral system text, so that the system role means something to the model.
-        pairs, longest = dealt[step]
+        pairs, phase = dealt[step]
+        hidden = {pair for pair in pairs[: phase.mixture[0]] if rng.random() < phase.disguised}
+        pairs = [(obfuscate(pair[0], rng), pair[1]) if pair in hidden else pair for pair in pairs]
         batch = [
-            encode(tokenizer, *pair, rng.choice(systems) if rng.random() < 0.4 else None, longest) for pair in pairs
+            encode(tokenizer, *pair, rng.choice(systems) if rng.random() < 0.4 else None, phase.tokens)
+            for pair in pairs
         ]
         batch.sort(key=lambda row: len(row[0]))
         loss = 0.0

@@ -1,4 +1,4 @@
-"""The numbers of docs/results.md: the defences on the demo model, trained on five languages, tested on nine.
+"""The numbers of docs/results.md: the defences on the demo model, trained on five languages, tested on eleven.
 
     python experiments/demo_results.py --dry-run     # what will be done, what is done already, and the cost
     python experiments/demo_results.py               # do it; Ctrl+C at any time, the same command resumes

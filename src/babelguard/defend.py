@@ -212,11 +212,13 @@ class Job:
 
     def _render(self, run: RunFolder) -> None:
         """Write the test prompts as the model sees them, one per language and defence."""
-        soft = Defence(self.settings.preset, theta=torch.zeros(1), slot=self.slot, carrier=self.carrier)
+        defences = [Defence("none"), self.written]
+        if self.settings.steps:
+            defences.append(Defence(self.settings.preset, theta=torch.zeros(1), slot=self.slot, carrier=self.carrier))
         lines = []
         for code in self.test_languages:
             row = self.test.rows[0]
-            for defence in (Defence("none"), self.written, soft):
+            for defence in defences:
                 text = defence.text(self.chat.tokenizer, row.texts[code])
                 lines.append(
                     json.dumps(

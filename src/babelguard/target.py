@@ -1,4 +1,4 @@
-"""What a user may name as a target: a run folder, a safety prompt's folder or hub id, or a model."""
+"""What a user may name as a target: a run folder, a safety prompt's folder, or a model."""
 
 from __future__ import annotations
 
