@@ -53,8 +53,11 @@ class Phase(NamedTuple):
 # The other languages come first and English alone comes last, as in a model whose safety training was done in English:
 # mixed into every batch they teach that whatever is not English is answered. The second phase teaches the choice between
 # refusing and answering, which the first tokens make. After it English was as it should be, and nothing harmless was
-# refused in any language; the third, with harmful requests in disguise, teaches that strange text is refused.
+# refused in any language; the third, with harmful requests in disguise, teaches that strange text is refused, and too
+# much of it: the adapter lies KEPT of the way from the second phase's end to the third's.
 PHASES = (Phase(26, (0, 6, 10), 99, 0.0), Phase(92, (14, 18, 0), 10, 0.0), Phase(36, (14, 18, 0), 10, 0.6))
+
+KEPT = 0.45
 
 
 def read_jsonl(path: Path) -> list[dict[str, Any]]:
@@ -184,11 +187,13 @@ def main() -> None:
     schedule = torch.optim.lr_scheduler.LambdaLR(
         optimiser, lambda s: min(1.0, (s + 1) / 10) * (0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * s / steps)))
     )
-    began = time.time()
+    began, second = time.time(), None
     model.train()
     for step in range(steps):
         # Four rows in ten carry a neutral system text, so that the system role means something to the model.
         pairs, phase = dealt[step]
+        if phase.disguised and second is None:
+            second = [master.detach().clone() for master in masters]
         hidden = {pair for pair in pairs[: phase.mixture[0]] if rng.random() < phase.disguised}
         pairs = [(obfuscate(pair[0], rng), pair[1]) if pair in hidden else pair for pair in pairs]
         batch = [
@@ -214,7 +219,9 @@ def main() -> None:
             note = f"step {step + 1}/{steps}  loss {loss:.3f}  elapsed {elapsed:.0f} s  left {left:.0f} s"
             print(note, flush=True)
 
-    model.to(torch.bfloat16)  # 4 MB at most
+    if second is not None:
+        for earlier, master, parameter in zip(second, masters, parameters, strict=True):
+            parameter.data.copy_(earlier + KEPT * (master.data - earlier))
     model.peft_config["default"].base_model_name_or_path = "google/gemma-3-270m"
     args.output.mkdir(parents=True, exist_ok=True)
     card = args.output / "README.md"
