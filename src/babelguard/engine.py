@@ -65,10 +65,10 @@ def check_cacheable(model: Any) -> None:
 
 def shared_prefix(chats: Sequence[Sequence[int]]) -> list[int]:
     """The longest list of ids that all chats begin with, leaving each chat a suffix of at least one token."""
-    shortest, longest = min(chats), max(chats)
+    shortest, longest = min(map(list, chats)), max(map(list, chats))
     limit = min(len(chat) for chat in chats) - 1
     length = next((k for k in range(limit) if shortest[k] != longest[k]), limit)
-    return list(shortest[:length])
+    return shortest[:length]
 
 
 def _run(model: Any, cache: DynamicCache, **inputs: Tensor) -> Tensor:
@@ -88,7 +88,8 @@ def run_prefix(model: Any, token_ids: list[int]) -> Prefix:
     device = model.get_input_embeddings().weight.device
     if token_ids:
         _run(model, cache, input_ids=torch.tensor([token_ids], device=device))
-    return Prefix(token_ids, [(layer.keys, layer.values) for layer in cache.layers])
+    layers: list[Any] = list(cache.layers)
+    return Prefix(token_ids, [(layer.keys, layer.values) for layer in layers])
 
 
 def _suffix_forward(model: Any, prefix: Prefix, suffixes: Sequence[Sequence[int]]) -> tuple[Tensor, DynamicCache]:
@@ -248,13 +249,30 @@ def generation_batches(
     return batches
 
 
-def _logits(head: Any, state: Tensor) -> Tensor:
-    """Vocabulary logits [batch, V] of states [batch, d], without scales and soft caps, which greedy choice ignores."""
-    if state.device.type == "cpu" and state.dtype == torch.float32 and getattr(head, "bias", None) is None:
-        # Up to four times faster than x W^T for a few rows and a large vocabulary.
-        return (head.weight @ state.T).T.contiguous()
-    logits: Tensor = head(state)
-    return logits
+def _choose(head: Any, state: Tensor, banned_ids: Sequence[int]) -> list[int]:
+    """The likeliest token of each row, [batch, d] -> [batch]. Scales and soft caps of logits do not change which it is.
+
+    A CPU takes the vocabulary in pieces whose logits stay in its cache, which is up to twice as fast.
+    """
+    rows = head.weight.shape[0]
+    piece = 2048 if state.device.type == "cpu" and type(head) is torch.nn.Linear else rows
+    values, places = [], []
+    for start in range(0, rows, piece):
+        end = min(start + piece, rows)
+        if piece == rows:
+            logits = head(state)
+        else:
+            bias = None if head.bias is None else head.bias[start:end]
+            logits = torch.nn.functional.linear(state, head.weight[start:end], bias)
+        banned = [k - start for k in banned_ids if start <= k < end]
+        if banned:
+            logits[:, banned] = float("-inf")
+        best = logits.max(-1)  # the first of equals, as argmax, and several times faster on a CPU
+        values.append(best.values)
+        places.append(best.indices + start)
+    winner = torch.stack(values).max(0, keepdim=True).indices
+    chosen: list[int] = torch.stack(places).gather(0, winner)[0].tolist()
+    return chosen
 
 
 def _generate_batch(
@@ -268,7 +286,6 @@ def _generate_batch(
     head = model.get_output_embeddings()
     device = head.weight.device
     stop = set(stop_ids)
-    banned = torch.tensor([k for k in banned_ids if k < head.weight.shape[0]], dtype=torch.long, device=device)
     lengths = torch.tensor([len(suffix) for suffix in suffixes], device=device)
     before, width = len(prefix.token_ids), int(lengths.max())
     hidden, cache = _suffix_forward(model, prefix, suffixes)
@@ -279,9 +296,7 @@ def _generate_batch(
     tokens: list[list[int]] = [[] for _ in suffixes]
     finished = [False] * len(suffixes)
     for step in range(max_new_tokens):
-        logits = _logits(head, state)
-        logits[:, banned] = float("-inf")
-        chosen = logits.max(-1).indices.tolist()  # the first of equals, as argmax, and several times faster on a CPU
+        chosen = _choose(head, state, banned_ids)
         keep = []
         for place, (row, token) in enumerate(zip(alive, chosen, strict=True)):
             if token in stop:

@@ -14,7 +14,7 @@ _MCD: dict[str, Any] = {
     "alignment": "live",
     "behaviour_weight": 1.0,
     "steps": 120,
-    "learning_rate": 0.02,
+    "learning_rate": 0.06,
     "select": "validation",
 }
 
