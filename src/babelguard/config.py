@@ -42,7 +42,7 @@ class Settings(BaseModel):
 
     steps: int = Field(120, ge=0, description="training steps; 0 keeps the written prompt")
     train_batch: int = Field(16, ge=2, description="rows a step")
-    learning_rate: float = Field(0.02, gt=0, description="relative to the root mean square of the model's embeddings")
+    learning_rate: float = Field(0.06, gt=0, description="relative to the root mean square of the model's embeddings")
     schedule: Literal["english", "sequential", "rotate", "turns", "shuffled"] = Field(
         "shuffled",
         description="which language is the centre: English alone; one after the other, once; another one every epoch, every step "

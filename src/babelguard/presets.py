@@ -14,7 +14,6 @@ _MCD: dict[str, Any] = {
     "alignment": "live",
     "behaviour_weight": 1.0,
     "steps": 120,
-    "learning_rate": 0.06,
     "select": "validation",
 }
 
