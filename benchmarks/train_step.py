@@ -8,6 +8,8 @@ ours, reference, ours, ...) in one process; each number is a median. The peak me
 
 from __future__ import annotations
 
+import ctypes
+import gc
 import resource
 import statistics
 import subprocess
@@ -162,11 +164,13 @@ def matmul_rate(clock: Callable[[], float], size: int = 2048, repeats: int = 5) 
 
 
 def peak_memory(loaded: Loaded, name: str) -> int:
-    """Bytes that the step and its batch need beyond the loaded model; runs in a process of its own."""
-    with suppress(OSError):  # Linux: forget the peak of loading, so that ru_maxrss is the peak from here on.
+    """Bytes that one step needs beyond what stands in memory before it; runs in a process of its own."""
+    setting = prepare(loaded, time.perf_counter)  # this also reads the weights, which are mapped until they are used
+    gc.collect()
+    with suppress(AttributeError, OSError):  # Linux: give back what is free, and forget the peak of loading
+        ctypes.CDLL(None).malloc_trim(0)
         Path("/proc/self/clear_refs").write_text("5")
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    setting = prepare(loaded, time.perf_counter)
     STEPS[name](setting)
     after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return (after - before) * (1 if sys.platform == "darwin" else 1024)

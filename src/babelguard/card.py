@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 from jinja2 import Template
 
+from babelguard.models.demo import BASE_ID
+
 if TYPE_CHECKING:
     from babelguard.safety_prompt import SafetyPrompt
 
@@ -38,8 +40,13 @@ harmful requests, and answer harmless ones, in more languages. The model itself 
 from transformers import AutoModelForCausalLM, AutoTokenizer
 from babelguard import SafetyPrompt
 
-model = AutoModelForCausalLM.from_pretrained("{{ prompt.base_model }}")
-tokenizer = AutoTokenizer.from_pretrained("{{ prompt.base_model }}")
+{% if demo %}from babelguard.models.demo import prepare_demo
+
+base = prepare_demo()  # the folder of the demo model: Gemma 3 270M with babelguard's adapter
+{% else %}
+base = "{{ prompt.base_model }}"
+{% endif %}model = AutoModelForCausalLM.from_pretrained(base)
+tokenizer = AutoTokenizer.from_pretrained(base)
 model, tokenizer = SafetyPrompt.from_pretrained("path/to/this/folder").protect(model, tokenizer)
 ```
 
@@ -65,4 +72,4 @@ Method: Multilingual Collaborative Defense (arXiv 2505.11835) and this project's
 
 def model_card(prompt: SafetyPrompt) -> str:
     """Render the card. It names no path of the machine that trained the prompt."""
-    return str(CARD.render(prompt=prompt))
+    return str(CARD.render(prompt=prompt, demo=prompt.base_model == BASE_ID))
