@@ -252,18 +252,19 @@ def generation_batches(
 def _choose(head: Any, state: Tensor, banned_ids: Sequence[int]) -> list[int]:
     """The likeliest token of each row, [batch, d] -> [batch]. Scales and soft caps of logits do not change which it is.
 
-    A CPU takes the vocabulary in pieces whose logits stay in its cache, which is up to twice as fast.
+    In float32 a CPU takes the vocabulary in pieces whose logits stay in its cache: a third less time.
     """
     rows = head.weight.shape[0]
-    piece = 2048 if state.device.type == "cpu" and type(head) is torch.nn.Linear else rows
+    in_pieces = state.device.type == "cpu" and state.dtype == torch.float32 and type(head) is torch.nn.Linear
+    piece = 2048 if in_pieces else rows
     values, places = [], []
     for start in range(0, rows, piece):
         end = min(start + piece, rows)
-        if piece == rows:
-            logits = head(state)
-        else:
+        if in_pieces:
             bias = None if head.bias is None else head.bias[start:end]
             logits = torch.nn.functional.linear(state, head.weight[start:end], bias)
+        else:
+            logits = head(state)
         banned = [k - start for k in banned_ids if start <= k < end]
         if banned:
             logits[:, banned] = float("-inf")

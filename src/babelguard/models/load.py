@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import platform
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -193,7 +194,9 @@ def explain(name: str, source: str, error: Exception) -> str:
         return f"{name} is a gated model: accept its terms on its page and set HF_TOKEN to a token that may read it."
     if "trust_remote_code" in text:
         return f"{name} needs its own code to run; read that code first, and give --trust-remote-code if you trust it."
+    # The libraries explain at length; the first sentence says what is wrong.
+    first = re.split(r"(?<=[^.])\. ", text)[0][:200].rstrip(".")
     if os.path.isdir(source):
-        return f"The folder {name} could not be loaded as a causal chat model: {text[:200]}."
+        return f"The folder {name} could not be loaded as a causal chat model: {first}."
     offline = " (HF_HUB_OFFLINE is set)" if os.environ.get("HF_HUB_OFFLINE") else ""
-    return f"{name} is neither a folder here nor a model that could be fetched from the hub{offline}: {text[:200]}."
+    return f"{name} is neither a folder here nor a model that could be fetched from the hub{offline}: {first}."
