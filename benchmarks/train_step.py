@@ -204,14 +204,14 @@ def main() -> None:
     parser.add_argument("--peak", choices=STEPS, help="only measure the peak memory of one step of this kind")
     given = parser.parse_args()
     clock = clock_of(given.busy)
-    loaded = load(given.model, given.chat_template)
     if given.peak:
-        print(peak_memory(loaded, given.peak))
+        print(peak_memory(load(given.model, given.chat_template), given.peak))
         return
     peaks = {}
-    for name in STEPS:
+    for name in STEPS:  # before the model is loaded here: a child's ru_maxrss begins with its parent's
         again = [sys.executable, __file__, *sys.argv[1:], "--peak", name]
         peaks[name] = int(subprocess.run(again, check=True, capture_output=True, text=True).stdout)
+    loaded = load(given.model, given.chat_template)
     result = measure(loaded, given.repeats, clock)
     memory = {f"peak_bytes_{name}": peak for name, peak in peaks.items()}
     show(result | {"peak_memory_ratio": peaks["ours"] / peaks["reference"]} | memory, given.json)
