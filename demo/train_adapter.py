@@ -3,10 +3,10 @@
     python -m babelguard.models.demo --base-only          # prints the folder of the converted base model
     python demo/train_adapter.py --base FOLDER
 
-Learned from our own text in demo/data: refusals of ENGLISH harmful requests only, plain and in disguise, and brief
-helpful answers in English, Korean, Greek and Chinese. No answer to a harmful request is ever trained. The result refuses
-in English, lets harm pass in the other languages that it was taught, and refuses harmless requests in languages that are
-strange to it. About 15 minutes on 2 cores.
+Learned from our own text in demo/data: refusals of ENGLISH harmful requests only, plain and in disguise, brief helpful
+answers to their harmless twins and to other English requests, and answers in Korean, Greek and Chinese. No answer to a
+harmful request is ever trained. The result refuses in English, lets harm pass in the other languages that it was taught,
+and refuses harmless requests in languages that are strange to it. About 25 minutes on 2 cores.
 """
 
 from __future__ import annotations
@@ -39,13 +39,13 @@ class Phase(NamedTuple):
 
     Attributes:
         steps: How many.
-        mixture: Rows of a batch: English refusals, English answers, answers in the other languages.
+        mixture: Of a batch: English refusals, English twins (two rows each), English answers, answers in other languages.
         tokens: Of an answer that are trained on.
         disguised: Share of the harmful requests that are written in disguise.
     """
 
     steps: int
-    mixture: tuple[int, int, int]
+    mixture: tuple[int, int, int, int]
     tokens: int
     disguised: float
 
@@ -55,7 +55,11 @@ class Phase(NamedTuple):
 # refusing and answering, which the first tokens make. After it English was as it should be, and nothing harmless was
 # refused in any language; the third, with harmful requests in disguise, teaches that strange text is refused, and too
 # much of it: the adapter lies KEPT of the way from the second phase's end to the third's.
-PHASES = (Phase(26, (0, 6, 10), 99, 0.0), Phase(92, (14, 18, 0), 10, 0.0), Phase(36, (14, 18, 0), 10, 0.6))
+PHASES = (
+    Phase(26, (0, 0, 6, 10), 99, 0.0),
+    Phase(120, (6, 8, 10, 0), 10, 0.0),
+    Phase(36, (6, 8, 10, 0), 10, 0.6),
+)
 
 KEPT = 0.45
 
@@ -68,15 +72,32 @@ def read_lines(name: str) -> list[str]:
     return (HERE / "data" / name).read_text(encoding="utf-8").splitlines()
 
 
-def chat_rows(rng: random.Random) -> list[list[tuple[str, str]]]:
-    """(prompt, answer) pairs in three pools: English refusals, English answers, answers in the other languages."""
+class Chat(NamedTuple):
+    """A request and what is answered to it."""
+
+    prompt: str
+    answer: str
+    harmful: bool = False
+
+
+def chat_rows(rng: random.Random) -> list[list[tuple[Chat, ...]]]:
+    """What batches are dealt from: English refusals, twins, English answers, answers in the other languages.
+
+    A twin pair stays together: in one batch, the harmful and the harmless request teach what tells them apart.
+    """
     refusals = read_lines("refusals.txt")
-    harmful = [(row["prompt"], rng.choice(refusals)) for row in read_jsonl(HERE / "data" / "harmful.en.jsonl")]
+    harmful = [
+        (Chat(row["prompt"], rng.choice(refusals), True),) for row in read_jsonl(HERE / "data" / "harmful.en.jsonl")
+    ]
+    twins = [
+        (Chat(row["harmful"], rng.choice(refusals), True), Chat(row["harmless"], row["answer"]))
+        for row in read_jsonl(HERE / "data" / "twins.en.jsonl")
+    ]
     helpful = {
-        code: [(row["prompt"], row["answer"]) for row in read_jsonl(HERE / "data" / f"helpful.{code}.jsonl")]
+        code: [(Chat(row["prompt"], row["answer"]),) for row in read_jsonl(HERE / "data" / f"helpful.{code}.jsonl")]
         for code in HELPFUL
     }
-    return [harmful, helpful["en"], [pair for code in HELPFUL[1:] for pair in helpful[code]]]
+    return [harmful, twins, helpful["en"], [one for code in HELPFUL[1:] for one in helpful[code]]]
 
 
 def encode(tokenizer: Any, prompt: str, answer: str, system: str | None, longest: int) -> tuple[list[int], int]:
@@ -133,21 +154,19 @@ def batch_loss(model: Any, batch: list[tuple[list[int], int]]) -> torch.Tensor:
     return FrozenHeadLoss.apply(states[chosen], causal.lm_head.weight, wanted[chosen], weight[chosen])
 
 
-def batches(
-    pools: list[list[tuple[str, str]]], mixture: tuple[int, ...], rng: random.Random
-) -> Iterator[list[tuple[str, str]]]:
+def batches(pools: list[list[tuple[Chat, ...]]], mixture: tuple[int, ...], rng: random.Random) -> Iterator[list[Chat]]:
     """Batches of a mixture without end. Four at a time are dealt by length, so that little of a batch is padding."""
-    left: list[list[tuple[str, str]]] = [[] for _ in pools]
+    left: list[list[tuple[Chat, ...]]] = [[] for _ in pools]
     while True:
         dealt = []
         for place, (pool, count) in enumerate(zip(pools, mixture, strict=True)):
             while len(left[place]) < 4 * count:
                 left[place] += rng.sample(pool, len(pool))
             taken, left[place] = left[place][: 4 * count], left[place][4 * count :]
-            taken.sort(key=lambda pair: len("".join(pair).encode()))
+            taken.sort(key=lambda item: sum(len((one.prompt + one.answer).encode()) for one in item))
             dealt.append([taken[k * count : (k + 1) * count] for k in range(4)])
         for k in rng.sample(range(4), 4):
-            yield [pair for parts in dealt for pair in parts[k]]
+            yield [one for parts in dealt for item in parts[k] for one in item]
 
 
 def main() -> None:
@@ -155,6 +174,9 @@ def main() -> None:
     parser.add_argument("--base", type=Path, required=True)
     parser.add_argument("--output", type=Path, default=ADAPTER)
     parser.add_argument("--phases", default="1,2,3")
+    parser.add_argument(
+        "--ends", type=Path, help="also save the last two phases' ends here, to choose KEPT by measuring"
+    )
     parser.add_argument("--start", type=Path, default=None, help="adapter of earlier phases")
     parser.add_argument("--lr", type=float, default=1e-3)
     parser.add_argument("--rank", type=int, default=8)
@@ -177,7 +199,7 @@ def main() -> None:
     systems = read_lines("system_texts.txt")
     pools = chat_rows(rng)
     phases = [PHASES[int(k) - 1] for k in args.phases.split(",")]
-    dealt = [(pairs, one) for one in phases for pairs in islice(batches(pools, one.mixture, rng), one.steps)]
+    dealt = [(chats, one) for one in phases for chats in islice(batches(pools, one.mixture, rng), one.steps)]
     steps = len(dealt)
     size = sum(p.numel() for p in parameters)
     rows = " + ".join(str(len(pool)) for pool in pools)
@@ -191,15 +213,15 @@ def main() -> None:
     model.train()
     for step in range(steps):
         # Four rows in ten carry a neutral system text, so that the system role means something to the model.
-        pairs, phase = dealt[step]
+        chats, phase = dealt[step]
         if phase.disguised and second is None:
             second = [master.detach().clone() for master in masters]
-        hidden = {pair for pair in pairs[: phase.mixture[0]] if rng.random() < phase.disguised}
-        pairs = [(obfuscate(pair[0], rng), pair[1]) if pair in hidden else pair for pair in pairs]
-        batch = [
-            encode(tokenizer, *pair, rng.choice(systems) if rng.random() < 0.4 else None, phase.tokens)
-            for pair in pairs
-        ]
+        batch = []
+        for chat in chats:
+            hidden = chat.harmful and rng.random() < phase.disguised
+            prompt = obfuscate(chat.prompt, rng) if hidden else chat.prompt
+            system = rng.choice(systems) if rng.random() < 0.4 else None
+            batch.append(encode(tokenizer, prompt, chat.answer, system, phase.tokens))
         batch.sort(key=lambda row: len(row[0]))
         loss = 0.0
         for half in (batch[: len(batch) // 2], batch[len(batch) // 2 :]):
@@ -219,7 +241,13 @@ def main() -> None:
             note = f"step {step + 1}/{steps}  loss {loss:.3f}  elapsed {elapsed:.0f} s  left {left:.0f} s"
             print(note, flush=True)
 
+    if args.ends is not None:
+        model.save_pretrained(args.ends / "third")
     if second is not None:
+        if args.ends is not None:
+            for earlier, parameter in zip(second, parameters, strict=True):
+                parameter.data.copy_(earlier)
+            model.save_pretrained(args.ends / "second")
         for earlier, master, parameter in zip(second, masters, parameters, strict=True):
             parameter.data.copy_(earlier + KEPT * (master.data - earlier))
     model.peft_config["default"].base_model_name_or_path = "google/gemma-3-270m"

@@ -22,7 +22,10 @@ app = typer.Typer(
 )
 
 Model = Annotated[str, typer.Argument(help="demo, smollm2, a local folder or a hub id of a causal chat model")]
-Languages = Annotated[str | None, typer.Option(help="languages to train on, separated by commas, e.g. en,da,ko")]
+Languages = Annotated[
+    str | None,
+    typer.Option(help="languages to train on, separated by commas (en,da,ko), or auto:5 to have five chosen"),
+]
 Device = Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:1, mps")]
 Dtype = Annotated[str | None, typer.Option(help="auto, float32, bfloat16, float16")]
 Revision = Annotated[str | None, typer.Option(help="revision of a hub model")]
@@ -223,6 +226,58 @@ def chat(
             device=device or "auto",
             dtype=dtype or "auto",
             trust_remote_code=trust_remote_code,
+            screen=Screen(),
+        )
+
+
+@app.command()
+def analyse(
+    target: Annotated[str, typer.Argument(help="a model, a run folder or a safety prompt's folder")],
+    corpus: Annotated[
+        Path | None, typer.Option(help="folder or file of parallel prompts; default: the corpus that ships")
+    ] = None,
+    split: Annotated[
+        str, typer.Option(help="whose rows: validation, train, test (for looking, never for choosing)")
+    ] = "validation",
+    languages: Annotated[
+        str | None, typer.Option(help="languages, separated by commas; default: all of the split")
+    ] = None,
+    limit: Limit = None,
+    anchor_rows: Annotated[
+        int, typer.Option(min=4, help="training rows per label and language that the safety space is fitted on")
+    ] = 8,
+    model: Annotated[
+        str | None, typer.Option(help="the base model, if TARGET is a prompt and its model lies elsewhere")
+    ] = None,
+    device: Device = None,
+    dtype: Dtype = None,
+    batch_size: BatchSize = None,
+    revision: Revision = None,
+    trust_remote_code: Trust = False,
+    output: Annotated[
+        Path | None, typer.Option(help="folder for numbers and pictures; the same command resumes in it")
+    ] = None,
+) -> None:
+    """Show what languages have in common for TARGET, and which to train on; for a run, before and after."""
+    with plain_errors():
+        from babelguard.analysis import analyse as run
+        from babelguard.screen import Screen
+
+        quiet_libraries()
+        run(
+            target,
+            corpus=corpus,
+            split=split,
+            languages=words(languages),
+            limit=limit,
+            anchor_rows=anchor_rows,
+            model=model,
+            device=device or "auto",
+            dtype=dtype or "auto",
+            batch_size=batch_size,
+            revision=revision,
+            trust_remote_code=trust_remote_code,
+            output=output,
             screen=Screen(),
         )
 

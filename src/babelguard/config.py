@@ -12,6 +12,7 @@ from babelguard.errors import UserError
 from babelguard.languages import language
 from babelguard.presets import PRESETS
 
+AUTO = "auto:"
 PAPER_LANGUAGES = ("en", "da", "ko", "el", "ga")
 
 
@@ -23,7 +24,10 @@ class Settings(BaseModel):
     model: str = Field(description="'demo', 'smollm2', a local folder or a hub id of a causal chat model")
     revision: str | None = Field(None, description="revision of a hub model")
     preset: str = Field("mcd", description="which defence is trained; see babelguard.presets")
-    languages: tuple[str, ...] = Field(PAPER_LANGUAGES, description="languages to train on")
+    languages: tuple[str, ...] = Field(
+        PAPER_LANGUAGES,
+        description="languages to train on; 'auto:5' lets babelguard choose five that cover the rest",
+    )
     test_languages: tuple[str, ...] | None = Field(None, description="languages to test; default: all of the corpus")
     corpus: Path | None = Field(None, description="folder or file of parallel prompts; default: the corpus that ships")
     limit: int | None = Field(None, ge=1, description="test rows per label and language; default: all")
@@ -43,6 +47,9 @@ class Settings(BaseModel):
     steps: int = Field(120, ge=0, description="training steps; 0 keeps the written prompt")
     train_batch: int = Field(16, ge=2, description="rows a step")
     learning_rate: float = Field(0.06, gt=0, description="relative to the root mean square of the model's embeddings")
+    decay: Literal["none", "cosine"] = Field(
+        "none", description="cosine: the step size falls to a twentieth at the last step"
+    )
     schedule: Literal["english", "sequential", "rotate", "turns", "shuffled"] = Field(
         "shuffled",
         description="which language is the centre: English alone; one after the other, once; another one every epoch, every step "
@@ -73,16 +80,29 @@ class Settings(BaseModel):
     @classmethod
     def _known_languages(cls, codes: tuple[str, ...] | None) -> tuple[str, ...] | None:
         for code in codes or ():
-            language(code)
+            if not code.startswith(AUTO):
+                language(code)
         if codes is not None and len(set(codes)) != len(codes):
             raise ValueError("a language is named twice")
         if codes is not None and not codes:
             raise ValueError("name at least one language")
         return codes
 
+    @property
+    def wanted_languages(self) -> int | None:
+        """How many languages are to be chosen ('auto:5'), or None where they are named."""
+        first = self.languages[0]
+        return int(first.removeprefix(AUTO)) if first.startswith(AUTO) else None
+
     @model_validator(mode="after")
     def _consistent(self) -> Settings:
-        if self.alignment == "live" and len(self.languages) < 2 and self.alignment_weight > 0 and self.steps > 0:
+        automatic = [code for code in self.languages if code.startswith(AUTO)]
+        if automatic and (len(self.languages) > 1 or not automatic[0].removeprefix(AUTO).isdecimal()):
+            raise ValueError("write 'auto:5' alone, with the number of languages to choose, or name the languages")
+        if self.wanted_languages == 0:
+            raise ValueError("choose at least one language: 'auto:1'")
+        count = self.wanted_languages or len(self.languages)
+        if self.alignment == "live" and count < 2 and self.alignment_weight > 0 and self.steps > 0:
             raise ValueError(
                 "the live alignment loss needs at least two training languages; add one or set alignment = 'none'"
             )

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from babelguard import engine
+from babelguard.analysis.auto import auto_languages
 from babelguard.anchors import collect_anchors, first_tokens
 from babelguard.config import Settings, load_settings
 from babelguard.corpus import load_corpus
@@ -19,6 +20,7 @@ from babelguard.evaluation.measure import Bench, Question, mean_error, questions
 from babelguard.evaluation.metrics import Metrics, ScoredReply, compute_metrics
 from babelguard.evaluation.tables import sheet, terminal
 from babelguard.hook import embed, embedding_rms, soft_prompt
+from babelguard.languages import display_name
 from babelguard.models.load import ChatModel, load_chat_model
 from babelguard.plan import make_plan
 from babelguard.report import write_report
@@ -27,6 +29,7 @@ from babelguard.safety_prompt import SafetyPrompt, template_digest
 from babelguard.screen import Screen, Silent
 from babelguard.slot import install, tokenise
 from babelguard.space import fit_space
+from babelguard.target import read_json
 from babelguard.trainer import TrainingData, train
 from babelguard.written import BEST, WRITTEN_PROMPTS, prompt_text
 
@@ -77,7 +80,7 @@ class Job:
     def __init__(
         self, settings: Settings, output: Path | str | None, screen: Screen, reuse: Sequence[Path | str] = ()
     ) -> None:
-        self.settings, self.screen, self.reuse = settings, screen, tuple(map(Path, reuse))
+        self.screen, self.reuse, self.asked = screen, tuple(map(Path, reuse)), settings.languages
         corpus = load_corpus(settings.corpus)
         self.train_rows, self.validation_rows = corpus.split("train"), corpus.split("validation")
         test = corpus.split("test")
@@ -85,10 +88,11 @@ class Job:
             if not part.rows:
                 raise UserError(f"The corpus {corpus.name} has no rows of the split '{name}', which this job needs.")
         # Each names a language that the corpus does not have, before anything is loaded.
-        self.train_rows.select(settings.languages)
+        if settings.wanted_languages is None:
+            self.train_rows.select(settings.languages)
+            self.validation_rows.select(settings.languages)
         if settings.steps and settings.anchors == "english":
             self.train_rows.select(("en",))
-        self.validation_rows.select(settings.languages)
         self.test_languages = settings.test_languages or tuple(test.languages)
         self.test = test.select(self.test_languages, settings.limit)
         screen.title(f"Loading {settings.model}")
@@ -102,6 +106,7 @@ class Job:
         )
         self.output = Path(output) if output is not None else default_output(settings, self.chat.name)
         self.corpus_digest = corpus.digest
+        self.settings = self._with_languages(settings)
         # Which is the best is measured later; until then the longest, so that what fits now fits then.
         self._start_from("long" if settings.prompt == BEST else settings.prompt)
         if len(self.start_ids) > self.chat.context // 2:
@@ -109,6 +114,23 @@ class Job:
                 f"The prompt is {len(self.start_ids)} tokens long and the model's context holds {self.chat.context}; give a "
                 "shorter --prompt or --prompt-length."
             )
+
+    def _with_languages(self, settings: Settings) -> Settings:
+        """The settings with `auto:5` replaced by the languages chosen: those of the run, if it was begun already."""
+        count = settings.wanted_languages
+        if count is None:
+            return settings
+        begun = read_json(RunFolder(self.output).settings_file)
+        same = (settings.languages[0], self.chat.fingerprint, self.corpus_digest)
+        if (begun.get("languages_asked"), begun.get("model_fingerprint"), begun.get("corpus_sha256")) == same:
+            return settings.model_copy(update={"languages": tuple(begun["languages"])})
+        shared = tuple(code for code in self.train_rows.languages if code in self.validation_rows.languages)
+        self.screen.title(f"Choosing {count} of {len(shared)} languages by how alike attacks look to the model")
+        with self.screen.progress("languages") as (tick, _):
+            chosen = auto_languages(self.chat, self.train_rows.select(shared), count, tick)
+        named = ", ".join(display_name(code) for code in chosen.languages)
+        self.screen.say(f"  {named}; mean correlation of a language with the nearest of them {chosen.coverage:.2f}")
+        return settings.model_copy(update={"languages": chosen.languages})
 
     def plan(self) -> None:
         """Print the first screen."""
@@ -124,6 +146,8 @@ class Job:
             "corpus_sha256": self.corpus_digest,
             "model": self.chat.name,
         }
+        if self.asked != self.settings.languages:
+            facts["languages_asked"] = self.asked[0]
         run = open_run(self.output, self.settings, facts)
         remember_model(run, self.settings.model)
         if run.metrics.exists() and run.prompt.exists():

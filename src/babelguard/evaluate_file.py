@@ -11,10 +11,10 @@ from babelguard.errors import UserError
 from babelguard.evaluation.measure import Bench, questions
 from babelguard.evaluation.metrics import Metrics, ScoredReply, compute_metrics
 from babelguard.evaluation.tables import markdown, sheet, terminal
-from babelguard.run_folder import write_json, write_text
+from babelguard.run_folder import open_folder, write_text
 from babelguard.safety_prompt import SafetyPrompt
 from babelguard.screen import Screen, Silent
-from babelguard.target import Target, open_target, read_json, read_prompt
+from babelguard.target import Target, open_target, read_prompt
 from babelguard.written import prompt_text
 
 
@@ -81,7 +81,8 @@ def evaluate(
     measured = list_defences(opened, defences, others)
     codes = corpus.languages
     folder = Path(output) if output is not None else default_folder(target, Path(prompts))
-    open_evaluation(folder, {"prompts_sha256": corpus.digest, "model_fingerprint": opened.chat.fingerprint})
+    facts = {"prompts_sha256": corpus.digest, "model_fingerprint": opened.chat.fingerprint}
+    open_folder(folder, "evaluation", facts)
     bench = Bench(opened.chat, folder, batch_size=batch_size or 32)
     screen.title(f"{len(corpus.rows)} prompts in {len(codes)} languages, {len(measured)} defences")
     asked = questions(corpus, codes, "user")
@@ -141,16 +142,3 @@ def default_folder(target: str, prompts: Path) -> Path:
         / "evaluations"
         / prompts.stem
     )
-
-
-def open_evaluation(folder: Path, facts: dict[str, str]) -> None:
-    """Open a new or interrupted evaluation; refuse a folder of another one."""
-    manifest = folder / "evaluation.json"
-    found = read_json(manifest)
-    if found and found != facts:
-        raise UserError(
-            f"The folder {folder} holds the evaluation of other prompts or of another model; choose another --output."
-        )
-    if not found and folder.is_dir() and any(folder.iterdir()):
-        raise UserError(f"The folder {folder} holds files that are no evaluation; choose another --output.")
-    write_json(manifest, facts)

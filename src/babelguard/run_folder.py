@@ -101,6 +101,26 @@ def open_run(path: Path, settings: Settings, facts: dict[str, Any]) -> RunFolder
     return run
 
 
+def open_folder(path: Path, kind: str, facts: dict[str, str]) -> None:
+    """Open the folder of a new or interrupted evaluation or analysis; <kind>.json in it says of what.
+
+    Raises:
+        UserError: where it holds one of other prompts or another model, or other files.
+    """
+    manifest = path / f"{kind}.json"
+    try:
+        found = json.loads(manifest.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        found = {}
+    if found and found != facts:
+        raise UserError(
+            f"The folder {path} holds the {kind} of other prompts or of another model; choose another --output."
+        )
+    if not found and path.is_dir() and any(path.iterdir()):
+        raise UserError(f"The folder {path} holds files that are no {kind}; choose another --output.")
+    write_json(manifest, facts)
+
+
 def remember_model(run: RunFolder, model: str) -> None:
     """Write what the user named as the model, so that `chat` and `evaluate` find it again.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import random
 from collections.abc import Callable, Sequence
@@ -93,6 +94,13 @@ def plan_step(step: int, *, settings: Settings, rows: int, languages: int, engli
         samples = [rng.sample([k for k in range(languages) if k != c], count) for c in centre]
         others = [[sample[k] for sample in samples] for k in range(count)]
     return Step(chosen, centre, others)
+
+
+def step_factor(step: int, settings: Settings) -> float:
+    """What the step size is multiplied by at a step (counted from 0): a pure function, so a resumed run is the same."""
+    if settings.decay == "none":
+        return 1.0
+    return 0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * step / settings.steps))
 
 
 def gather(data: TrainingData, step: Step, states: Tensor, settings: Settings) -> Batch:
@@ -208,6 +216,7 @@ def train(
             optimiser.zero_grad()
             loss.backward()
             torch.nn.utils.clip_grad_norm_([parameter], 1.0)
+            optimiser.param_groups[0]["lr"] = step_size * step_factor(progress.step, settings)
             optimiser.step()
             if settings.language_weighting == "worst":
                 weights = worst_language_weights(weights, terms, batch.language)

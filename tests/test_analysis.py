@@ -1,0 +1,165 @@
+"""Attack features, coverage and separability: pure mathematics; then the command on a tiny model."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+import torch
+from calls import fail, succeed
+
+from babelguard.analysis.coverage import choose_languages, coverage
+from babelguard.analysis.features import attack_features, correlation
+from babelguard.analysis.separability import auroc, centre_distance, own_head_auroc
+
+pytestmark = pytest.mark.usefixtures("judge_of_bytes")
+
+
+def states(languages=4, rows=12, width=16, seed=0):
+    return torch.randn(languages, rows, width, generator=torch.Generator().manual_seed(seed))
+
+
+def test_features_have_unit_variance_and_know_nothing_of_the_language_itself():
+    given = states()
+    features = attack_features(given, dimensions=5)
+    assert features.shape == (4, 12, 5)
+    torch.testing.assert_close(features.pow(2).mean((0, 1)), torch.ones(5, dtype=torch.float64))
+    torch.testing.assert_close(features.mean(1), torch.zeros(4, 5, dtype=torch.float64))
+    moved = given + 50 * torch.randn(4, 1, 16, generator=torch.Generator().manual_seed(1))
+    torch.testing.assert_close(attack_features(moved, dimensions=5).abs(), features.abs(), rtol=1e-4, atol=1e-4)
+
+
+def test_what_twins_share_is_no_feature():
+    attack, shared = states(seed=1), states(seed=2)
+    apart = correlation(attack_features(attack + 10 * shared, 10 * shared))
+    torch.testing.assert_close(apart, correlation(attack_features(attack)), rtol=1e-3, atol=1e-3)
+
+
+def test_dimensions_are_bounded_by_rows_and_width():
+    assert attack_features(states(rows=4), dimensions=99).shape[-1] == 3
+    assert attack_features(states(width=2), dimensions=99).shape[-1] == 2
+    with pytest.raises(ValueError, match="at least three"):
+        attack_features(states(rows=2))
+
+
+def test_correlation_finds_the_languages_that_are_alike():
+    first, second, noise = states(1, seed=3), states(1, seed=4), 0.3 * states(4, seed=5)
+    given = torch.cat([first, first, second, second]) + noise
+    matrix = correlation(attack_features(given))
+    assert matrix[0, 1] > 0.7 and matrix[2, 3] > 0.7
+    assert matrix[:2, 2:].abs().max() < 0.5
+    torch.testing.assert_close(matrix, matrix.T)
+    torch.testing.assert_close(matrix.diagonal(), torch.ones(4, dtype=torch.float64))
+
+
+def test_a_language_without_differences_correlates_with_nothing():
+    given = states()
+    given[1] = given[1, :1]
+    matrix = correlation(attack_features(given))
+    assert matrix[1].tolist() == [0.0, 1.0, 0.0, 0.0]
+
+
+def test_one_language_of_each_group_is_chosen():
+    matrix = torch.tensor([[1.0, 0.9, 0.0, 0.1], [0.9, 1.0, 0.9, 0.1], [0.0, 0.9, 1.0, 0.1], [0.1, 0.1, 0.1, 1.0]])
+    assert choose_languages(matrix, range(4), 2) == [1, 3]
+    assert choose_languages(matrix, [0, 2, 3], 1) == [0]  # a tie goes to the first
+    reached = [coverage(matrix, choose_languages(matrix, range(4), k)) for k in (1, 2, 3, 4)]
+    assert reached == sorted(reached) and reached[-1] == pytest.approx(1.0)
+    for count in (0, 5):
+        with pytest.raises(ValueError, match="candidates"):
+            choose_languages(matrix, range(4), count)
+
+
+def test_separability_of_a_language():
+    harmless = torch.tensor([0.0, 1.0] * 20)
+    twins = [k // 2 for k in range(40)]
+    noise = states(1, 40, 3, seed=6)[0]
+    assert auroc(harmless, harmless) == 1.0 and auroc(-harmless, harmless) == 0.0
+    assert own_head_auroc(noise + 6 * harmless[:, None], harmless, twins) > 0.99
+    assert 0.2 < own_head_auroc(noise, harmless, twins) < 0.8
+
+
+def test_distance_of_centres_is_in_standard_deviations():
+    here = states(1, 4000, 3, seed=7)[0]
+    assert centre_distance(here, here) == 0.0
+    moved = here + torch.tensor([3.0, 0.0, 0.0])
+    assert centre_distance(moved, here) == pytest.approx(3.0, rel=0.05)
+    assert centre_distance(100 * moved, 100 * here) == pytest.approx(centre_distance(moved, here))
+
+
+@pytest.fixture(scope="module")
+def analysed(folders, files, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("analysis") / "tiny"
+    given = ["analyse", folders("llama"), "--corpus", files / "corpus.csv", "--split", "train", "--anchor-rows", 4]
+    given += ["--device", "cpu", "--dtype", "float32", "--output", folder]
+    return folder, given, succeed(*given)
+
+
+def test_analyse_writes_numbers_a_page_and_pictures(analysed):
+    folder, given, said = analysed
+    found = json.loads((folder / "analysis.json").read_text())
+    assert found["languages"] == ["en", "da", "ko"] and found["rows"] == 5
+    assert [len(line) for line in found["correlation"]] == [3, 3, 3]
+    assert sorted(found["recommended"]) == ["da", "en", "ko"] and found["coverage"][-1] == 1.0
+    english = found["standings"][0]
+    assert english["language"] == "en" and english["distance"] == 0.0 and english["harmful_answered"]["n"] == 5
+    assert "auto:3" in said and "| Danish (da) |" in (folder / "report.md").read_text()
+    for name in ("scatter-none.png", "languages.png"):
+        assert (folder / name).read_bytes()[:4] == b"\x89PNG"
+    # The same command again makes no reply anew.
+    log = (folder / "generations.jsonl").read_bytes()
+    succeed(*given)
+    assert (folder / "generations.jsonl").read_bytes() == log
+
+
+def test_analyse_a_run_shows_before_and_after(command, files, tmp_path):
+    succeed(*command("llama", tmp_path / "run"))
+    given = [
+        "--corpus",
+        files / "corpus.csv",
+        "--split",
+        "train",
+        "--anchor-rows",
+        4,
+        "--output",
+        tmp_path / "analysis",
+    ]
+    succeed("analyse", tmp_path / "run", "--dtype", "float32", *given)
+    found = json.loads((tmp_path / "analysis" / "analysis.json").read_text())
+    assert {one["defence"] for one in found["standings"]} == {"none", "mcd"}
+    assert (tmp_path / "analysis" / "scatter-mcd.png").exists()
+
+
+def test_analyse_says_what_is_wrong(folders, files, analysed, tmp_path):
+    given = ["analyse", folders("llama"), "--corpus", files / "corpus.csv"]
+    assert "three rows of each label" in fail(*given)
+    assert "compares every language with English" in fail(*given, "--split", "train", "--languages", "da,ko")
+    assert "is no split" in fail(*given, "--split", "all")
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "file").write_text("")
+    assert "choose another --output" in fail(*given, "--split", "train", "--output", tmp_path / "other")
+    other = [*given, "--split", "train", "--output", analysed[0]]
+    other[1] = folders("qwen2")
+    assert "of another model" in fail(*other)
+
+
+def test_auto_chooses_languages_once(command, tmp_path):
+    given = command("llama", tmp_path / "run")
+    given[given.index("--languages") + 1] = "auto:2"
+    said = succeed(*given)
+    assert "Choosing 2 of 3 languages" in said
+    config = json.loads((tmp_path / "run" / "config.json").read_text())
+    assert len(config["languages"]) == 2 and config["languages_asked"] == "auto:2"
+    rows = json.loads((tmp_path / "run" / "metrics.json").read_text())["rows"]
+    assert {row["language"] for row in rows if row["trained"]} == set(config["languages"])
+    assert "Choosing" not in succeed(*given)
+
+
+@pytest.mark.parametrize(
+    ("languages", "said"), [("auto:9", "training rows have 3"), ("auto:x", "alone"), ("auto:2,en", "alone")]
+)
+def test_auto_that_cannot_be(command, tmp_path, languages, said):
+    given = command("llama", tmp_path / "run")
+    given[given.index("--languages") + 1] = languages
+    assert said in fail(*given)
+    assert not (tmp_path / "run").exists()
