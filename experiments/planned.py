@@ -1,0 +1,140 @@
+"""What the experiments share: planned runs, their cost, doing them one after the other, and one table of them all."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from babelguard.config import load_settings
+from babelguard.defend import BENCHMARK, Job, fit
+from babelguard.evaluation.metrics import Metrics, ScoredReply, compute_metrics
+from babelguard.evaluation.picture import draw_outcomes
+from babelguard.evaluation.tables import markdown, sheet, terminal
+from babelguard.judges import RefusalJudge
+from babelguard.screen import Screen
+
+BASELINES = ("none", "written")
+
+
+class Planned(NamedTuple):
+    """One run: its name in tables, its seed, and its settings."""
+
+    label: str
+    seed: int
+    settings: Mapping[str, Any]
+
+    @property
+    def name(self) -> str:
+        """Of its folder."""
+        return f"{self.label}-seed{self.seed}"
+
+
+def arguments(description: str | None, output: Path) -> argparse.Namespace:
+    """The options of an experiment."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--output", type=Path, default=output)
+    parser.add_argument("--only", default=None, help="only these runs, by the names that --dry-run prints")
+    parser.add_argument("--dtype", default="auto")
+    parser.add_argument("--limit", type=int, default=None, help="test rows per label")
+    parser.add_argument("--dry-run", action="store_true", help="print what is to do and what it costs")
+    return parser.parse_args()
+
+
+def minutes_of(planned: Planned, output: Path, options: Mapping[str, Any], first: bool) -> float:
+    """What a run will cost, as its own first screen says; the baselines are counted with the first run alone."""
+    from babelguard.plan import make_plan
+
+    settings = load_settings({"model": "demo", "seed": planned.seed, **options, **planned.settings})
+    job = Job(settings, output / planned.name, Screen())
+    plan = make_plan(job.settings, job.chat, job.train_rows, job.test, job.test_languages, len(job.start_ids))
+    return plan.minutes if first else plan.minutes - plan.minutes_of_baseline
+
+
+def is_done(planned: Planned, output: Path) -> bool:
+    """Whether a run has its metrics, which are written last."""
+    return (output / planned.name / "metrics.json").exists()
+
+
+def do(plan: Sequence[Planned], args: argparse.Namespace) -> list[Planned] | None:
+    """Do the runs that are not done; Ctrl+C at any time, the same command resumes.
+
+    Returns:
+        The runs that were asked for, or None after `--dry-run`.
+    """
+    chosen = [p for p in plan if args.only is None or p.name in args.only.split(",")]
+    if not chosen:
+        raise SystemExit(f"Error: --only names no run; there are {', '.join(p.name for p in plan)}.")
+    options = {"dtype": args.dtype, "limit": args.limit}
+    screen = Screen()
+    costs: dict[str, float] = {}
+    for k, planned in enumerate(chosen):
+        costs[planned.name] = (
+            0.0 if is_done(planned, args.output) else minutes_of(planned, args.output, options, k == 0)
+        )
+    screen.title(f"{len(chosen)} runs, about {sum(costs.values()):.0f} minutes to go")
+    for planned in chosen:
+        left = "done" if is_done(planned, args.output) else f"about {costs[planned.name]:.0f} minutes"
+        screen.say(f"  {planned.name:28} {left}")
+    if args.dry_run:
+        return None
+    for number, planned in enumerate(chosen, start=1):
+        if is_done(planned, args.output):
+            continue
+        began = time.monotonic()
+        screen.title(f"Run {number} of {len(chosen)}: {planned.name}")
+        folders = [args.output / p.name for p in plan if p != planned]
+        others = [folder for folder in folders if (folder / "generations.jsonl").exists()]
+        given = {"seed": planned.seed, **options, **planned.settings}
+        fit("demo", reuse=others, screen=screen, output=args.output / planned.name, **given)
+        screen.say(f"  took {(time.monotonic() - began) / 60:.1f} minutes")
+    return chosen
+
+
+def scored_replies(run: Path, planned: Planned, baselines: bool) -> list[ScoredReply]:
+    """The verdicts of a run's test replies under its own defence, named by its label, and maybe of the baselines."""
+    lines = (run / f"verdicts.{RefusalJudge.name}.jsonl").read_text(encoding="utf-8").splitlines()
+    preset = json.loads((run / "config.json").read_text(encoding="utf-8"))["preset"]
+    found = []
+    for row in map(json.loads, lines):
+        own = row["defence"] == preset and preset != "written"
+        if row["split"] == "test" and (own or (baselines and row["defence"] in BASELINES)):
+            name = planned.label if own else row["defence"]
+            found.append(ScoredReply(name, row["seed"], row["language"], row["id"], row["label"], row["verdict"]))
+    return found
+
+
+def together(
+    chosen: Sequence[Planned], output: Path, trained: Sequence[str], pairs: Sequence[tuple[str, str]]
+) -> Metrics:
+    """One table of all runs; writes table.md, metrics.json and outcomes.png beside them.
+
+    Args:
+        chosen: The runs, the one with the baselines first.
+        output: Where they lie.
+        trained: Languages that count as trained on.
+        pairs: Names whose difference is tested, the better one first.
+    """
+    scored = [
+        reply for k, planned in enumerate(chosen) for reply in scored_replies(output / planned.name, planned, k == 0)
+    ]
+    names = {reply.defence for reply in scored}
+    metrics = compute_metrics(
+        scored,
+        model="demo",
+        benchmark=BENCHMARK,
+        split="test",
+        judge=RefusalJudge.name,
+        trained=tuple(trained),
+        pairs=[(a, b) for a, b in pairs if {a, b} <= names],
+    )
+    laid = sheet(metrics, "long")
+    Screen().show(terminal(laid))
+    (output / "table.md").write_text(markdown(laid), encoding="utf-8")
+    (output / "metrics.json").write_text(metrics.model_dump_json(indent=2) + "\n", encoding="utf-8")
+    draw_outcomes(metrics, output / "outcomes.png")
+    Screen().say(f"Made {output}/table.md, metrics.json, outcomes.png")
+    return metrics

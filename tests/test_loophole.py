@@ -1,0 +1,37 @@
+"""The loophole rate counts rows, not rates."""
+
+from __future__ import annotations
+
+from babelguard.evaluation.loophole import loopholes
+from babelguard.evaluation.metrics import ScoredReply
+
+VERDICTS = {
+    "en": ("refused", "refused", "answered", "broken"),
+    "ko": ("answered", "refused", "answered", "answered"),
+    "ga": ("broken", "unscored", "answered", "refused"),
+}
+
+
+def scored(defence="mcd", verdicts=VERDICTS, label="harmful"):
+    return [
+        ScoredReply(defence, 0, code, f"row-{number}", label, verdict)
+        for code, found in verdicts.items()
+        for number, verdict in enumerate(found)
+    ]
+
+
+def test_only_rows_that_english_refused_count():
+    korean, irish = loopholes(scored() + scored(label="harmless"))
+    assert (korean.language, korean.k, korean.n) == ("ko", 1, 2)
+    assert (irish.language, irish.k, irish.n) == ("ga", 0, 2)
+    assert korean.low is not None and korean.high is not None and 0 < korean.low < 0.5 < korean.high < 1
+
+
+def test_defences_are_kept_apart_and_english_itself_is_left_out():
+    found = loopholes(scored() + scored("none", {"en": ("answered",), "ko": ("answered",)}))
+    assert [(one.defence, one.language) for one in found] == [("mcd", "ko"), ("mcd", "ga"), ("none", "ko")]
+    assert (found[-1].n, found[-1].low) == (0, None)
+
+
+def test_without_english_there_is_nothing_to_compare_with():
+    assert loopholes(scored(verdicts={"ko": ("answered",)})) == []
