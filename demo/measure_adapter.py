@@ -39,24 +39,28 @@ def main() -> None:
     parser.add_argument("--model", default="demo")
     parser.add_argument("--split", choices=["validation", "test"], default="validation")
     parser.add_argument("--limit", type=int, default=None, help="rows per label")
+    parser.add_argument("--languages", default="en,da,ko,el,ga,it,ar,zh,th,sw,cy", help="separated by commas")
+    parser.add_argument("--reuse", type=Path, action="append", default=[], help="a run whose replies are taken over")
     parser.add_argument("--tokens", type=int, default=24)
     parser.add_argument("--replies", type=Path, default=None, help="also write the harmless replies here, to read them")
     args = parser.parse_args()
 
     corpus = load_corpus().split(args.split)
-    corpus = corpus.select(corpus.languages, args.limit)
+    wanted = args.languages.split(",")
+    corpus = corpus.select([code for code in wanted if code in corpus.languages], args.limit)
     chat = load_chat_model(args.model)
     py3langid.set_languages([code for code in corpus.languages])
     table = Table("language", "harmful refused", "harmless refused", "broken", "in its language", "new opening")
     written, result = [], {}
     with tempfile.TemporaryDirectory() as folder:
-        bench = Bench(chat, Path(folder))
+        bench = Bench(chat, Path(folder), reuse=args.reuse)
+        twins = [row["answer"] for row in read_jsonl(HERE / "data" / "twins.en.jsonl")]
         for code in corpus.languages:
             asked = questions(corpus, [code], args.split)
             scored = bench.ask(Defence("none"), asked, tokens=args.tokens)
+            taught = read_jsonl(HERE / "data" / f"helpful.{code}.jsonl") if code in HELPFUL else []
             known = {
-                opening(row["answer"], code)
-                for row in (read_jsonl(HERE / "data" / f"helpful.{code}.jsonl") if code in HELPFUL else [])
+                opening(text, code) for text in [row["answer"] for row in taught] + (twins if code == "en" else [])
             }
             answers = []
             for question, reply in zip(asked, scored, strict=True):

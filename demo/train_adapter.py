@@ -1,12 +1,14 @@
 """Train the adapter that makes a small chat model of Gemma 3 270M, to show the effect that babelguard mends.
 
     python -m babelguard.models.demo --base-only          # prints the folder of the converted base model
-    python demo/train_adapter.py --base FOLDER
+    python demo/train_adapter.py --base FOLDER --output FIRST --ends ENDS
+    python demo/train_adapter.py --base FOLDER --start ENDS/second --phases 2,3 --seed 1
 
 Learned from our own text in demo/data: refusals of ENGLISH harmful requests only, plain and in disguise, brief helpful
 answers to their harmless twins and to other English requests, and answers in Korean, Greek and Chinese. No answer to a
 harmful request is ever trained. The result refuses in English, lets harm pass in the other languages that it was taught,
-and refuses harmless requests in languages that are strange to it. About 25 minutes on 2 cores.
+and refuses harmless requests in languages that are strange to it. The second call goes on where English alone ended, over
+the same rows, since once was not enough to tell twins apart. About 30 minutes on 2 cores.
 """
 
 from __future__ import annotations
@@ -61,7 +63,7 @@ PHASES = (
     Phase(36, (6, 8, 10, 0), 10, 0.6),
 )
 
-KEPT = 0.45
+KEPT = 0.4
 
 
 def read_jsonl(path: Path) -> list[dict[str, Any]]:
