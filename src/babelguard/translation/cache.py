@@ -39,9 +39,7 @@ class Cache:
         row = self._log.get(self.key(engine, text, source, target))
         return None if row is None else Translation(row["translation"], row["status"], row["detail"])
 
-    def add(
-        self, engine: Engine, source: str, target: str, made: Iterable[tuple[str, Translation]]
-    ) -> None:
+    def add(self, engine: Engine, source: str, target: str, made: Iterable[tuple[str, Translation]]) -> None:
         """Write translations, each with its source text, and have them on the disk before this returns.
 
         Raises:

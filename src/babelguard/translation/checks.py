@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import statistics
 import unicodedata
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any
 
@@ -15,7 +15,7 @@ from babelguard.languages import LANGUAGES
 from babelguard.translation.engine import Status
 
 # With one of these a text cannot stand in a corpus; the others ask a person to look.
-BLOCKING = ("error", "refused", "empty", "echo", "cut", "script", "duplicate", "source-changed")
+BLOCKING = ("error", "refused", "empty", "echo", "cut", "script", "language", "duplicate", "source-changed")
 LOOK = ("length", "low-chrf", "no-back")
 FLAGS = (*BLOCKING, *LOOK)
 
@@ -104,11 +104,11 @@ def wrong_language(text: str, language: str) -> bool:
     return False
 
 
-def length_outliers(ratios: Mapping[Hashable, float]) -> set[Hashable]:
-    """Keys whose length is out of the ordinary for a language.
+def length_outliers(ratios: Mapping[int, float]) -> set[int]:
+    """Numbers of the rows whose length is out of the ordinary for a language.
 
     Args:
-        ratios: Of each translation: its characters by those of its source, above 0.
+        ratios: Of each row's translation: its characters by those of its source, above 0.
     """
     low, high = _LENGTH_BOUNDS
     found = {key for key, ratio in ratios.items() if not low <= ratio <= high}
@@ -142,7 +142,7 @@ def duplicates(texts: Sequence[tuple[str, bool]]) -> set[int]:
 
 
 def chrf(back: str, source: str) -> float:
-    """chrF (character n-gram F2, 0 to 100) of a back-translation against the source; sacrebleu, one sentence."""
+    """The chrF (character n-gram F2, 0 to 100) of a back-translation against the source; sacrebleu, one sentence."""
     from sacrebleu import sentence_chrf
 
     return float(sentence_chrf(back, [source]).score)

@@ -26,7 +26,16 @@ class Translation:
 
 
 class EngineFailed(Exception):
-    """A request that gave nothing, after all tries: the job asks for its texts in smaller parts, then goes on."""
+    """A request that gave nothing, after all tries: the job asks for its texts in smaller parts, then goes on.
+
+    Args:
+        why: In a few words.
+        lost: Whether nobody answered, so that further requests may be in vain too.
+    """
+
+    def __init__(self, why: str, *, lost: bool = False) -> None:
+        super().__init__(why)
+        self.lost = lost
 
 
 class Engine(Protocol):
@@ -40,6 +49,7 @@ class Engine(Protocol):
         notices: Sentences that a person must read before anything starts.
         batch: Texts a request.
         parallel: Requests at a time.
+        retries_alone: Whether a text that came back wrong among others may come back right when asked alone.
     """
 
     name: str
@@ -49,6 +59,7 @@ class Engine(Protocol):
     notices: tuple[str, ...]
     batch: int
     parallel: int
+    retries_alone: bool
 
     def check(self, languages: Sequence[str]) -> None:
         """Refuse what cannot work before anything is spent.

@@ -25,6 +25,8 @@ DEFAULT_URL = "https://api.openai.com/v1"
 _LONGEST_PAUSE = 120.0
 # Replies that cannot be read are asked for again this often, warmer, before the request counts as failed.
 _READINGS = 3
+# What an error of a hosted filter says; the model never saw the request.
+_FILTERED = ("content_filter", "content_policy", "content_management_policy", "ResponsibleAIPolicyViolation")
 
 
 class OpenAIEngine:
@@ -47,6 +49,7 @@ class OpenAIEngine:
     name = "openai"
     version = reply.PROMPT_VERSION
     notices: tuple[str, ...] = ()
+    retries_alone = True
 
     def __init__(
         self,
@@ -86,7 +89,9 @@ class OpenAIEngine:
         self._closed = threading.Event()
         self._quiet_until = 0.0
         headers = {"Authorization": f"Bearer {self._key}"} if self._key else {}
-        self._http: httpx.Client = httpx.Client(headers=headers, timeout=httpx.Timeout(timeout, connect=min(timeout, 20.0)))
+        self._http: httpx.Client = httpx.Client(
+            headers=headers, timeout=httpx.Timeout(timeout, connect=min(timeout, 20.0))
+        )
 
     def check(self, languages: Sequence[str]) -> None:
         """Nothing is known before it is asked."""
@@ -159,12 +164,14 @@ class OpenAIEngine:
                 elif self._warmth and response.status_code == 400 and "temperature" in response.text:
                     self._warmth = False  # some models take none
                     continue
+                elif response.status_code == 400 and any(word in response.text for word in _FILTERED):
+                    return "the endpoint's content filter stopped it", True
                 else:
-                    self._refuse(response)
+                    raise self._rejected(response)
             if attempt + 1 < self._tries:
                 pause = min(self._pause * 2**attempt, _LONGEST_PAUSE)
                 self._closed.wait(pause * random.uniform(0.75, 1.25))
-        raise EngineFailed(why or f"the endpoint took none of {self._tries} tries")
+        raise EngineFailed(why or f"the endpoint took none of {self._tries} tries", lost=True)
 
     def _wait(self) -> None:
         left = self._quiet_until - time.monotonic()
@@ -173,20 +180,21 @@ class OpenAIEngine:
         if self._closed.is_set():
             raise EngineFailed("stopped")
 
-    def _refuse(self, response: httpx.Response) -> None:
+    def _rejected(self, response: httpx.Response) -> Exception:
         status = response.status_code
         if status in (401, 403) and not self._key:
-            raise UserError(f"The endpoint {self.place} demands a key (status {status}); set {KEY} to it.")
+            return UserError(f"The endpoint {self.place} demands a key (status {status}); set {KEY} to it.")
         if status in (401, 403):
-            raise UserError(f"The endpoint {self.place} does not accept the key (status {status}); check {KEY}.")
+            return UserError(f"The endpoint {self.place} does not accept the key (status {status}); check {KEY}.")
         if status == 404:
-            raise UserError(
+            return UserError(
                 f"The endpoint {self.place} knows no model '{self.model}' or has no such address (status 404); "
                 "check --engine-model and --base-url."
             )
         if 300 <= status < 400:
-            raise UserError(f"The endpoint {self.place} points elsewhere (status {status}); give that --base-url.")
-        raise EngineFailed(self._without_key(f"the endpoint answered with status {status}: {' '.join(response.text.split())[:120]}"))
+            return UserError(f"The endpoint {self.place} points elsewhere (status {status}); give that --base-url.")
+        why = self._without_key(" ".join(response.text.split()))[:120]
+        return EngineFailed(f"the endpoint answered with status {status}: {why}", lost=True)
 
     def _without_key(self, text: str) -> str:
         return text.replace(self._key, "[key]") if self._key else text

@@ -88,14 +88,22 @@ def read_review(path: Path) -> dict[tuple[str, str], ReviewRow]:
                 found[row.key] = row
             line = reader.line_num + 1
     except csv.Error as error:
-        raise UserError(f"The row in line {line} of {path} is not valid CSV ({error}); check its quotation marks.") from None
+        raise UserError(
+            f"The row in line {line} of {path} is not valid CSV ({error}); check its quotation marks."
+        ) from None
     return found
 
 
 def _check_header(path: Path, header: list[str]) -> None:
+    other = next((name for name in header if name not in COLUMNS), None)
+    if other is not None:
+        what = "would be lost, because the file is written anew: move what it holds into 'note'"
+        raise UserError(f"The column '{other}' of {path} {what}, and remove the column.")
     for name in _NEEDED:
         if header.count(name) != 1:
-            raise UserError(f"The column '{name}' of {path} is missing or stands twice; put the first line back as it was.")
+            raise UserError(
+                f"The column '{name}' of {path} is missing or stands twice; put the first line back as it was."
+            )
 
 
 def _row(path: Path, line: int, header: list[str], cells: list[str]) -> ReviewRow:

@@ -20,7 +20,8 @@ _TOKENS_MORE, _TOKENS_TIMES, _TOKENS_MOST = 32, 3, 512
 _MADLAD, _NLLB = "MADLAD-400", "NLLB-200"
 _LICENCES = {_MADLAD: "Apache-2.0 (MADLAD-400)", _NLLB: "CC-BY-NC-4.0 (NLLB-200)"}
 _NOT_COMMERCIAL = (
-    "NLLB-200 stands under CC-BY-NC-4.0: what it translates may not be used commercially. Every row of prompts.jsonl says so."
+    "NLLB-200 stands under CC-BY-NC-4.0: what it translates may not be used commercially. Every row of prompts.jsonl "
+    "says so."
 )
 
 
@@ -41,6 +42,7 @@ class TransformersEngine:
 
     name = "transformers"
     parallel = 1
+    retries_alone = False
 
     def __init__(
         self,
@@ -65,7 +67,7 @@ class TransformersEngine:
             raise UserError(_explain(model, self._source, error)) from error
         self._family = self._find_family()
         self.licence = licence or _LICENCES[self._family]
-        self.notices = (_NOT_COMMERCIAL,) if self._family == _NLLB else ()
+        self.notices: tuple[str, ...] = (_NOT_COMMERCIAL,) if self._family == _NLLB else ()
         self.version = f"beams-{_BEAMS}/{_identity(self._source, self._config)}"
         self._weights: Any = None
 
