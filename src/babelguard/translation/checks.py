@@ -28,7 +28,7 @@ _LENGTH_BOUNDS = (0.1, 5.0)
 # A row that quotes a Latin name is not in the wrong script, one that is mostly Latin is.
 _SCRIPT_SHARE = 0.5
 # Shorter sources may well stand in a translation ("LD50", "Tor").
-_ECHO_INSIDE = 20
+_ECHO_INSIDE = 15
 # ISO 15924 codes that stand for several Unicode scripts.
 _SCRIPTS = {"Jpan": ("Hira", "Kana", "Hani"), "Kore": ("Hang", "Hani"), "Hans": ("Hani",), "Hant": ("Hani",)}
 
