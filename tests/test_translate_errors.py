@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 
 import pytest
@@ -113,3 +114,14 @@ def test_options_out_of_range_and_help(call):
     assert "correct" not in succeed("corpus", "--help")
     said = succeed("corpus", "translate", "--help")
     assert "--engine-model" in said and "transformers" in said
+
+
+def test_an_endpoint_needs_neither_torch_nor_transformers(call):
+    code = (
+        "import sys; from babelguard.cli import main\n"
+        "try: main()\nexcept SystemExit as end: assert not end.code\n"
+        "print('heavy', [name for name in ('torch', 'transformers', 'sklearn') if name in sys.modules])"
+    )
+    for arguments in (["corpus", "translate", "--help"], call()):
+        run = [sys.executable, "-c", code, *map(str, arguments)]
+        assert "heavy []" in subprocess.run(run, capture_output=True, text=True, check=True).stdout

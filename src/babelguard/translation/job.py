@@ -105,10 +105,11 @@ class Job:
         if place := getattr(engine, "place", ""):
             self.screen.say(f"  sent to    {place}")
         self.screen.say(f"  to do      {len(texts) * count - done} of {len(texts) * count} texts, there and back")
-        self.screen.say(
-            f"  requests   about {requests:,} of up to {engine.batch} texts, {engine.parallel} at a time, some {characters:,} "
-            "characters of text"
-        )
+        if requests:
+            self.screen.say(
+                f"  requests   about {requests:,} of up to {engine.batch} texts, {engine.parallel} at a time, some {characters:,} "
+                "characters of text"
+            )
         self.screen.say(f"  output     {self.output}")
         for notice in engine.notices:
             self.screen.say(f"  NOTE       {notice}")

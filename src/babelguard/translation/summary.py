@@ -38,7 +38,7 @@ def table(cells: Mapping[str, Sequence[Cell]]) -> Table:
     """The table for the terminal."""
     drawn = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1))
     for column in COLUMNS:
-        drawn.add_column(column, justify="left" if column == "language" else "right")
+        drawn.add_column(column.replace(" ", "\n"), justify="left" if column == "language" else "right", no_wrap=True)
     for line in lines(cells):
         drawn.add_row(*line)
     return drawn
