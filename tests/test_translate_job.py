@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
@@ -154,18 +155,28 @@ def test_an_endpoint_that_is_gone_stops_the_job_and_keeps_what_is_done(server, t
 
 def test_a_limit_of_the_endpoint_holds_all_threads(server, tmp_path):
     path = write_rows(tmp_path / "mine.jsonl")
-    server.behave = lambda texts, target, number: (429, {"Retry-After": "0.8"}) if number < 4 else None
-    run(server, path, tmp_path / "out", ("da",), parallel=4, batch=1)
-    assert server.times[3] - server.times[0] < 0.7 < server.times[4] - server.times[0]
+    together, told = threading.Barrier(4), []
+
+    def behave(texts, target, number):
+        if number >= 4:
+            return None
+        together.wait(20)
+        told.append(time.monotonic())
+        # Only one of the four learns how long to wait.
+        return (429, {"Retry-After": "0.8"} if len(told) == 1 else {})
+
+    server.behave = behave
+    run(server, path, tmp_path / "out", ("da",), parallel=4, batch=1, pause=0.3)
+    assert min(server.times[4:]) - told[0] > 0.75
     assert len(read_lines(tmp_path / "out" / "prompts.jsonl")) == 6
 
 
 def test_requests_run_side_by_side(server, tmp_path):
     path = write_rows(tmp_path / "mine.jsonl")
-    server.behave = lambda *_: time.sleep(0.2)
-    start = time.monotonic()
+    together = threading.Barrier(6)
+    server.behave = lambda *_: None if together.wait(20) >= 0 else 500  # raises where the six do not come together
     run(server, path, tmp_path / "out", ("da",), batch=1, parallel=6)
-    assert time.monotonic() - start < 1.5  # one behind the other it takes 2.4 seconds
+    assert not together.broken
 
 
 def test_a_killed_job_goes_on_where_it_was(server, tmp_path):
@@ -193,6 +204,28 @@ def test_a_killed_job_goes_on_where_it_was(server, tmp_path):
     assert len(read_lines(log)) == 24
     for name in ("prompts.jsonl", "review.csv", "report.md"):
         assert (tmp_path / "out" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+
+
+def test_ctrl_c_does_not_wait_for_replies(server, tmp_path):
+    path = write_rows(tmp_path / "mine.jsonl")
+    release = threading.Event()
+    server.behave = lambda *_: None if release.wait(60) else 500
+    arguments = call(server, path, tmp_path / "out", "--batch-size", "1")
+    process = subprocess.Popen(
+        [sys.executable, "-m", "babelguard.cli", *map(str, arguments)],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    until = time.monotonic() + 30
+    while time.monotonic() < until and len(server.asked) < 4:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    start = time.monotonic()
+    _, said = process.communicate(timeout=20)
+    assert process.returncode == 130 and "give the same command again" in said
+    assert time.monotonic() - start < 15
+    release.set()
 
 
 def test_ctrl_c_says_how_to_go_on(server, tmp_path, monkeypatch):

@@ -65,6 +65,11 @@ def looks_refused(source: str, text: str, source_language: str, language: str) -
     return refused and judge.judge(source, source_language).verdict is not Verdict.REFUSED
 
 
+def refusals_known(language: str) -> bool:
+    """Whether the judge knows what a refusal looks like in a language."""
+    return language in _judge().languages
+
+
 def is_echo(source: str, text: str) -> bool:
     """Whether the source came back, alone or with something around it."""
     one, other = _bare(source), _bare(text)

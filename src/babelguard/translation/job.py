@@ -107,8 +107,8 @@ class Job:
         self.screen.say(f"  to do      {len(texts) * count - done} of {len(texts) * count} texts, there and back")
         if requests:
             self.screen.say(
-                f"  requests   about {requests:,} of up to {engine.batch} texts, {engine.parallel} at a time, some {characters:,} "
-                "characters of text"
+                f"  requests   about {requests:,} of up to {engine.batch} texts, {engine.parallel} at a time, some "
+                f"{characters:,} characters of text"
             )
         self.screen.say(f"  output     {self.output}")
         for notice in engine.notices:

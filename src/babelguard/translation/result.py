@@ -101,6 +101,10 @@ def _flag_machine(cell: Cell, min_chrf: float) -> None:
         cell.flags.append("script")
     if checks.wrong_language(text, cell.language):
         cell.flags.append("language")
+    if cell.back is not None and cell.back.status == "refused" and not checks.refusals_known(cell.language):
+        # Either the way back was refused, or a refusal that nobody could read was translated back: a person must look.
+        cell.flags.append("refused")
+        return
     if cell.back is None or cell.back.status in ("refused", "empty", "error"):
         cell.flags.append("no-back")
         return

@@ -36,7 +36,7 @@ def lines(cells: Mapping[str, Sequence[Cell]]) -> list[tuple[str, ...]]:
 
 def table(cells: Mapping[str, Sequence[Cell]]) -> Table:
     """The table for the terminal."""
-    drawn = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1))
+    drawn = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     for column in COLUMNS:
         drawn.add_column(column.replace(" ", "\n"), justify="left" if column == "language" else "right", no_wrap=True)
     for line in lines(cells):
