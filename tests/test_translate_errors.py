@@ -1,0 +1,127 @@
+"""Bad input to `babelguard corpus translate`: one sentence, before anything is sent or written."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+from calls import fail, invoke, succeed
+from translator import serve, write_rows
+
+
+@pytest.fixture
+def server(monkeypatch):
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    with serve() as running:
+        yield running
+
+
+@pytest.fixture
+def call(server, tmp_path):
+    """The arguments; named ones replace what would be good."""
+
+    def build(*more, **given):
+        good = {"to": "ko", "engine": "openai", "engine-model": "tiny", "base-url": server.url}
+        good |= {"output": tmp_path / "out"} | {name.replace("_", "-"): text for name, text in given.items()}
+        path = good.pop("file", None) or write_rows(tmp_path / "mine.jsonl")
+        return ["corpus", "translate", path, *more, *(part for k, v in good.items() for part in (f"--{k}", v))]
+
+    return build
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"engine": "deepl"}, "There is no engine 'deepl'; choose openai or transformers."),
+        ({"to": "kr"}, "did you mean 'ko' (Korean)"),
+        ({"to": "klingon"}, "'klingon' is not known"),
+        ({"to": "ko,en"}, "English (en) is what is translated from"),
+        ({"to": " , "}, "No language is named"),
+        ({"base_url": "localhost"}, "is no address"),
+        ({"file": "gone.csv"}, "There is no file gone.csv"),
+    ],
+)
+def test_bad_options(call, server, tmp_path, given, words):
+    assert words in fail(*call(**given))
+    assert not (tmp_path / "out").exists() and not server.asked
+
+
+@pytest.mark.parametrize(
+    ("row", "words"),
+    [
+        ({"id": "a", "label": "harmful", "da": "Hej med dig"}, "has no column 'en'"),
+        ({"id": "a", "label": "harmful", "en": " "}, "'en' of the row 'a' is empty"),
+        ({"id": "a", "en": "Hello"}, "'label' is missing"),
+        ({"id": "a", "label": "harmful", "en": "Hello", "ko": "안녕"}, "Korean (ko) stands in"),
+    ],
+)
+def test_bad_files(call, server, tmp_path, row, words):
+    path = tmp_path / "bad.jsonl"
+    path.write_text(json.dumps(row))
+    assert words in fail(*call(file=path))
+    assert not server.asked
+
+
+def test_a_key_that_the_endpoint_demands(call, server, tmp_path):
+    server.behave = lambda *_: 401
+    assert "set OPENAI_API_KEY" in fail(*call())
+    assert not (tmp_path / "out" / "prompts.jsonl").exists()
+    server.behave = lambda *_: None
+    succeed(*call())  # what the refusal left behind is in nobody's way
+
+
+def test_an_output_that_is_something_else(call, server, tmp_path):
+    (tmp_path / "file").write_text("x")
+    assert "is a file" in fail(*call(output=tmp_path / "file"))
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "thesis.tex").write_text("x")
+    assert "no translation" in fail(*call(output=tmp_path / "full"))
+    assert not server.asked
+
+
+def test_a_damaged_cache(call, server, tmp_path):
+    (tmp_path / "out").mkdir()
+    log = tmp_path / "out" / "translations.jsonl"
+    for damage, words in (("{no\n", "Line 1"), ('{"key": "k"}\n', "no translation")):
+        log.write_text(damage)
+        assert words in fail(*call())
+        assert log.read_text() == damage
+    assert not server.asked
+
+
+@pytest.mark.parametrize("library", ["httpx", "sacrebleu"])
+def test_a_library_that_is_missing(call, server, tmp_path, monkeypatch, library):
+    monkeypatch.setitem(sys.modules, library, None)
+    sentence = fail(*call())
+    assert library in sentence and "pip install 'babelguard[translate]'" in sentence
+    assert not server.asked and not (tmp_path / "out").exists()
+
+
+def test_a_full_disk(call, server, tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("babelguard.evaluation.log.os.fsync", full)
+    assert "No space left" in fail(*call())
+    assert (tmp_path / "out" / "translations.jsonl").read_bytes() == b""
+
+
+def test_options_out_of_range_and_help(call):
+    assert invoke(*call("--parallel", "0")).exit_code == 2
+    assert "correct" not in succeed("corpus", "--help")
+    said = succeed("corpus", "translate", "--help")
+    assert "--engine-model" in said and "transformers" in said
+
+
+def test_an_endpoint_needs_neither_torch_nor_transformers(call):
+    code = (
+        "import sys; from babelguard.cli import main\n"
+        "try: main()\nexcept SystemExit as end: assert not end.code\n"
+        "print('heavy', [name for name in ('torch', 'transformers', 'sklearn') if name in sys.modules])"
+    )
+    for arguments in (["corpus", "translate", "--help"], call()):
+        run = [sys.executable, "-c", code, *map(str, arguments)]
+        assert "heavy []" in subprocess.run(run, capture_output=True, text=True, check=True).stdout
