@@ -48,7 +48,8 @@ class Settings(BaseModel):
     train_batch: int = Field(16, ge=2, description="rows a step")
     learning_rate: float = Field(0.06, gt=0, description="relative to the root mean square of the model's embeddings")
     decay: Literal["none", "cosine"] = Field(
-        "none", description="cosine: the step size falls to a twentieth at the last step"
+        "none",
+        description="cosine: the step size rises over the first twelfth of the steps and then falls to a twentieth",
     )
     schedule: Literal["english", "sequential", "rotate", "turns", "shuffled"] = Field(
         "shuffled",

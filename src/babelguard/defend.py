@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -105,8 +106,8 @@ class Job:
             say=lambda text: screen.say(f"  {text}"),
         )
         self.output = Path(output) if output is not None else default_output(settings, self.chat.name)
-        self.corpus_digest = corpus.digest
         self.settings = self._with_languages(settings)
+        self.corpus_digest = self._corpus_digest()
         # Which is the best is measured later; until then the longest, so that what fits now fits then.
         self._start_from("long" if settings.prompt == BEST else settings.prompt)
         if len(self.start_ids) > self.chat.context // 2:
@@ -115,14 +116,20 @@ class Job:
                 "shorter --prompt or --prompt-length."
             )
 
+    def _corpus_digest(self) -> str:
+        """Hash of the rows and languages that this run uses: a corpus may gain others without changing the run."""
+        codes = self.settings.languages
+        parts = (self.train_rows.select(codes), self.validation_rows.select(codes), self.test)
+        return hashlib.sha256("".join(part.digest for part in parts).encode()).hexdigest()
+
     def _with_languages(self, settings: Settings) -> Settings:
         """The settings with `auto:5` replaced by the languages chosen: those of the run, if it was begun already."""
         count = settings.wanted_languages
         if count is None:
             return settings
         begun = read_json(RunFolder(self.output).settings_file)
-        same = (settings.languages[0], self.chat.fingerprint, self.corpus_digest)
-        if (begun.get("languages_asked"), begun.get("model_fingerprint"), begun.get("corpus_sha256")) == same:
+        same = (settings.languages[0], self.chat.fingerprint)
+        if (begun.get("languages_asked"), begun.get("model_fingerprint")) == same:
             return settings.model_copy(update={"languages": tuple(begun["languages"])})
         shared = tuple(code for code in self.train_rows.languages if code in self.validation_rows.languages)
         self.screen.title(f"Choosing {count} of {len(shared)} languages by how alike attacks look to the model")

@@ -14,10 +14,14 @@ _TESTED = ("en", "da", "ko", "el", "ga", "it", "ar", "zh", "th", "sw", "cy")
 
 _MCD: dict[str, Any] = {
     "schedule": "shuffled",
-    "alignment": "live",
-    "behaviour_weight": 1.0,
-    "steps": 120,
+    "alignment": "frozen",
+    "harmfulness_weight": 1e-2,
+    "behaviour_weight": 4.0,
+    "learning_rate": 0.08,
+    "decay": "cosine",
+    "steps": 240,
     "select": "validation",
+    "select_every": 40,
 }
 
 PRESETS: Mapping[str, Mapping[str, Any]] = {

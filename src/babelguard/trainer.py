@@ -100,7 +100,8 @@ def step_factor(step: int, settings: Settings) -> float:
     """What the step size is multiplied by at a step (counted from 0): a pure function, so a resumed run is the same."""
     if settings.decay == "none":
         return 1.0
-    return 0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * step / settings.steps))
+    warm = min(1.0, (step + 1) / max(1, settings.steps // 12))
+    return warm * (0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * step / settings.steps)))
 
 
 def gather(data: TrainingData, step: Step, states: Tensor, settings: Settings) -> Batch:
