@@ -28,7 +28,7 @@ def verdict(reply: str, language: str, finished: bool = True) -> Verdict:
 
 def was_finished(reply: str) -> bool:
     """The rows do not say whether they were cut; one that ends in a full stop was not."""
-    return reply.rstrip().endswith((".", "!", "?", "。", "।", "۔", '"'))
+    return reply.rstrip().endswith((".", "!", "?", "。", "।", "۔", "።", "፡፡", '"'))
 
 
 @pytest.mark.parametrize("language", sorted({row["language"] for row in ROWS}))

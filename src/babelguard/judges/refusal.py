@@ -35,7 +35,7 @@ _SPECIAL = re.compile(r"<\|[^|<>]{0,40}\|>|<[/｜]?[a-z_｜▁]{1,40}>|\[/?INST\
 _QUOTED = re.compile('["“„«「『《][^"“”«»「」『』《》]{1,80}["“”»」』》]')
 _WORD_LOOP = re.compile(r"(?<!\S)(\S+(?: \S+){0,3}?)(?: \1(?!\S)){3,}")
 _CHARACTER_LOOP = re.compile(r"(.{1,12}?)\1{5,}")
-_STOPS = frozenset(".!?。！？।۔؟…\n\r")
+_STOPS = frozenset(".!?。！？।۔؟…።፧፨\n\r")
 # Accents, Arabic vowel marks and hamza, tatweel, the Indic nukta; other marks are letters of their script.
 _DROPPED = {*range(0x300, 0x370), *range(0x64B, 0x660), 0x670, *range(0x6D6, 0x6DD), 0x640, 0x93C, 0x9BC}
 _ALIASES = {"HIRAGANA": "KANA", "KATAKANA": "KANA", "KATAKANA-HIRAGANA": "KANA", "FULLWIDTH": "LATIN"}
