@@ -100,8 +100,12 @@ def defend(
     prompt: Annotated[
         str | None,
         typer.Option(
-            help="written prompt to start from: best (on validation replies), long, medium, short or your own text"
+            help="written prompt to compare with: best (on validation replies), long, medium, short or your own text"
         ),
+    ] = None,
+    start: Annotated[
+        str | None,
+        typer.Option(help="written prompt that training begins from; default: --prompt, or long where that is best"),
     ] = None,
     prompt_length: Annotated[
         int | None, typer.Option(min=1, help="soft tokens; default: as many as the text has")
@@ -130,6 +134,7 @@ def defend(
         "test_languages": words(test_languages),
         "corpus": corpus,
         "prompt": prompt,
+        "start": start,
         "prompt_length": prompt_length,
         "steps": steps,
         "limit": limit,

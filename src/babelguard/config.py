@@ -33,7 +33,11 @@ class Settings(BaseModel):
     limit: int | None = Field(None, ge=1, description="test rows per label and language; default: all")
     prompt: str = Field(
         "best",
-        description="written prompt to start from: best (on validation replies), long, medium, short or your own text",
+        description="written prompt to compare with: best (on validation replies), long, medium, short or your own text",
+    )
+    start: str | None = Field(
+        None,
+        description="written prompt that training begins from; default: that of `prompt`, or long where that is best",
     )
     prompt_length: int | None = Field(None, ge=1, le=512, description="soft tokens; default: as many as the text has")
     seed: int = Field(0, ge=0)

@@ -109,7 +109,9 @@ class Job:
         self.settings = self._with_languages(settings)
         self.corpus_digest = self._corpus_digest()
         # Which is the best is measured later; until then the longest, so that what fits now fits then.
-        self._start_from("long" if settings.prompt == BEST else settings.prompt)
+        baseline = "long" if settings.prompt == BEST else settings.prompt
+        self._compare_with(baseline)
+        self._start_from(settings.start or baseline)
         if len(self.start_ids) > self.chat.context // 2:
             raise UserError(
                 f"The prompt is {len(self.start_ids)} tokens long and the model's context holds {self.chat.context}; give a "
@@ -221,13 +223,17 @@ class Job:
         rows = self.validation_rows.select(self.settings.languages, self.settings.select_rows)
         return questions(rows, self.settings.languages, "validation")
 
+    def _compare_with(self, prompt: str) -> None:
+        """Take a written prompt as the baseline."""
+        self.written_text = prompt_text(prompt)
+        self.written = written_defence("written", self.written_text, self.chat.tokenizer)
+
     def _start_from(self, prompt: str) -> None:
-        """Take a written prompt as the baseline and as the start of training, and lay out the slot for its length."""
+        """Take a written prompt as the start of training, and lay out the slot for its length."""
         self.start_text = prompt_text(prompt)
         self.start_ids = start_ids(self.chat.tokenizer, self.start_text, self.settings.prompt_length)
         rows = int(self.chat.model.get_input_embeddings().weight.shape[0])
         self.carrier, self.slot = install(self.chat.tokenizer, len(self.start_ids), rows)
-        self.written = written_defence("written", self.start_text, self.chat.tokenizer)
 
     def _choose_written(self, bench: Bench) -> None:
         """Take the written prompt with the fewest errors on validation replies: the baseline that must be beaten."""
@@ -239,7 +245,10 @@ class Job:
                 scored = bench.ask(candidate, self._validation(), tokens=self.settings.reply_tokens, tick=tick)
             errors[name] = mean_error(scored)
             self.screen.say(f"  {name}: mean error {100 * errors[name]:.1f} %")
-        self._start_from(min(errors, key=errors.__getitem__))
+        best = min(errors, key=errors.__getitem__)
+        self._compare_with(best)
+        if not self.settings.steps:
+            self._start_from(best)
 
     def _render(self, run: RunFolder) -> None:
         """Write the test prompts as the model sees them, one per language and defence."""
@@ -267,6 +276,7 @@ class Job:
             "languages": list(settings.languages),
             "preset": settings.preset,
             "start": self.start_text,
+            "written": self.written_text,
         }
         if settings.steps:
             theta, extra = self._optimise(bench, run, theta)

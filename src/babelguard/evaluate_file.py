@@ -113,9 +113,9 @@ def list_defences(opened: Target, names: Sequence[str], others: Sequence[SafetyP
     if "none" in names or opened.prompt is None:
         found.append(Defence("none"))
     if "written" in names:
-        # The text that training started from, so that the table shows what training added.
-        start = opened.prompt.training.get("start") if opened.prompt is not None else None
-        text = start or prompt_text("medium")
+        # The text that the run was compared with, so that both tables show the same.
+        facts = opened.prompt.training if opened.prompt is not None else {}
+        text = facts.get("written") or facts.get("start") or prompt_text("medium")
         found.append(written_defence("written", text, tokenizer))
     if opened.prompt is not None:
         found.append(opened.prompt.defence(tokenizer))

@@ -38,16 +38,19 @@ class Plan:
         trained = ", ".join(display_name(code) for code in settings.languages)
         dtype = str(chat.model.dtype).removeprefix("torch.")
         names = ", ".join(WRITTEN_PROMPTS)
-        best = f"the best of the written prompts {names} on validation replies (counted here as the longest)"
-        start = best if settings.prompt == BEST else f'"{prompt_text(settings.prompt)}"'
+        written = f"the best of the written prompts {names} on validation replies"
+        if settings.prompt != BEST:
+            written = f'"{prompt_text(settings.prompt)}"'
+        start = settings.start or ("long" if settings.prompt == BEST else settings.prompt)
         training = "none: the written prompt is kept as it is"
         if settings.steps:
             work = f"{settings.steps} steps of {settings.train_batch} rows, drawn from {self.train_rows} rows"
-            training = f"{settings.preset}: {work} in {trained}"
+            begin = f"the written prompt '{start}'" if start in WRITTEN_PROMPTS else f'"{start}"'
+            training = f"{settings.preset}: {work} in {trained}, from {begin}"
         lines = [
             f"Model      {chat.name} ({chat.base_id}), {dtype} on {chat.device.type}",
             f"Prompt     {slot.sentence()}",
-            f"Start      {start}",
+            f"Baseline   {written}",
             f"Training   {training}",
             f"Test       {self.test_rows} rows in each of {len(self.test_languages)} languages"
             + (f"; never trained on: {', '.join(display_name(code) for code in unseen)}" if unseen else ""),

@@ -17,7 +17,7 @@ _MCD: dict[str, Any] = {
     "alignment": "frozen",
     "harmfulness_weight": 1e-2,
     "behaviour_weight": 4.0,
-    "learning_rate": 0.08,
+    "learning_rate": 0.1,
     "decay": "cosine",
     "steps": 240,
     "select": "validation",
