@@ -13,7 +13,17 @@ from babelguard.hook import embed, soft_prompt
 from babelguard.objective import FirstTokens
 from babelguard.slot import install, render, tokenise
 from babelguard.space import SafetySpace
-from babelguard.trainer import Progress, Step, TrainingData, gather, load_checkpoint, plan_step, save_checkpoint, train
+from babelguard.trainer import (
+    Progress,
+    Step,
+    TrainingData,
+    gather,
+    load_checkpoint,
+    plan_step,
+    save_checkpoint,
+    step_factor,
+    train,
+)
 
 LANGUAGES = ("en", "da", "ko")
 ROWS = 10
@@ -231,3 +241,14 @@ def test_a_full_disk_leaves_the_old_checkpoint(tmp_path, monkeypatch):
     with pytest.raises(UserError, match=r"No space left on device.*free some space"):
         save_checkpoint(tmp_path, {"theta": torch.ones(1)}, Progress(2))
     assert load_checkpoint(tmp_path)[1].step == 1
+
+
+def test_the_step_size_rises_and_falls_to_a_twentieth():
+    constant = Settings(model="demo", decay="none", steps=24)
+    falling = constant.model_copy(update={"decay": "cosine"})
+    assert {step_factor(step, constant) for step in range(24)} == {1.0}
+    factors = [step_factor(step, falling) for step in range(25)]
+    assert factors[0] < factors[1] > factors[2]
+    assert factors[1:] == sorted(factors[1:], reverse=True)
+    assert factors[-1] == pytest.approx(0.05)
+    assert step_factor(0, falling.model_copy(update={"steps": 1})) == pytest.approx(1.0)

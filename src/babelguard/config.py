@@ -29,6 +29,9 @@ class Settings(BaseModel):
         description="languages to train on; 'auto:5' lets babelguard choose five that cover the rest",
     )
     test_languages: tuple[str, ...] | None = Field(None, description="languages to test; default: all of the corpus")
+    limit_languages: int | None = Field(
+        None, ge=1, description="test at most so many languages, those trained on first, where none are named"
+    )
     corpus: Path | None = Field(None, description="folder or file of parallel prompts; default: the corpus that ships")
     limit: int | None = Field(None, ge=1, description="test rows per label and language; default: all")
     prompt: str = Field(

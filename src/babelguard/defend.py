@@ -94,8 +94,7 @@ class Job:
             self.validation_rows.select(settings.languages)
         if settings.steps and settings.anchors == "english":
             self.train_rows.select(("en",))
-        self.test_languages = settings.test_languages or tuple(test.languages)
-        self.test = test.select(self.test_languages, settings.limit)
+        test = test.select(settings.test_languages, settings.limit)
         screen.title(f"Loading {settings.model}")
         self.chat: ChatModel = load_chat_model(
             settings.model,
@@ -107,6 +106,9 @@ class Job:
         )
         self.output = Path(output) if output is not None else default_output(settings, self.chat.name)
         self.settings = self._with_languages(settings)
+        trained_first = sorted(test.languages, key=lambda code: code not in self.settings.languages)
+        self.test_languages = settings.test_languages or tuple(trained_first[: settings.limit_languages])
+        self.test = test.select(self.test_languages)
         self.corpus_digest = self._corpus_digest()
         # Which is the best is measured later; until then the longest, so that what fits now fits then.
         baseline = "long" if settings.prompt == BEST else settings.prompt
