@@ -12,6 +12,8 @@ from typing import Annotated, Any
 
 import typer
 
+from babelguard.corpus.commands import app as corpus_app
+
 app = typer.Typer(
     name="babelguard",
     help="Harden a frozen chat model against harmful requests in any language, and measure it honestly.",
@@ -20,6 +22,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+app.add_typer(corpus_app, name="corpus")
 
 Model = Annotated[str, typer.Argument(help="demo, smollm2, a local folder or a hub id of a causal chat model")]
 Languages = Annotated[str | None, typer.Option(help="languages to train on, separated by commas, e.g. en,da,ko")]

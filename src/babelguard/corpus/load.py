@@ -52,10 +52,7 @@ def load_corpus(path: Path | None = None) -> Corpus:
     Raises:
         UserError: for the first mistake, with file, line and field.
     """
-    if path is None:
-        name = "babelguard-corpus"
-    else:
-        name = path.resolve().name if path.is_dir() else path.name
+    name = "babelguard-corpus" if path is None else path.resolve().name if path.is_dir() else path.name
     placed = [row for file in corpus_files(path) for row in _read(file)]
     _check_unique(placed)
     _check_twins(placed)
