@@ -41,7 +41,7 @@ def check(
 
         from babelguard.corpus.checking import CheckOptions, check_corpus
         from babelguard.corpus.checking.options import known_checks
-        from babelguard.screen import Screen
+        from babelguard.screen import Screen, Silent
 
         options = CheckOptions(
             skip=known_checks(name for given in skip or () for name in words(given) or ()),
@@ -54,7 +54,8 @@ def check(
             examples=examples,
         )
         # Machines read standard output; a person may still watch the other one.
-        screen = Screen(Console(stderr=True)) if json else Screen()
+        aside = Console(stderr=True)
+        screen = Screen() if not json else Screen(aside) if aside.is_terminal else Silent()
         report = check_corpus(files or (), options, screen)
         if json:
             from json import dumps

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from functools import cache
 from typing import Any
 
 from babelguard.corpus.checking.report import Place, Report
@@ -30,17 +31,7 @@ class Languages:
     """
 
     def __init__(self, report: Report, margin: float) -> None:
-        try:
-            from py3langid.langid import MODEL_FILE, LanguageIdentifier
-        except ImportError:
-            raise UserError(
-                "Telling languages needs the library py3langid, which is not installed; "
-                "run pip install 'babelguard[corpus]', or leave the check out with --skip language."
-            ) from None
-        # An instance of its own: the module's functions share one, whose probabilities are not normalised.
-        self._model: Any = LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)
-        self._known = sorted(LANGUAGES.keys() & set(self._model.labels))
-        self._model.set_languages(self._known)
+        self._model, self._known = _model()
         self._report = report
         self._margin = margin
         self._seen: dict[str, Counter[str]] = {}
@@ -70,3 +61,20 @@ class Languages:
             if likely != language and count >= _FEW_CELLS and most > count / 2:
                 what = f"the language as a whole reads as {display_name(likely)} ({most:,} of {count:,} cells)"
                 self._report.add("language", Place(self._file[language]), what, language)
+
+
+@cache
+def _model() -> tuple[Any, list[str]]:
+    """The identifier, and the languages that it chooses among."""
+    try:
+        from py3langid.langid import MODEL_FILE, LanguageIdentifier
+    except ImportError:
+        raise UserError(
+            "Telling languages needs the library py3langid, which is not installed; "
+            "run pip install 'babelguard[corpus]', or leave the check out with --skip language."
+        ) from None
+    # An instance of its own: the module's functions share one, whose probabilities are not normalised.
+    model = LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)
+    known = sorted(LANGUAGES.keys() & set(model.labels))
+    model.set_languages(known)
+    return model, known
