@@ -73,7 +73,7 @@ def count_lines(path: Path) -> int:
     """About how many lines a file has, for a progress bar."""
     try:
         with path.open("rb") as file:
-            return sum(block.count(b"\n") for block in iter(lambda: file.read(1 << 20), b""))
+            return sum(block.count(b"\n") for block in iter(lambda: file.read(1 << 16), b""))
     except OSError:
         return 0
 
