@@ -98,6 +98,9 @@ _ALL = (
 
 LANGUAGES: dict[str, Language] = {known.code: known for known in _ALL}
 
+# Withdrawn and narrower codes of languages above: old ISO 639-1 codes, and Bokmål and Filipino, which are written
+# standards of `no` and `tl`.
+OLD_CODES = {"fil": "tl", "in": "id", "iw": "he", "jw": "jv", "nb": "no"}
 # Country codes that are often written where the language is meant.
 _COUNTRIES = {"cn": "zh", "cz": "cs", "dk": "da", "gr": "el", "ie": "ga", "ir": "fa", "jp": "ja", "kr": "ko"}
 _COUNTRIES |= {"se": "sv", "tw": "zh", "ua": "uk", "us": "en", "vn": "vi"}
@@ -113,6 +116,7 @@ def language(code: str) -> Language:
         return LANGUAGES[code]
     wanted = code.strip().lower()
     head = wanted.replace("_", "-").split("-")[0]
+    head = OLD_CODES.get(head, head)
     spoken = {name.lower(): known.code for known in _ALL for name in (known.name, known.native_name)}
     # From the likeliest slip to the mere likeness: `kr`, `pt-BR`, `korean`, `swa`.
     close = (

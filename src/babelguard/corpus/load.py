@@ -52,16 +52,22 @@ def load_corpus(path: Path | None = None) -> Corpus:
     Raises:
         UserError: for the first mistake, with file, line and field.
     """
-    if path is None:
-        files, name = _files(SHIPPED, (".jsonl",)), "babelguard-corpus"
-    elif path.is_dir():
-        files, name = _files(path, (".csv", ".jsonl")), path.resolve().name
-    else:
-        files, name = [path], path.name
-    placed = [row for file in files for row in _read(file)]
+    name = "babelguard-corpus" if path is None else path.resolve().name if path.is_dir() else path.name
+    placed = [row for file in corpus_files(path) for row in _read(file)]
     _check_unique(placed)
     _check_twins(placed)
     return Corpus.of((found.row for found in placed), name)
+
+
+def corpus_files(path: Path | None = None) -> list[Path]:
+    """The files of a corpus: those of a folder in the order of their names, or the file itself; None: what ships.
+
+    Raises:
+        UserError: for a folder without such a file.
+    """
+    if path is None:
+        return _files(SHIPPED, (".jsonl",))
+    return _files(path, (".csv", ".jsonl")) if path.is_dir() else [path]
 
 
 def load_prompts(path: Path) -> Corpus:
@@ -159,9 +165,13 @@ def _json_object(path: Path, line: int, pairs: list[tuple[str, Any]]) -> dict[st
     return dict(pairs)
 
 
+def csv_delimiter(head: str) -> str:
+    """What separates the cells of a file with this header: a comma, or the semicolon or tab that it has instead."""
+    return "," if "," in head else max(";\t", key=head.count)
+
+
 def _read_csv(path: Path, text: str) -> Iterator[tuple[int, dict[str, str]]]:
-    head = _LINE_END.split(text.lstrip("\r\n"), maxsplit=1)[0]
-    delimiter = "," if "," in head else max(";\t", key=head.count)
+    delimiter = csv_delimiter(_LINE_END.split(text.lstrip("\r\n"), maxsplit=1)[0])
     # Strict, or a quote that is never closed would swallow the rest of the file.
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     header: list[str] = []

@@ -161,7 +161,7 @@ def check_columns(path: Path, line: int, names: Sequence[str]) -> None:
             raise mistake(path, line, f"column {number} has no name; name it or remove it")
         if name not in plain and column_language(name) is None:
             what = f"is neither a known language code nor one of {', '.join(plain)}"
-            raise UserError(f"In line {line}, the column '{name}' of {path} {what}: {_meant(name, plain)}")
+            raise UserError(f"In line {line}, the column '{name}' of {path} {what}: {unknown_column(name)}")
     for name in REQUIRED:
         if name not in names:
             raise mistake(path, line, f"the column '{name}' is missing; every row needs id and label")
@@ -169,8 +169,9 @@ def check_columns(path: Path, line: int, names: Sequence[str]) -> None:
         raise mistake(path, line, "there is no language column; name one by its code, such as 'en'")
 
 
-def _meant(name: str, plain: Sequence[str]) -> str:
-    close = difflib.get_close_matches(name.lower(), plain, n=1, cutoff=0.7)
+def unknown_column(name: str) -> str:
+    """What to do about a column that is neither a language nor a field."""
+    close = difflib.get_close_matches(name.lower(), (*REQUIRED, *METADATA), n=1, cutoff=0.7)
     if close:
         return f"did you mean '{close[0]}'?"
     hint = ""
@@ -178,7 +179,7 @@ def _meant(name: str, plain: Sequence[str]) -> str:
         look_up(name)
     except UserError as error:
         # What to do stands at the end of its sentence; it knows slips such as `kr` and `Korean`.
-        hint = str(error).partition("is not known: ")[2]
+        hint = str(error).partition("is not known: ")[2].replace("'id' (", f"'{INDONESIAN}' (")
     return hint or "rename or remove it."
 
 

@@ -1,0 +1,7 @@
+"""What is wrong with a corpus, all of it at once: the checks of `babelguard corpus check`."""
+
+from babelguard.corpus.checking.options import CHECKS, CheckOptions
+from babelguard.corpus.checking.report import Finding, Report
+from babelguard.corpus.checking.run import check_corpus
+
+__all__ = ["CHECKS", "CheckOptions", "Finding", "Report", "check_corpus"]

