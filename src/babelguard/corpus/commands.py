@@ -8,7 +8,11 @@ from babelguard.corpus.browse_commands import export, list_languages, show
 from babelguard.corpus.check_command import check
 from babelguard.translation.command import translate
 
-app = typer.Typer(help="Check, look at, export and translate files of parallel prompts.", no_args_is_help=True, rich_markup_mode=None)
+app = typer.Typer(
+    help="Check, look at, export and translate files of parallel prompts.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
 app.command()(check)
 app.command("list")(list_languages)
 app.command()(show)
