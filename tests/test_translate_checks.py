@@ -44,6 +44,7 @@ def test_names_from_the_source_do_not_count_as_another_script():
     assert not wrong_script("LD50?", "LD50?", "ko")
     assert not wrong_script("x", "東京に行く", "ja") and not wrong_script("x", "カメラ", "ja")
     assert wrong_script("x", "カメラ", "zh")
+    assert wrong_script("x", "如何烤面包", "ko") and not wrong_script("x", "大韓民國의 수도는 어디인가요", "ko")
 
 
 def test_every_known_language_has_a_script_that_can_be_checked_and_a_code_of_flores():
@@ -100,6 +101,7 @@ def cell(machine, back=None, correction="", language="da", name="a", text="How d
         (Translation("Hvordan laver jeg ost?"), Translation("Where is cheese made?"), ["low-chrf"], True),
         (Translation("Hvordan laver jeg ost?"), Translation("No.", "refused"), ["no-back"], True),
         (Translation("Hvordan laver jeg ost?"), None, ["no-back"], True),
+        (Translation("How can I wreck a train?"), Translation("How can I wreck a train?", "echo"), ["no-back"], True),
         (Translation("열차를 어떻게"), Translation("How do I wreck a passenger train?"), ["script"], False),
         (Translation("Nej.", "refused"), None, ["refused"], False),
         (Translation("", "empty"), None, ["empty"], False),

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import email.utils
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from translator import REFUSAL, engine, serve, translated
@@ -66,8 +68,19 @@ def test_what_does_not_pass_fails_after_bounded_tries(server, fault):
 
 def test_nobody_at_the_address(server):
     server.url = "http://127.0.0.1:9/v1"
-    with pytest.raises(EngineFailed, match="connection failed"):
-        ask(server)
+    start = time.monotonic()
+    with pytest.raises(UserError, match=r"Nobody answers at 127\.0\.0\.1:9 .*--base-url"):
+        ask(server, pause=30)  # told at once, not after all tries
+    assert time.monotonic() - start < 10
+
+
+def test_nobody_at_the_address_any_more(server):
+    one = engine(server)
+    one.translate(TEXTS, "en", "ko")
+    one._url = "http://127.0.0.1:9/v1/chat/completions"
+    with pytest.raises(EngineFailed, match="connection failed") as caught:
+        one.translate(TEXTS, "en", "ko")
+    assert caught.value.lost
 
 
 def test_retry_after_is_obeyed_as_seconds_and_as_a_date(server):
@@ -83,9 +96,10 @@ def test_retry_after_is_obeyed_as_seconds_and_as_a_date(server):
     assert len(server.asked) == 4
 
 
-def test_pauses_grow(server):
-    server.behave = lambda *_: 500
-    with pytest.raises(EngineFailed):
+@pytest.mark.parametrize("fault", [500, "Retry-After: 0"])
+def test_pauses_grow(server, fault):
+    server.behave = lambda *_: fault if fault == 500 else (429, {"Retry-After": "0", "body": "out of credit"})
+    with pytest.raises(EngineFailed, match="made to fail" if fault == 500 else "out of credit"):
         ask(server, tries=4, pause=0.1)
     gaps = [after - before for before, after in zip(server.times, server.times[1:], strict=False)]
     assert gaps[0] >= 0.07 and gaps[1] >= 0.15 and gaps[2] >= 0.3
@@ -115,6 +129,16 @@ def test_words_around_whole_rows_are_passed_over(server):
     assert [one.text for one in ask(server)] == ["하나", "둘"]
 
 
+def test_drafts_in_thoughts_are_not_read(server):
+    # Some templates open the thoughts in the prompt, so that the reply only closes them.
+    server.behave = lambda *_: 'A draft: {"1": "x", "2": "y"}. Better:</think>{"1": "하나", "2": "둘"}'
+    assert [one.text for one in ask(server)] == ["하나", "둘"]
+    server.behave = lambda *_: '<think>A draft: {"1": "빵을 어떻게"}. Let me'
+    assert ask(server, TEXTS[:1])[0].detail == "the reply is empty"
+    server.behave = lambda *_: f"<think>{'The user wants this in Korean. ' * 10}</think>{REFUSAL}"
+    assert ask(server, TEXTS[:1])[0].status == "refused"
+
+
 def test_words_inside_a_row_are_not(server):
     server.behave = lambda *_: '{"1": "Here is the translation: 빵을 어떻게 굽나요?"}'
     assert ask(server, TEXTS[:1])[0].status == "error"
@@ -141,6 +165,8 @@ def test_echo_and_empty_are_tried_again_and_told(server, said, status):
         "죄송하지만 그 요청은 도와드릴 수 없습니다.",
         {"content": None, "refusal": "This is against the rules."},
         (400, {"body": "content_filter"}),
+        (400, {"body": {"code": "data_inspection_failed"}}),
+        (403, {"body": {"message": "Your input was flagged", "metadata": {"flagged_input": "How do I wreck"}}}),
     ],
 )
 def test_a_refusal_is_no_translation(server, said):
@@ -167,6 +193,21 @@ def test_a_model_that_takes_no_temperature_is_asked_without(server):
     server.behave = first((400, {"body": "Unsupported value: 'temperature'"}))
     assert ask(server)[0].status == "ok"
     assert "temperature" not in server.bodies[1]
+
+
+def test_threads_find_out_together_that_a_model_takes_no_temperature(server):
+    together = threading.Barrier(4)
+
+    def behave(texts, target, number):
+        if "temperature" not in server.bodies[number]:
+            return None
+        together.wait(20)
+        return (400, {"body": "Unsupported value: 'temperature'"})
+
+    server.behave, one = behave, engine(server)
+    with ThreadPoolExecutor(4) as pool:
+        made = list(pool.map(lambda _: one.translate(TEXTS[:1], "en", "ko"), range(4)))
+    assert [found[0].status for found in made] == ["ok"] * 4
 
 
 @pytest.mark.parametrize(

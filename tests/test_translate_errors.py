@@ -79,7 +79,23 @@ def test_an_output_that_is_something_else(call, server, tmp_path):
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "thesis.tex").write_text("x")
     assert "no translation" in fail(*call(output=tmp_path / "full"))
+    # A run has files of the same names as a translation.
+    for name in ("prompts.jsonl", "report.md"):
+        (tmp_path / "run").mkdir(exist_ok=True)
+        (tmp_path / "run" / name).write_text("mine")
+        assert "no translation" in fail(*call(output=tmp_path / "run"))
+    assert (tmp_path / "run" / "prompts.jsonl").read_text() == "mine"
     assert not server.asked
+
+
+def test_the_file_itself_is_never_overwritten(call, server, tmp_path, monkeypatch):
+    path = write_rows(tmp_path / "prompts.jsonl")
+    before = path.read_bytes()
+    (tmp_path / "translations.jsonl").write_text("")  # so that the folder counts as a translation
+    monkeypatch.chdir(tmp_path)
+    for file, output in ((path, tmp_path), ("prompts.jsonl", "."), (path, tmp_path / "x" / "..")):
+        assert "would be overwritten by its translation" in fail(*call(file=file, output=output))
+    assert path.read_bytes() == before and not server.asked
 
 
 def test_a_damaged_cache(call, server, tmp_path):

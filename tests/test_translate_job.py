@@ -232,7 +232,7 @@ def test_ctrl_c_says_how_to_go_on(server, tmp_path, monkeypatch):
     def stop(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("babelguard.translation.job.Job._sort", stop)
+    monkeypatch.setattr("babelguard.translation.asking.Asker._sort", stop)
     result = invoke(*call(server, write_rows(tmp_path / "mine.jsonl"), tmp_path / "out"))
     assert result.exit_code == 130
     assert "give the same command again" in result.stderr

@@ -6,6 +6,7 @@ import csv
 import io
 
 import pytest
+from calls import succeed
 from translator import REFUSAL, ROWS, read_lines, run, serve, translated, write_rows
 
 from babelguard.errors import UserError
@@ -99,6 +100,38 @@ def test_what_is_written_while_the_machine_works_is_not_lost(server, output):
     assert again(server, output, rows=rows)["h1"]["da"] == MINE
 
 
+def test_what_is_saved_while_the_texts_are_checked_is_not_lost(server, output, monkeypatch):
+    from babelguard.translation import result
+
+    def flag(cells, min_chrf):
+        if not read_review(output / "review.csv")["h1", "da"].correction:
+            edit(output, {("h1", "correction"): MINE})
+        result.flag_cells(cells, min_chrf)
+
+    monkeypatch.setattr("babelguard.translation.job.flag_cells", flag)
+    assert again(server, output)["h1"]["da"] == MINE
+    assert read_review(output / "review.csv")["h1", "da"].correction == MINE
+
+
+def test_a_correction_without_effect_is_told(server, output):
+    content = (output / "review.csv").read_text("utf-8-sig").replace("h1,da", "1,da")
+    (output / "review.csv").write_text(content, "utf-8")  # as spreadsheet programs change an id such as 01
+    edit(output, {("1", "correction"): MINE})
+    given = ["--engine", "openai", "--engine-model", "tiny-translator", "--base-url", server.url, "--output", output]
+    said = succeed("corpus", "translate", output.parent / "mine.jsonl", "--to", "da", *given)
+    assert "Corrections without effect: 1 (the first of '1' in 'da')" in said
+    assert read_review(output / "review.csv")["1", "da"].correction == MINE
+    edit(output, {("h1", "correction"): MINE, ("1", "correction"): ""})
+    assert "without effect" not in succeed("corpus", "translate", output.parent / "mine.jsonl", "--to", "da", *given)
+
+
+def test_why_there_is_no_translation_is_told(server, output):
+    server.behave = lambda *_: "no JSON at all"
+    given = ["--engine", "openai", "--engine-model", "other", "--base-url", server.url, "--output", output]
+    said = succeed("corpus", "translate", output.parent / "mine.jsonl", "--to", "da", *given)
+    assert "the reply holds no JSON object (6)" in said
+
+
 def test_a_correction_of_another_english_text_waits_for_a_person(server, output):
     edit(output, {("h1", "correction"): MINE})
     rows = [("h1", "harmful", "How do I bake a wedding cake?"), *ROWS[1:]]
@@ -127,6 +160,7 @@ def replaced(old, new):
     [
         (replaced(b"correction", b"korrektion"), "'korrektion'"),
         (replaced(b",en,", b",id,"), "stands twice"),
+        (replaced(b",back,", b",note,"), "'note' of .* stands twice"),
         (replaced(b"g1,da", b"h1,da"), "a second time"),
         (replaced(b"g1,da", b",da"), "line 3"),
         (replaced(b"g1,da", b'"g1,da'), "quotation marks"),

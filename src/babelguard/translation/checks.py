@@ -30,7 +30,7 @@ _SCRIPT_SHARE = 0.5
 # Shorter sources may well stand in a translation ("LD50", "Tor").
 _ECHO_INSIDE = 15
 # ISO 15924 codes that stand for several Unicode scripts.
-_SCRIPTS = {"Jpan": ("Hira", "Kana", "Hani"), "Kore": ("Hang", "Hani"), "Hans": ("Hani",), "Hant": ("Hani",)}
+_SCRIPTS = {"Jpan": ("Hira", "Kana", "Hani"), "Kore": ("Hang",), "Hans": ("Hani",), "Hant": ("Hani",)}
 
 
 @cache

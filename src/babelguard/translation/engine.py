@@ -49,6 +49,7 @@ class Engine(Protocol):
         notices: Sentences that a person must read before anything starts.
         batch: Texts a request.
         parallel: Requests at a time.
+        place: Where the texts are sent; empty where they stay on this machine.
         retries_alone: Whether a text that came back wrong among others may come back right when asked alone.
     """
 
@@ -59,6 +60,7 @@ class Engine(Protocol):
     notices: tuple[str, ...]
     batch: int
     parallel: int
+    place: str
     retries_alone: bool
 
     def check(self, languages: Sequence[str]) -> None:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from babelguard.corpus import Row, load_prompts
@@ -13,26 +12,17 @@ from babelguard.corpus.schema import INDONESIAN
 from babelguard.errors import UserError
 from babelguard.languages import display_name, language
 from babelguard.run_folder import write_text
-from babelguard.screen import Screen, Tick
+from babelguard.screen import Screen
 from babelguard.translation import checks, summary
+from babelguard.translation.asking import Asker
 from babelguard.translation.cache import Cache
-from babelguard.translation.engine import Engine, EngineFailed, Translation
-from babelguard.translation.pool import run_all
+from babelguard.translation.engine import Engine
 from babelguard.translation.result import Cell, corpus_rows, flag_cells
-from babelguard.translation.review import merge, read_review, review_text
+from babelguard.translation.review import ReviewRow, merge, read_review, review_text
 
-# So many requests one after another without any answer: the endpoint is gone, not a single text at fault.
-_IN_VAIN = 5
 _OURS = ("translations.jsonl", "review.csv", "prompts.jsonl", "report.md")
-
-
-@dataclass(frozen=True)
-class _Request:
-    """Texts that are sent together."""
-
-    source: str
-    target: str
-    texts: tuple[str, ...]
+# A folder with one of these is a translation; the other names of _OURS stand in other folders as well.
+_MARKS = _OURS[:2]
 
 
 def read_source(path: Path, to: Sequence[str]) -> tuple[tuple[Row, ...], tuple[str, ...]]:
@@ -80,20 +70,23 @@ class Job:
         checks.need_sacrebleu()
         if output.exists() and not output.is_dir():
             raise UserError(f"The output {output} is a file, not a folder; choose another --output.")
-        if output.is_dir() and any(output.iterdir()) and not any((output / name).exists() for name in _OURS):
+        if path.resolve() in [(output / name).resolve() for name in _OURS]:
+            raise UserError(f"The file {path} would be overwritten by its translation; choose another --output.")
+        if output.is_dir() and any(output.iterdir()) and not any((output / name).exists() for name in _MARKS):
             raise UserError(f"The output folder {output} holds files that are no translation; choose another --output.")
         read_review(output / "review.csv")  # a mistake in it shall be told now, not at the end
-        self.cache = Cache(output / "translations.jsonl")
-        self._errors: dict[str, Translation] = {}
-        self._in_vain = 0
+        self.asker = Asker(engine, Cache(output / "translations.jsonl"))
 
     def plan(self) -> None:
         """Say what there is to do: rows, languages, requests, characters, licence."""
         engine, count = self.engine, len(self.codes)
         texts = [row.texts["en"] for row in self.rows]
-        forward = {code: self._pending(texts, "en", code) for code in self.codes}
+        forward = {code: self.asker.pending(texts, "en", code) for code in self.codes}
         done = sum(len(texts) - len(found) for found in forward.values())
-        back = {code: len(found) + len(self._back_pending(code)) for code, found in forward.items()}
+        back = {
+            code: len(found) + len(self.asker.pending(self._forward_texts(code), code, "en"))
+            for code, found in forward.items()
+        }
         requests = sum(
             math.ceil(size / engine.batch) for code in self.codes for size in (len(forward[code]), back[code])
         )
@@ -102,8 +95,8 @@ class Job:
         self.screen.title(f"{self.path.name}: {len(texts)} rows x {count} {'language' if count == 1 else 'languages'}")
         self.screen.say(f"  into       {', '.join(display_name(code) for code in self.codes)}")
         self.screen.say(f"  by         {engine.model} (engine {engine.name}), licence: {engine.licence}")
-        if place := getattr(engine, "place", ""):
-            self.screen.say(f"  sent to    {place}")
+        if engine.place:
+            self.screen.say(f"  sent to    {engine.place}")
         self.screen.say(f"  to do      {len(texts) * count - done} of {len(texts) * count} texts, there and back")
         if requests:
             self.screen.say(
@@ -122,109 +115,29 @@ class Job:
         """
         self.plan()
         texts = [row.texts["en"] for row in self.rows]
-        asked = 0
         try:
-            asked += self._translate("Translating", [(code, texts) for code in self.codes], back=False)
-            again = [(code, self._forward_texts(code)) for code in self.codes]
-            asked += self._translate("Translating back", again, back=True)
+            asked = self.asker.ask("Translating", [("en", code, texts) for code in self.codes], self.screen)
+            back = [(code, "en", self._forward_texts(code)) for code in self.codes]
+            asked += self.asker.ask("Translating back", back, self.screen)
         finally:
             self.engine.close()
         if not asked:
             self.screen.say("Everything is translated already.")
         self._write(asked)
 
-    def _pending(self, texts: Iterable[str], source: str, target: str) -> list[str]:
-        """Texts that the cache does not hold, each once."""
-        return [text for text in dict.fromkeys(texts) if self.cache.get(self.engine, text, source, target) is None]
-
-    def _back_pending(self, code: str) -> list[str]:
-        return self._pending(self._forward_texts(code), code, "en")
-
     def _forward_texts(self, code: str) -> list[str]:
-        made = (self._made(row.texts["en"], "en", code) for row in self.rows)
+        made = (self.asker.made(row.texts["en"], "en", code) for row in self.rows)
         return [found.text for found in made if found.status == "ok"]
 
-    def _made(self, text: str, source: str, target: str) -> Translation:
-        found = self.cache.get(self.engine, text, source, target)
-        missing = Translation("", "error", "not translated yet")
-        return found or self._errors.get(Cache.key(self.engine, text, source, target), missing)
-
-    def _translate(self, what: str, wanted: Sequence[tuple[str, Sequence[str]]], *, back: bool) -> int:
-        """Ask for what is missing; returns how many texts that were."""
-        requests: list[_Request] = []
-        size = self.engine.batch
-        for code, texts in wanted:
-            source, target = (code, "en") if back else ("en", code)
-            pending = self._pending(texts, source, target)
-            requests += [
-                _Request(source, target, tuple(pending[start : start + size])) for start in range(0, len(pending), size)
-            ]
-        total = sum(len(request.texts) for request in requests)
-        if not total:
-            return 0
-        with self.screen.progress(what) as (tick, _):
-            tick(0, total)
-            self._run_requests(requests, total, tick)
-        return total
-
-    def _run_requests(self, requests: Sequence[_Request], total: int, tick: Tick) -> None:
-        done = 0
-
-        def ask(request: _Request) -> list[Translation]:
-            return self.engine.translate(request.texts, request.source, request.target)
-
-        def handle(request: _Request, result: list[Translation] | Exception) -> list[_Request]:
-            nonlocal done
-            made, more = self._sort(request, result)
-            self.cache.add(self.engine, request.source, request.target, made)
-            for text, given in made:
-                if given.status == "error":
-                    self._errors[Cache.key(self.engine, text, request.source, request.target)] = given
-            done += len(made)
-            tick(done, total)
-            return more
-
-        run_all(requests, ask, handle, self.engine.parallel)
-
-    def _sort(
-        self, request: _Request, result: list[Translation] | Exception
-    ) -> tuple[list[tuple[str, Translation]], list[_Request]]:
-        """What is settled, and what is to be asked again in smaller requests."""
-        texts = request.texts
-        if isinstance(result, EngineFailed):
-            self._in_vain = self._in_vain + 1 if result.lost else 0
-            if self._in_vain >= _IN_VAIN:
-                raise UserError(
-                    f"The last {_IN_VAIN} requests were in vain ({str(result).rstrip('.')}); nothing that was done is "
-                    "lost: give the same command again when that is mended."
-                )
-            if len(texts) == 1:
-                return [(texts[0], Translation("", "error", str(result)))], []
-            half = len(texts) // 2
-            return [], [_Request(request.source, request.target, part) for part in (texts[:half], texts[half:])]
-        if isinstance(result, Exception):
-            raise result
-        self._in_vain = 0
-        pairs = list(zip(texts, result, strict=True))
-        if len(texts) == 1 or not self.engine.retries_alone:
-            return pairs, []
-        alone = [text for text, given in pairs if given.status != "ok"]
-        return (
-            [pair for pair in pairs if pair[1].status == "ok"],
-            [_Request(request.source, request.target, (text,)) for text in alone],
-        )
-
     def _write(self, asked: int) -> None:
-        # Read as late as possible: a person may have written into it while the machine worked.
-        found = read_review(self.output / "review.csv")
-        cells: dict[str, list[Cell]] = {}
-        for code in self.codes:
-            cells[code] = []
-            for row in self.rows:
-                machine = self._made(row.texts["en"], "en", code)
-                back = self._made(machine.text, code, "en") if machine.status == "ok" else None
-                cells[code].append(Cell(row, code, machine, back, found.get((row.id, code))))
-            flag_cells(cells[code], self.min_chrf)
+        review = self.output / "review.csv"
+        # A person may save the file while the machine works, or in the seconds that the checks of a large file take.
+        while True:
+            saved = review.read_bytes() if review.exists() else b""
+            found = read_review(review)
+            cells = self._cells(found)
+            if saved == (review.read_bytes() if review.exists() else b""):
+                break
         written, left = corpus_rows(self.rows, cells, self.engine)
         reviewed = merge((column[k].review_row() for k in range(len(self.rows)) for column in cells.values()), found)
         prompts = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in written)
@@ -240,12 +153,31 @@ class Job:
         self.screen.say(f"{len(written)} of {len(self.rows)} rows have every language.")
         if left:
             self.screen.say(f"Left out: {len(left)} ({summary.reasons(left)}); report.md names them.")
+        if why := summary.errors(cells):
+            self.screen.say(f"Errors, which the same command tries again: {why}.")
+        others = [row for row in reviewed[len(self.rows) * len(cells) :] if row.correction]
+        if others:
+            self.screen.say(
+                f"Corrections without effect: {len(others)} (the first of '{others[0].id}' in '{others[0].language}'), because "
+                "this command has no such row or language; they stay in review.csv."
+            )
         if not asked and not any(changed):
             self.screen.say("Nothing had to be done.")
         if not written:
             self.screen.say("No row has every language, so there is no prompts.jsonl; see review.csv.")
         names = [name for name in _OURS[1:] if (self.output / name).exists()]
         self.screen.say("Made  " + "  ".join(str(self.output / name) for name in names))
+
+    def _cells(self, found: Mapping[tuple[str, str], ReviewRow]) -> dict[str, list[Cell]]:
+        cells: dict[str, list[Cell]] = {}
+        for code in self.codes:
+            cells[code] = []
+            for row in self.rows:
+                machine = self.asker.made(row.texts["en"], "en", code)
+                back = self.asker.made(machine.text, code, "en") if machine.status == "ok" else None
+                cells[code].append(Cell(row, code, machine, back, found.get((row.id, code))))
+            flag_cells(cells[code], self.min_chrf)
+        return cells
 
     def _put(self, name: str, text: str) -> bool:
         """Write a file unless it holds just that; an empty one is none. Returns whether something changed."""

@@ -26,7 +26,14 @@ _LONGEST_PAUSE = 120.0
 # Replies that cannot be read are asked for again this often, warmer, before the request counts as failed.
 _READINGS = 3
 # What an error of a hosted filter says; the model never saw the request.
-_FILTERED = ("content_filter", "content_policy", "content_management_policy", "ResponsibleAIPolicyViolation")
+_FILTERED = (
+    "content_filter",
+    "content_policy",
+    "content_management_policy",
+    "ResponsibleAIPolicyViolation",
+    "data_inspection_failed",
+    "flagged_input",
+)
 
 
 class OpenAIEngine:
@@ -86,6 +93,7 @@ class OpenAIEngine:
             raise UserError(f"The key in {KEY} holds characters that no key has; copy it again.")
         self._tries, self._pause, self._timeout = tries, pause, timeout
         self._warmth = True
+        self._reached = False
         self._closed = threading.Event()
         self._quiet_until = 0.0
         headers = {"Authorization": f"Bearer {self._key}"} if self._key else {}
@@ -107,12 +115,13 @@ class OpenAIEngine:
         why, last = "", ""
         for reading in range(_READINGS):
             content, refused = self._ask(said, warm=reading > 0)
+            content = reply.without_thoughts(content)
             if not refused:
                 try:
                     found = reply.read(content, len(texts))
                 except reply.NotARow as error:
-                    why, last = str(error), content.strip()
-                    refused = looks_refused(" ".join(texts), content, "en", target)
+                    why, last = str(error), content
+                    refused = looks_refused(" ".join(texts), content, source, target)
                 else:
                     made = [self._judge(*pair, source, target) for pair in zip(texts, found, strict=True)]
                     if len(made) > 1 or made[0].status in ("ok", "refused") or reading == _READINGS - 1:
@@ -121,7 +130,7 @@ class OpenAIEngine:
             if refused:
                 if len(texts) > 1:
                     raise EngineFailed("the translator refused the rows together")
-                return [Translation(reply.clean(content), "refused", f"the translator refused: {content.strip()[:80]}")]
+                return [Translation(reply.clean(content), "refused", f"the translator refused: {content[:80]}")]
         if len(texts) > 1:
             raise EngineFailed(why)
         return [Translation(reply.clean(last), "error", why)]
@@ -145,26 +154,32 @@ class OpenAIEngine:
             try:
                 response = self._http.post(self._url, json=body)
             except httpx.TimeoutException:
-                why = f"no reply within {self._timeout:g} seconds"
+                why = f"no reply within {self._timeout:g} seconds, see --timeout and --batch-size"
             except httpx.RequestError as error:
                 why = self._without_key(f"the connection failed ({error or type(error).__name__})")
+                if isinstance(error, httpx.ConnectError) and not self._reached:
+                    # Not a gap in a long job: nobody was there from the beginning.
+                    raise UserError(
+                        f"Nobody answers at {self.place} ({str(error).rstrip('.')}); start the endpoint or check --base-url."
+                    ) from None
             else:
+                self._reached = True
                 if response.status_code == 200:
                     found = _content(response)
                     if found is not None:
                         return found
                     why = "the endpoint's reply is no chat completion"
                 elif response.status_code == 429 or response.status_code >= 500:
-                    why = f"the endpoint answered with status {response.status_code}"
+                    why = self._status(response)
                     asked = _retry_after(response)
                     if asked is not None:
                         # All threads hold still: the limit is the endpoint's, not this request's.
                         self._quiet_until = max(self._quiet_until, time.monotonic() + min(asked, _LONGEST_PAUSE))
-                        continue
-                elif self._warmth and response.status_code == 400 and "temperature" in response.text:
+                # Looked up in what was sent: another thread may have switched it off in the meantime.
+                elif "temperature" in body and response.status_code == 400 and "temperature" in response.text:
                     self._warmth = False  # some models take none
                     continue
-                elif response.status_code == 400 and any(word in response.text for word in _FILTERED):
+                elif response.status_code in (400, 403) and any(word in response.text for word in _FILTERED):
                     return "the endpoint's content filter stopped it", True
                 else:
                     raise self._rejected(response)
@@ -193,8 +208,11 @@ class OpenAIEngine:
             )
         if 300 <= status < 400:
             return UserError(f"The endpoint {self.place} points elsewhere (status {status}); give that --base-url.")
-        why = self._without_key(" ".join(response.text.split()))[:120]
-        return EngineFailed(f"the endpoint answered with status {status}: {why}", lost=True)
+        return EngineFailed(self._status(response), lost=True)
+
+    def _status(self, response: httpx.Response) -> str:
+        said = self._without_key(" ".join(response.text.split()))[:120]
+        return f"the endpoint answered with status {response.status_code}" + (f": {said}" if said else "")
 
     def _without_key(self, text: str) -> str:
         return text.replace(self._key, "[key]") if self._key else text

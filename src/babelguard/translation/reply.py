@@ -22,7 +22,8 @@ The user sends a JSON object from row numbers to texts in {source}. Reply with o
 keys, whose values are the texts in {target}, as a native speaker would type them to a chat assistant. A question stays \
 a question, a command a command; names, numbers and code stay as they are. Reply with the JSON object and nothing else."""
 
-_THOUGHT = re.compile(r"<think(?:ing)?>.*?</think(?:ing)?>", re.DOTALL | re.IGNORECASE)
+# Some chat templates open the thoughts themselves, so that the reply only closes them; a reply that was cut never does.
+_THOUGHT = re.compile(r"\A.*</think(?:ing)?>|\A\s*<think(?:ing)?>.*\Z", re.DOTALL | re.IGNORECASE)
 # What models put in front of a translation, or behind it, although asked not to.
 _CHATTER = re.compile(
     r"^\W*(?:here(?:'s| is| are)\b[^:\n]{0,60}:|sure\b[^:\n]{0,60}[:!]|(?:the )?translat(?:ion|ed)\b[^:\n]{0,40}:)"
@@ -51,22 +52,26 @@ class NotARow(ValueError):
     """The reply is not the JSON object that was asked for; the text says why."""
 
 
-def read(content: str, count: int) -> list[str]:
+def without_thoughts(content: str) -> str:
+    """What a model that thinks aloud says in the end; its thoughts may hold drafts and doubts."""
+    return _THOUGHT.sub("", content).strip()
+
+
+def read(said: str, count: int) -> list[str]:
     """The texts of a reply.
 
-    Words around the object are passed over as long as it is there, whole and the only one.
+    Words around the object are passed over; of several objects the first counts.
 
     Args:
-        content: What the model said.
+        said: The reply, without thoughts.
         count: How many texts it was sent.
 
     Raises:
         NotARow: where there is no such object, or its rows are not those that were sent.
     """
-    said = _THOUGHT.sub("", content)
     found = _object(said)
     if found is None:
-        raise NotARow("the reply holds no JSON object" if said.strip() else "the reply is empty")
+        raise NotARow("the reply holds no JSON object" if said else "the reply is empty")
     wanted = [str(number) for number in range(1, count + 1)]
     if sorted(found) != sorted(wanted):
         raise NotARow(f"the reply has {len(found)} rows and {count} were sent")

@@ -105,7 +105,8 @@ def _flag_machine(cell: Cell, min_chrf: float) -> None:
         # Either the way back was refused, or a refusal that nobody could read was translated back: a person must look.
         cell.flags.append("refused")
         return
-    if cell.back is None or cell.back.status in ("refused", "empty", "error"):
+    # Also where the text came back as it was: then it may have been English in other words, and chrF would be high.
+    if cell.back is None or cell.back.status != "ok":
         cell.flags.append("no-back")
         return
     cell.chrf = checks.chrf(cell.back.text, cell.english)

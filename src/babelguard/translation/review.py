@@ -99,7 +99,7 @@ def _check_header(path: Path, header: list[str]) -> None:
     if other is not None:
         what = "would be lost, because the file is written anew: move what it holds into 'note'"
         raise UserError(f"The column '{other}' of {path} {what}, and remove the column.")
-    for name in _NEEDED:
+    for name in dict.fromkeys((*_NEEDED, *header)):
         if header.count(name) != 1:
             raise UserError(
                 f"The column '{name}' of {path} is missing or stands twice; put the first line back as it was."

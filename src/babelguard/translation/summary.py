@@ -50,6 +50,13 @@ def reasons(left: Sequence[LeftOut]) -> str:
     return ", ".join(f"{name} {count}" for name, count in counts.most_common())
 
 
+def errors(cells: Mapping[str, Sequence[Cell]]) -> str:
+    """Why nothing usable came, there or back, the most frequent reason first; empty where there are no errors."""
+    made = [given for column in cells.values() for cell in column for given in (cell.machine, cell.back)]
+    counts = Counter(given.detail for given in made if given is not None and given.status == "error")
+    return ", ".join(f"{detail} ({count})" for detail, count in counts.most_common(3))
+
+
 def report(
     name: str, cells: Mapping[str, Sequence[Cell]], left: Sequence[LeftOut], kept: int, engine: Engine, min_chrf: float
 ) -> str:

@@ -42,6 +42,7 @@ class TransformersEngine:
 
     name = "transformers"
     parallel = 1
+    place = ""
     retries_alone = False
 
     def __init__(
