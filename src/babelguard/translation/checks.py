@@ -100,15 +100,6 @@ def wrong_script(source: str, text: str, language: str) -> bool:
     return bool(letters) and inside < _SCRIPT_SHARE * len(letters)
 
 
-def wrong_language(text: str, language: str) -> bool:
-    """Whether a text is in another language of the same script: the place where an identifier is called.
-
-    None is called yet: back-translation and script tell most mistakes, and this says that it found none.
-    """
-    del text, language
-    return False
-
-
 def length_outliers(ratios: Mapping[int, float]) -> set[int]:
     """Numbers of the rows whose length is out of the ordinary for a language.
 

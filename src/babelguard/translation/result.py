@@ -99,8 +99,6 @@ def _flag_machine(cell: Cell, min_chrf: float) -> None:
     text = cell.machine.text
     if checks.wrong_script(cell.english, text, cell.language):
         cell.flags.append("script")
-    if checks.wrong_language(text, cell.language):
-        cell.flags.append("language")
     if cell.back is not None and cell.back.status == "refused" and not checks.refusals_known(cell.language):
         # Either the way back was refused, or a refusal that nobody could read was translated back: a person must look.
         cell.flags.append("refused")
