@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from babelguard.config import load_settings
 from babelguard.defend import BENCHMARK, Job, fit
+from babelguard.errors import UserError
 from babelguard.evaluation.metrics import Metrics, ScoredReply, compute_metrics
 from babelguard.evaluation.picture import draw_outcomes
 from babelguard.evaluation.tables import markdown, sheet, terminal
@@ -54,9 +55,24 @@ def minutes_of(planned: Planned, output: Path, options: Mapping[str, Any], first
     return plan.minutes if first else plan.minutes - plan.minutes_of_baseline
 
 
-def is_done(planned: Planned, output: Path) -> bool:
-    """Whether a run has its metrics, which are written last."""
-    return (output / planned.name / "metrics.json").exists()
+def is_done(planned: Planned, output: Path, options: Mapping[str, Any]) -> bool:
+    """Whether a run has its metrics, which are written last.
+
+    Raises:
+        UserError: where it is done, but with other options than are asked for now.
+    """
+    folder = output / planned.name
+    if not (folder / "metrics.json").exists():
+        return False
+    wanted = load_settings({"model": "demo", **options, **planned.settings}).model_dump(mode="json")
+    found = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    for name in options:
+        if found.get(name) != wanted[name]:
+            raise UserError(
+                f"The run in {folder} was done with {name} = {found.get(name)!r} and {wanted[name]!r} is asked for; choose "
+                "another --output."
+            )
+    return True
 
 
 def do(plan: Sequence[Planned], args: argparse.Namespace) -> list[Planned] | None:
@@ -66,23 +82,24 @@ def do(plan: Sequence[Planned], args: argparse.Namespace) -> list[Planned] | Non
         The runs that were asked for, or None after `--dry-run`.
     """
     chosen = [p for p in plan if args.only is None or p.name in args.only.split(",")]
-    if not chosen:
-        raise SystemExit(f"Error: --only names no run; there are {', '.join(p.name for p in plan)}.")
+    unknown = set() if args.only is None else set(args.only.split(",")) - {p.name for p in plan}
+    if unknown:
+        strangers = ", ".join(f"'{name}'" for name in sorted(unknown))
+        raise UserError(f"--only names no run with {strangers}; there are {', '.join(p.name for p in plan)}.")
     options = {"dtype": args.dtype, "limit": args.limit}
     screen = Screen()
     costs: dict[str, float] = {}
+    done = {planned.name for planned in chosen if is_done(planned, args.output, options)}
     for k, planned in enumerate(chosen):
-        costs[planned.name] = (
-            0.0 if is_done(planned, args.output) else minutes_of(planned, args.output, options, k == 0)
-        )
+        costs[planned.name] = 0.0 if planned.name in done else minutes_of(planned, args.output, options, k == 0)
     screen.title(f"{len(chosen)} runs, about {sum(costs.values()):.0f} minutes to go")
     for planned in chosen:
-        left = "done" if is_done(planned, args.output) else f"about {costs[planned.name]:.0f} minutes"
+        left = "done" if planned.name in done else f"about {costs[planned.name]:.0f} minutes"
         screen.say(f"  {planned.name:28} {left}")
     if args.dry_run:
         return None
     for number, planned in enumerate(chosen, start=1):
-        if is_done(planned, args.output):
+        if planned.name in done:
             continue
         began = time.monotonic()
         screen.title(f"Run {number} of {len(chosen)}: {planned.name}")

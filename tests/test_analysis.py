@@ -11,6 +11,11 @@ from calls import fail, succeed
 from babelguard.analysis.coverage import choose_languages, coverage
 from babelguard.analysis.features import attack_features, correlation
 from babelguard.analysis.separability import auroc, centre_distance, own_head_auroc
+from babelguard.analysis.states import by_twins
+from babelguard.corpus import Corpus
+from babelguard.corpus.schema import Row
+from babelguard.errors import UserError
+from babelguard.run_folder import open_folder
 
 pytestmark = pytest.mark.usefixtures("judge_of_bytes")
 
@@ -79,6 +84,30 @@ def test_separability_of_a_language():
     assert 0.2 < own_head_auroc(noise, harmless, twins) < 0.8
 
 
+def test_three_rows_of_each_label_suffice_without_twins():
+    harmless = torch.tensor([0.0, 1.0] * 3)
+    assert 0.0 <= own_head_auroc(states(1, 6, 3, seed=8)[0], harmless, list(range(6))) <= 1.0
+
+
+def test_only_a_harmless_twin_is_taken_out():
+    def corpus(last):
+        rows = [("a", "harmful", "b"), ("b", "harmless", "a"), ("c", "harmful", "d"), ("d", last, "c")]
+        return Corpus.of((Row(name, label, {"en": name}, twin=twin) for name, label, twin in rows), "made up")
+
+    given = states(1, 4)
+    harmful, twins = by_twins(corpus("harmless"), given)
+    assert harmful.equal(given[:, [0, 2]]) and twins.equal(given[:, [1, 3]])
+    harmful, twins = by_twins(corpus("harmful"), given)
+    assert harmful.shape[1] == 3 and twins is None
+
+
+def test_a_draft_of_the_first_file_is_no_stranger(tmp_path):
+    (tmp_path / "inputs.json.part").write_text("{")
+    open_folder(tmp_path, "analysis", {"split": "train"}, name="inputs.json")
+    with pytest.raises(UserError, match="holds the analysis of other prompts, another split"):
+        open_folder(tmp_path, "analysis", {"split": "test"}, name="inputs.json")
+
+
 def test_distance_of_centres_is_in_standard_deviations():
     here = states(1, 4000, 3, seed=7)[0]
     assert centre_distance(here, here) == 0.0
@@ -98,7 +127,7 @@ def analysed(folders, files, tmp_path_factory):
 def test_analyse_writes_numbers_a_page_and_pictures(analysed):
     folder, given, said = analysed
     found = json.loads((folder / "analysis.json").read_text())
-    assert found["languages"] == ["en", "da", "ko"] and found["rows"] == 5
+    assert found["languages"] == ["en", "da", "ko"] and (found["harmful"], found["harmless"]) == (5, 5)
     assert [len(line) for line in found["correlation"]] == [3, 3, 3]
     assert sorted(found["recommended"]) == ["da", "en", "ko"] and found["coverage"][-1] == 1.0
     english = found["standings"][0]
@@ -140,7 +169,8 @@ def test_analyse_says_what_is_wrong(folders, files, analysed, tmp_path):
     assert "choose another --output" in fail(*given, "--split", "train", "--output", tmp_path / "other")
     other = [*given, "--split", "train", "--output", analysed[0]]
     other[1] = folders("qwen2")
-    assert "of another model" in fail(*other)
+    said = fail(*other)
+    assert "holds the analysis of" in said and "another model" in said
 
 
 def test_auto_chooses_languages_once(command, tmp_path):

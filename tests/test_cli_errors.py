@@ -112,7 +112,10 @@ OPTIONS = {
     "test language that the corpus lacks": (["--test-languages", "fr"], "have the language 'fr'"),
     "a language twice": (["--languages", "en,en"], "named twice"),
     "no language": (["--languages", ","], "at least one language"),
-    "one language for the live loss": (["--languages", "en"], "at least two training languages"),
+    "one language for the live loss": (
+        ["--languages", "en", "--preset", "mcd-paper"],
+        "at least two training languages",
+    ),
     "unknown preset": (["--preset", "mdc"], "no preset 'mdc'"),
     "unknown dtype": (["--dtype", "float12"], "'dtype'"),
     "unusable device": (["--device", "cuda:99"], "cannot be used on this machine"),
@@ -121,6 +124,10 @@ OPTIONS = {
     "settings are a folder": (["--config", "."], "cannot be read"),
     "missing corpus": (["--corpus", "missing.csv"], "missing.csv"),
     "missing run to reuse": (["--reuse", "missing"], "generations.jsonl"),
+    "test languages chosen": (["--test-languages", "auto:2"], "name the languages to test"),
+    "a start that is not known yet": (["--start", "best"], "choose long, medium, short"),
+    "empty start": (["--start", " "], "is empty"),
+    "a start without training": (["--start", "short", "--steps", "0"], "nothing is trained"),
     "empty prompt": (["--prompt", ""], "is empty"),
     "long prompt": (["--prompt", "word " * 400, "--prompt-length", 512], "shorter --prompt"),
 }

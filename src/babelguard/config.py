@@ -6,11 +6,12 @@ import tomllib
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
 
 from babelguard.errors import UserError
 from babelguard.languages import language
 from babelguard.presets import PRESETS
+from babelguard.written import BEST
 
 AUTO = "auto:"
 PAPER_LANGUAGES = ("en", "da", "ko", "el", "ga")
@@ -86,15 +87,28 @@ class Settings(BaseModel):
 
     @field_validator("languages", "test_languages")
     @classmethod
-    def _known_languages(cls, codes: tuple[str, ...] | None) -> tuple[str, ...] | None:
+    def _known_languages(cls, codes: tuple[str, ...] | None, info: ValidationInfo) -> tuple[str, ...] | None:
         for code in codes or ():
             if not code.startswith(AUTO):
                 language(code)
+            elif info.field_name == "test_languages":
+                raise ValueError("only training languages can be chosen; name the languages to test")
         if codes is not None and len(set(codes)) != len(codes):
             raise ValueError("a language is named twice")
         if codes is not None and not codes:
             raise ValueError("name at least one language")
         return codes
+
+    @field_validator("start")
+    @classmethod
+    def _start_is_a_text(cls, start: str | None) -> str | None:
+        if start == BEST:
+            raise ValueError(
+                "it must be known before validation replies are; choose long, medium, short or your own text"
+            )
+        if start is not None and not start.strip():
+            raise ValueError("the prompt to start from is empty; choose long, medium, short or your own text")
+        return start
 
     @property
     def wanted_languages(self) -> int | None:
@@ -114,6 +128,8 @@ class Settings(BaseModel):
             raise ValueError(
                 "the live alignment loss needs at least two training languages; add one or set alignment = 'none'"
             )
+        if self.start is not None and not self.steps:
+            raise ValueError("start has no effect where nothing is trained (steps = 0); set prompt instead")
         if self.base_logits == "english" and "en" not in self.languages:
             raise ValueError("base_logits = 'english' needs 'en' among the training languages")
         if self.schedule == "english" and "en" not in self.languages:

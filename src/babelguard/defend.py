@@ -123,7 +123,10 @@ class Job:
     def _corpus_digest(self) -> str:
         """Hash of the rows and languages that this run uses: a corpus may gain others without changing the run."""
         codes = self.settings.languages
-        parts = (self.train_rows.select(codes), self.validation_rows.select(codes), self.test)
+        learned = codes
+        if self.settings.steps and self.settings.anchors == "english" and "en" not in codes:
+            learned = ("en", *codes)  # the anchors are asked in it
+        parts = (self.train_rows.select(learned), self.validation_rows.select(codes), self.test)
         return hashlib.sha256("".join(part.digest for part in parts).encode()).hexdigest()
 
     def _with_languages(self, settings: Settings) -> Settings:

@@ -64,6 +64,11 @@ class Plan:
             lines.append(
                 f"Part       only {settings.limit} + {settings.limit} test rows a language (--limit): intervals are wide."
             )
+        if settings.test_languages is None and len(self.test_languages) == settings.limit_languages:
+            lines.append(
+                f"Part       at most {settings.limit_languages} languages are tested (limit_languages); name others with "
+                "--test-languages."
+            )
         return lines
 
 

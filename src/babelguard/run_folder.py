@@ -101,23 +101,31 @@ def open_run(path: Path, settings: Settings, facts: dict[str, Any]) -> RunFolder
     return run
 
 
-def open_folder(path: Path, kind: str, facts: dict[str, str]) -> None:
-    """Open the folder of a new or interrupted evaluation or analysis; <kind>.json in it says of what.
+def open_folder(path: Path, kind: str, facts: dict[str, str], name: str | None = None) -> None:
+    """Open the folder of a new or interrupted evaluation or analysis; a file in it says of what.
+
+    Args:
+        path: The folder.
+        kind: What it holds, in a word for messages.
+        facts: What the result depends on.
+        name: Of the file that says so; default: <kind>.json.
 
     Raises:
         UserError: where it holds one of other prompts or another model, or other files.
     """
-    manifest = path / f"{kind}.json"
+    manifest = path / (name or f"{kind}.json")
     try:
         found = json.loads(manifest.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         found = {}
     if found and found != facts:
         raise UserError(
-            f"The folder {path} holds the {kind} of other prompts or of another model; choose another --output."
+            f"The folder {path} holds the {kind} of other prompts, another split or another model; choose another --output."
         )
-    if not found and path.is_dir() and any(path.iterdir()):
-        raise UserError(f"The folder {path} holds files that are no {kind}; choose another --output.")
+    # A kill while the first file is written leaves a draft of it behind.
+    first = {manifest.name, manifest.name + ".part"}
+    if not found and path.is_dir() and any(file.name not in first for file in path.iterdir()):
+        raise UserError(f"The folder {path} holds files that belong to no {kind}; choose another --output.")
     write_json(manifest, facts)
 
 

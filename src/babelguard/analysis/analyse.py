@@ -52,7 +52,8 @@ class Analysis(BaseModel):
     """What `analysis.json` holds.
 
     Attributes:
-        model, split, rows: What was analysed; rows of each label and language.
+        model, split: What was analysed.
+        harmful, harmless: Rows of each label in every language.
         explained: Share of the variance of the anchor states that the safety space explains.
         standings: Per language and defence.
         languages, correlation: Pearson's correlation of the attack features between languages, without a prompt.
@@ -62,7 +63,8 @@ class Analysis(BaseModel):
 
     model: str
     split: str
-    rows: int
+    harmful: int
+    harmless: int
     explained: float
     standings: list[Standing]
     languages: list[str]
@@ -111,11 +113,11 @@ def analyse(
     """
     screen = screen or Silent()
     whole = load_corpus(corpus)
-    rows = whole.split(split).select(languages, limit)
-    anchors = whole.split("train")
+    rows, anchors = whole.split(split), whole.split("train")
     if not rows.rows or not anchors.rows:
         missing = split if not rows.rows else "train"
         raise UserError(f"The corpus {whole.name} has no rows of the split '{missing}', which the analysis needs.")
+    rows = rows.select(languages, limit)
     if "en" not in rows.languages or "en" not in anchors.languages:
         raise UserError("The analysis compares every language with English; add 'en' to the languages.")
     if len(rows.languages) < 2 or min(rows.labels.count(0), rows.labels.count(1)) < 3:
@@ -132,7 +134,8 @@ def analyse(
     )
     chat = opened.chat
     folder = Path(output) if output is not None else Path("analyses") / f"{Path(target).name}-{split}"
-    open_folder(folder, "inputs", {"corpus_sha256": whole.digest, "model_fingerprint": chat.fingerprint})
+    facts = {"corpus_sha256": whole.digest, "model_fingerprint": chat.fingerprint, "split": split}
+    open_folder(folder, "analysis", facts, name="inputs.json")
     bench = Bench(chat, folder, batch_size=batch_size or 32)
     defences = [Defence("none")]
     if opened.prompt is not None:
@@ -159,7 +162,8 @@ def analyse(
     analysis = Analysis(
         model=chat.name,
         split=split,
-        rows=int(harmless.sum()),
+        harmful=rows.labels.count(0),
+        harmless=rows.labels.count(1),
         explained=space.explained,
         standings=standings,
         languages=list(rows.languages),

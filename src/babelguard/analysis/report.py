@@ -54,15 +54,20 @@ def recommendation(analysis: Analysis) -> str:
     """The languages to train on, in a sentence."""
     count = min(5, len(analysis.recommended))
     named = ", ".join(display_name(code) for code in analysis.recommended[:count])
+    codes = ",".join(analysis.recommended[:count])
+    looked = " These are test rows, so only look: choose on another split." if analysis.split == "test" else ""
     return (
         f"To cover all {len(analysis.languages)} languages with {count}, train on {named}: mean correlation of a language "
-        f"with the nearest of them {analysis.coverage[count - 1]:.2f} (defend --languages auto:{count})."
+        f"with the nearest of them {analysis.coverage[count - 1]:.2f} (defend --languages {codes}; "
+        f"auto:{count} chooses anew, on the training rows).{looked}"
     )
 
 
 def terminal(analysis: Analysis) -> list[Any]:
     """What is shown on the screen."""
-    table = Table(box=SIMPLE_HEAD, title=f"{analysis.model}, {analysis.split}, {analysis.rows} + {analysis.rows} rows")
+    table = Table(
+        box=SIMPLE_HEAD, title=f"{analysis.model}, {analysis.split}, {analysis.harmful} + {analysis.harmless} rows"
+    )
     for number, name in enumerate(COLUMNS):
         table.add_column(name, justify="left" if number < 2 else "right")
     for line in _lines(analysis):
@@ -74,8 +79,9 @@ def markdown(analysis: Analysis) -> str:
     """The same as a page, with the matrix of correlations."""
     parts = [
         f"# What languages have in common: {analysis.model}",
-        f"{analysis.split} rows, {analysis.rows} harmful and {analysis.rows} harmless in each of {len(analysis.languages)} "
-        f"languages. The safety space explains {100 * analysis.explained:.0f} % of the variance of the anchor states.",
+        f"{analysis.split} rows, {analysis.harmful} harmful and {analysis.harmless} harmless in each of "
+        f"{len(analysis.languages)} languages. The safety space explains "
+        f"{100 * analysis.explained:.0f} % of the variance of the anchor states.",
         _grid(COLUMNS, _lines(analysis)),
         *NOTES,
         "## Correlation of attack features",

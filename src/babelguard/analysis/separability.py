@@ -28,14 +28,15 @@ def own_head_auroc(coordinates: Tensor, harmless: Tensor, groups: list[int], *, 
         coordinates: z of one language, [rows, m].
         harmless: 1 harmless, 0 harmful, [rows].
         groups: Rows of a group stay in one fold, such as a pair of twins, [rows].
-        folds: Parts of the cross-validation, at most the number of groups.
+        folds: Parts of the cross-validation, at most the number of groups and of rows of either label.
         seed: Of the folds' shuffling.
     """
     from sklearn.model_selection import StratifiedGroupKFold
 
     z, target = coordinates.double().numpy(), harmless.double().numpy()
     scores = np.zeros(len(z))
-    parts = StratifiedGroupKFold(n_splits=min(folds, len(set(groups))), shuffle=True, random_state=seed)
+    count = min(folds, len(set(groups)), *torch.bincount(harmless.long(), minlength=2).tolist())
+    parts = StratifiedGroupKFold(n_splits=count, shuffle=True, random_state=seed)
     for train, held_out in parts.split(z, target, groups):
         weight, bias = fit_head(z[train], target[train], folds="ten", seed=seed)
         scores[held_out] = z[held_out] @ weight + bias

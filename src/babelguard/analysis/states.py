@@ -10,6 +10,7 @@ from torch import Tensor
 from babelguard import engine
 from babelguard.corpus import Corpus
 from babelguard.defence import Defence
+from babelguard.errors import UserError
 from babelguard.models.load import ChatModel
 
 
@@ -27,11 +28,20 @@ def states_of(
 
     Returns:
         [L, rows, d], float32 on the CPU.
+
+    Raises:
+        UserError: where a row does not fit into the model's context.
     """
     found = []
     with defence.active(chat.model):
         for number, code in enumerate(rows.languages):
             chats = [defence.token_ids(chat.tokenizer, text) for text in rows.texts(code)]
+            longest = max(range(len(chats)), key=lambda k: len(chats[k]))
+            if len(chats[longest]) > chat.context:
+                raise UserError(
+                    f"Row {rows.rows[longest].id} ({code}) is {len(chats[longest])} tokens long with its prompt and does not "
+                    f"fit into the {chat.context} tokens of this model's context; shorten it or the prompt."
+                )
             prefix = engine.run_prefix(chat.model, engine.shared_prefix(chats))
             found.append(engine.last_states(chat.model, prefix, engine.split(chats, prefix.token_ids)).float().cpu())
             if tick is not None:
@@ -46,7 +56,7 @@ def by_twins(rows: Corpus, states: Tensor) -> tuple[Tensor, Tensor | None]:
         rows: Parallel rows.
         states: from `states_of`, [L, rows, d].
     """
-    places = {row.id: k for k, row in enumerate(rows.rows)}
+    places = {row.id: k for k, row in enumerate(rows.rows) if not row.harmful}
     harmful = [k for k, row in enumerate(rows.rows) if row.harmful]
     twins = [places.get(rows.rows[k].twin or "") for k in harmful]
     known = [k for k in twins if k is not None]
