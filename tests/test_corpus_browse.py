@@ -13,6 +13,12 @@ from babelguard.corpus import Corpus, Row, load_corpus
 from babelguard.corpus.browse import row_table
 from babelguard.corpus.export import export_corpus
 
+# Two splits; Norwegian is in the test split alone.
+TWO = (
+    '{"id": "a", "label": "harmful", "split": "test", "en": "pick a lock", "no": "dirk opp en lås"}',
+    '{"id": "b", "label": "harmless", "split": "test", "en": "oil a lock", "no": "smør en lås"}',
+)
+ONE = '{"id": "c", "label": "harmless", "split": "train", "en": "draw a lock"}'
 MINE = "id,label,split,en,id-ID,no\na,harmful,test,pick a lock,bobol kunci,dirk opp en lås\nb,harmless,test,oil,minyaki,smør\n"
 
 
@@ -21,10 +27,22 @@ def mine(folder: Path) -> Path:
     return folder / "mine.csv"
 
 
+def two_splits(folder: Path) -> Path:
+    (folder / "two").mkdir()
+    (folder / "two" / "test.jsonl").write_text("\n".join(TWO) + "\n", encoding="utf-8")
+    (folder / "two" / "train.jsonl").write_text(ONE + "\n", encoding="utf-8")
+    return folder / "two"
+
+
 def test_list_names_what_is_there(tmp_path: Path) -> None:
     described = {one["code"]: one for one in json.loads(succeed("corpus", "list", "--json"))}
     assert described["ko"]["rows"] == {"train": 128, "validation": 64, "test": 200}
-    assert described["it"]["rows"]["train"] == 0
+    assert len(described) == 29
+    rows = {
+        one["code"]: one["rows"]
+        for one in json.loads(succeed("corpus", "list", "--json", "--corpus", two_splits(tmp_path)))
+    }
+    assert rows["no"]["train"] == 0 and rows["en"]["train"] == 1
     assert (described["ar"]["direction"], described["ar"]["script"], described["da"]["direction"]) == (
         "rtl",
         "Arab",
@@ -39,14 +57,15 @@ def test_list_names_what_is_there(tmp_path: Path) -> None:
 def test_show_chooses_rows() -> None:
     out = succeed("corpus", "show", "ar", "--label", "harmless", "--limit", 2, env={"COLUMNS": "300"})
     assert "test-harmless-002" in out and "test-harmless-003" not in out and "test-harmful" not in out
-    assert "98 more rows" in out
+    assert "194 more rows" in out
     # Characters stand in the order in which they are stored.
     assert load_corpus().split("test").select(["ar"]).rows[1].texts["ar"] in out
     assert "train-harmful-001" in succeed("corpus", "show", "da", "--split", "train", "--limit", 1)
 
 
-def test_show_says_what_it_cannot() -> None:
-    assert "No row of the split train has the language 'it'" in fail("corpus", "show", "it", "--split", "train")
+def test_show_says_what_it_cannot(tmp_path: Path) -> None:
+    given = ("--split", "train", "--corpus", two_splits(tmp_path))
+    assert "No row of the split train has the language 'no'" in fail("corpus", "show", "no", *given)
     assert "did you mean 'ko'" in fail("corpus", "show", "kr")
     assert "no split" in fail("corpus", "show", "da", "--split", "dev")
     assert "no label" in fail("corpus", "show", "da", "--label", "bad")
@@ -90,10 +109,11 @@ def test_datasets_opens_the_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     korean = datasets.load_dataset(str(tmp_path / "hf"), "ko", cache_dir=cache)
     assert {split: rows.num_rows for split, rows in korean.items()} == {"train": 128, "validation": 64, "test": 200}
     assert korean["test"]["text"][:] == load_corpus().split("test").texts("ko")
-    # Italian is in the test split alone.
-    everything = datasets.load_dataset(str(tmp_path / "hf"), cache_dir=cache)
-    assert everything["train"][0]["it"] is None and everything["test"][0]["it"].startswith("Quante")
     assert "cc-by-4.0" in (tmp_path / "hf/README.md").read_text()
+    # A language that is in one split alone.
+    succeed("corpus", "export", "--format", "hf", "--output", tmp_path / "two-hf", "--corpus", two_splits(tmp_path))
+    everything = datasets.load_dataset(str(tmp_path / "two-hf"), cache_dir=cache)
+    assert everything["train"][0]["no"] is None and everything["test"][0]["no"].startswith("dirk")
 
 
 def test_export_says_what_it_cannot(tmp_path: Path) -> None:
@@ -101,9 +121,10 @@ def test_export_says_what_it_cannot(tmp_path: Path) -> None:
         return fail("corpus", "export", "--output", tmp_path / "out", *options)
 
     assert "no format 'xml'" in refused("--format", "xml")
-    assert "'fr'" in refused("--format", "csv", "--languages", "fr")
+    assert "'sv'" in refused("--format", "csv", "--languages", "sv")
     assert "no split" in refused("--format", "csv", "--split", "dev")
-    assert "'it'" in refused("--format", "csv", "--split", "train", "--languages", "it")
+    given = ("--corpus", two_splits(tmp_path), "--split", "train", "--languages", "no")
+    assert "'no'" in refused("--format", "csv", *given)
     assert not (tmp_path / "out").exists()
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "mine.txt").write_text("kept")
