@@ -29,7 +29,7 @@ def check(
     similar: Annotated[
         float, typer.Option(min=0.5, max=1, help="share of common trigrams that makes near-duplicates")
     ] = 0.7,
-    embedding_mads: Annotated[float, typer.Option(min=1, help="the same for the cosine with English")] = 4.0,
+    embedding_mads: Annotated[float, typer.Option(min=1, help="the same for the cosine with English")] = 3.0,
     examples: Annotated[int, typer.Option(min=1, help="findings of a kind that are shown; all are counted")] = 3,
     json: Annotated[bool, typer.Option("--json", help="print one JSON object and nothing else")] = False,
 ) -> None:

@@ -48,7 +48,7 @@ class CheckOptions:
     language_margin: float = 0.4
     length_mads: float = 5.0
     similar: float = 0.7
-    embedding_mads: float = 4.0
+    embedding_mads: float = 3.0
     examples: int = 3
 
     def runs(self, check: str) -> bool:
