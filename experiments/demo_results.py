@@ -12,10 +12,9 @@ from __future__ import annotations
 from itertools import product
 from pathlib import Path
 
-from planned import Planned, arguments, do, together
+from planned import Planned, arguments, do, run, together
 
 from babelguard.config import PAPER_LANGUAGES
-from babelguard.errors import UserError
 
 LANGUAGES = (*PAPER_LANGUAGES, "it", "ar", "zh", "th")
 PRESETS = ("mcd", "dro", "mcd-mixture", "mcd-code", "mcd-paper")
@@ -41,7 +40,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except UserError as error:
-        raise SystemExit(f"Error: {error}") from None
+    run(main)

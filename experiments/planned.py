@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -32,6 +32,16 @@ class Planned(NamedTuple):
     def name(self) -> str:
         """Of its folder."""
         return f"{self.label}-seed{self.seed}"
+
+
+def run(main: Callable[[], None]) -> None:
+    """Run an experiment; what a user can mend is one sentence, and Ctrl+C says how to go on."""
+    try:
+        main()
+    except UserError as error:
+        raise SystemExit(f"Error: {error}") from None
+    except KeyboardInterrupt:
+        raise SystemExit("\nStopped. The same command resumes.") from None
 
 
 def arguments(description: str | None, output: Path) -> argparse.Namespace:

@@ -16,11 +16,10 @@ import random
 from pathlib import Path
 from statistics import fmean
 
-from planned import Planned, arguments, do, scored_replies, together
+from planned import Planned, arguments, do, run, scored_replies, together
 
 from babelguard.config import PAPER_LANGUAGES
 from babelguard.corpus import load_corpus
-from babelguard.errors import UserError
 from babelguard.evaluation.loophole import loopholes
 from babelguard.evaluation.metrics import ERRORS, ScoredReply
 from babelguard.languages import display_name
@@ -103,7 +102,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except UserError as error:
-        raise SystemExit(f"Error: {error}") from None
+    run(main)

@@ -24,6 +24,7 @@ from babelguard.hook import embed, embedding_rms, soft_prompt
 from babelguard.languages import display_name
 from babelguard.models.load import ChatModel, load_chat_model
 from babelguard.plan import make_plan
+from babelguard.presets import PRESETS
 from babelguard.report import write_report
 from babelguard.run_folder import RunFolder, default_output, open_run, remember_model, write_text
 from babelguard.safety_prompt import SafetyPrompt, template_digest
@@ -186,10 +187,9 @@ class Job:
         write_report(run, metrics, prompt, self.settings)
         self.screen.show(terminal(sheet(metrics)))
         if self.settings.limit is not None:
-            self.screen.say(
-                f"A part: {self.settings.limit} + {self.settings.limit} test rows a language. Leave --limit out, or take "
-                "--preset mcd, for all."
-            )
+            whole = "Take --preset mcd" if "limit" in PRESETS[self.settings.preset] else "Leave --limit out"
+            part = f"{self.settings.limit} + {self.settings.limit} test rows a language"
+            self.screen.say(f"A part: {part}. {whole} for all.")
         write_text(run.metrics, metrics.model_dump_json(indent=2) + "\n")
         self._next(run)
         return SafetyPrompt.from_pretrained(run.prompt)
