@@ -10,7 +10,6 @@ from typing import Any
 
 import torch
 
-from babelguard import engine
 from babelguard.analysis.auto import auto_languages
 from babelguard.anchors import collect_anchors, first_tokens
 from babelguard.config import Settings, load_settings
@@ -20,7 +19,7 @@ from babelguard.errors import NothingToAlign, UserError
 from babelguard.evaluation.measure import Bench, Question, mean_error, questions
 from babelguard.evaluation.metrics import Metrics, ScoredReply, compute_metrics
 from babelguard.evaluation.tables import sheet, terminal
-from babelguard.hook import embed, embedding_rms, soft_prompt
+from babelguard.hook import embed, embedding_rms
 from babelguard.languages import display_name
 from babelguard.models.load import ChatModel, load_chat_model
 from babelguard.plan import make_plan
@@ -29,10 +28,11 @@ from babelguard.report import write_report
 from babelguard.run_folder import RunFolder, default_output, open_run, remember_model, write_text
 from babelguard.safety_prompt import SafetyPrompt, template_digest
 from babelguard.screen import Screen, Silent
-from babelguard.slot import install, tokenise
+from babelguard.slot import install
 from babelguard.space import fit_space
 from babelguard.target import read_json
-from babelguard.trainer import TrainingData, train
+from babelguard.trainer import train
+from babelguard.training_data import start_ids, training_data
 from babelguard.written import BEST, WRITTEN_PROMPTS, prompt_text
 
 BATCH_SIZE = 32
@@ -324,7 +324,8 @@ class Job:
             f"  refused {100 * refused:.0f} % of anchor replies; {len(space.components)} directions explain "
             f"{100 * space.explained:.0f} % of the variance"
         )
-        data = self._training_data(start)
+        soft = Defence(settings.preset, theta=start, slot=self.slot, carrier=self.carrier)
+        data = training_data(chat, soft, self.train_rows, settings.languages)
         head = chat.model.get_output_embeddings().weight
         first = None
         if settings.behaviour_weight:
@@ -375,35 +376,3 @@ class Job:
             "learning_rate": settings.learning_rate,
             "last_losses": ", ".join(f"{k} {v:.4f}" for k, v in last.items() if k != "step"),
         }
-
-    @torch.no_grad()
-    def _training_data(self, start: torch.Tensor) -> TrainingData:
-        """Render the training rows with the slot in place, and run them under the starting prompt."""
-        settings, chat = self.settings, self.chat
-        soft = Defence(settings.preset, theta=start, slot=self.slot, carrier=self.carrier)
-        chats = [
-            [soft.token_ids(chat.tokenizer, text) for text in self.train_rows.texts(code)]
-            for code in settings.languages
-        ]
-        longest = max(len(ids) for group in chats for ids in group)
-        if longest > chat.context:
-            raise UserError(
-                f"A training row is {longest} tokens long with its prompt and does not fit into the {chat.context} tokens "
-                "of this model's context; shorten the rows of the corpus or the prompt."
-            )
-        prefix_ids = engine.shared_prefix([ids for group in chats for ids in group])
-        suffixes = [engine.split(group, prefix_ids) for group in chats]
-        with soft_prompt(chat.model, start.to(chat.device), self.slot.token_ids):
-            prefix = engine.run_prefix(chat.model, prefix_ids)
-            states = [engine.last_states(chat.model, prefix, group).float().cpu() for group in suffixes]
-        english = settings.languages.index("en") if "en" in settings.languages else None
-        labels = torch.tensor(self.train_rows.labels, dtype=torch.float32)
-        return TrainingData(prefix_ids, suffixes, torch.stack(states), labels, english)
-
-
-def start_ids(tokenizer: Any, text: str, length: int | None) -> list[int]:
-    """Ids of the written prompt that training starts from, cut or repeated to the wanted length."""
-    ids = tokenise(tokenizer, text)
-    if not ids:
-        raise UserError("The prompt to start from is empty; give a text or one of best, long, medium, short.")
-    return [ids[k % len(ids)] for k in range(length or len(ids))]
