@@ -4,15 +4,15 @@
     python experiments/demo_results.py               # do it; Ctrl+C at any time, the same command resumes
 
 Every run is an ordinary run folder below --output. Replies that two runs share (the baselines, the anchors) are made
-once. When all runs are done, table.md, metrics.json and outcomes.png are written beside them.
+once. The verdicts of a finished run are kept in experiments/verdicts, so a run that is recorded there is done, and the
+tables can be made anywhere. When all runs are done, table.md, metrics.json and outcomes.png are written to --output.
 """
 
 from __future__ import annotations
 
 from itertools import product
-from pathlib import Path
 
-from planned import Planned, arguments, do, run, together
+from planned import Planned, all_replies, arguments, do, run, together
 
 from babelguard.config import PAPER_LANGUAGES
 
@@ -32,11 +32,11 @@ PLAN = [
 
 
 def main() -> None:
-    args = arguments(__doc__, Path("runs/results"))
+    args = arguments(__doc__, "results")
     chosen = do(PLAN, args)
     if chosen is not None:
         pairs = [(a, b) for a, b in product(PRESETS, ("written", "dro")) if a != b]
-        together(chosen, args.output, PAPER_LANGUAGES, pairs)
+        together(all_replies(chosen, args), args.output, PAPER_LANGUAGES, pairs)
 
 
 if __name__ == "__main__":

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
+
+from record import Record, read_record, scored_replies, take_record, write_record
 
 from babelguard.config import load_settings
 from babelguard.defend import BENCHMARK, Job, fit
@@ -33,6 +34,10 @@ class Planned(NamedTuple):
         """Of its folder."""
         return f"{self.label}-seed{self.seed}"
 
+    def asked(self, options: Mapping[str, Any]) -> dict[str, Any]:
+        """What `fit` is given."""
+        return {"model": "demo", "seed": self.seed, **options, **self.settings}
+
 
 def run(main: Callable[[], None]) -> None:
     """Run an experiment; what a user can mend is one sentence, and Ctrl+C says how to go on."""
@@ -44,10 +49,12 @@ def run(main: Callable[[], None]) -> None:
         raise SystemExit("\nStopped. The same command resumes.") from None
 
 
-def arguments(description: str | None, output: Path) -> argparse.Namespace:
+def arguments(description: str | None, name: str) -> argparse.Namespace:
     """The options of an experiment."""
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--output", type=Path, default=output)
+    parser.add_argument("--output", type=Path, default=Path("runs") / name, help="where the runs are made")
+    records = Path(__file__).parent / "verdicts" / name
+    parser.add_argument("--records", type=Path, default=records, help="where the verdicts of finished runs are kept")
     parser.add_argument("--only", default=None, help="only these runs, by the names that --dry-run prints")
     parser.add_argument("--dtype", default="auto")
     parser.add_argument("--limit", type=int, default=None, help="test rows per label")
@@ -59,30 +66,16 @@ def minutes_of(planned: Planned, output: Path, options: Mapping[str, Any], first
     """What a run will cost, as its own first screen says; the baselines are counted with the first run alone."""
     from babelguard.plan import make_plan
 
-    settings = load_settings({"model": "demo", "seed": planned.seed, **options, **planned.settings})
+    settings = load_settings(planned.asked(options))
     job = Job(settings, output / planned.name, Screen())
     plan = make_plan(job.settings, job.chat, job.train_rows, job.test, job.test_languages, len(job.start_ids))
     return plan.minutes if first else plan.minutes - plan.minutes_of_baseline
 
 
-def is_done(planned: Planned, output: Path, options: Mapping[str, Any]) -> bool:
-    """Whether a run has its metrics, which are written last.
-
-    Raises:
-        UserError: where it is done, but with other options than are asked for now.
-    """
-    folder = output / planned.name
-    if not (folder / "metrics.json").exists():
-        return False
-    wanted = load_settings({"model": "demo", **options, **planned.settings}).model_dump(mode="json")
-    found = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    for name in options:
-        if found.get(name) != wanted[name]:
-            raise UserError(
-                f"The run in {folder} was done with {name} = {found.get(name)!r} and {wanted[name]!r} is asked for; choose "
-                "another --output."
-            )
-    return True
+def record_of(planned: Planned, args: argparse.Namespace) -> Record | None:
+    """The record of a run that is done; also on a machine that has no other trace of it."""
+    settings = load_settings(planned.asked({"dtype": args.dtype, "limit": args.limit}))
+    return read_record(args.records / f"{planned.name}.json", settings)
 
 
 def do(plan: Sequence[Planned], args: argparse.Namespace) -> list[Planned] | None:
@@ -99,9 +92,11 @@ def do(plan: Sequence[Planned], args: argparse.Namespace) -> list[Planned] | Non
     options = {"dtype": args.dtype, "limit": args.limit}
     screen = Screen()
     costs: dict[str, float] = {}
-    done = {planned.name for planned in chosen if is_done(planned, args.output, options)}
-    for k, planned in enumerate(chosen):
-        costs[planned.name] = 0.0 if planned.name in done else minutes_of(planned, args.output, options, k == 0)
+    done = {planned.name for planned in chosen if record_of(planned, args) is not None}
+    for planned in chosen:
+        # The first run that is made on this machine makes the baselines too.
+        first = not any(costs.values()) and not list(args.output.glob("*/metrics.json"))
+        costs[planned.name] = 0.0 if planned.name in done else minutes_of(planned, args.output, options, first)
     screen.title(f"{len(chosen)} runs, about {sum(costs.values()):.0f} minutes to go")
     for planned in chosen:
         left = "done" if planned.name in done else f"about {costs[planned.name]:.0f} minutes"
@@ -115,39 +110,37 @@ def do(plan: Sequence[Planned], args: argparse.Namespace) -> list[Planned] | Non
         screen.title(f"Run {number} of {len(chosen)}: {planned.name}")
         folders = [args.output / p.name for p in plan if p != planned]
         others = [folder for folder in folders if (folder / "generations.jsonl").exists()]
-        given = {"seed": planned.seed, **options, **planned.settings}
-        fit("demo", reuse=others, screen=screen, output=args.output / planned.name, **given)
+        fit(reuse=others, screen=screen, output=args.output / planned.name, **planned.asked(options))
+        write_record(take_record(args.output / planned.name, args.limit), args.records / f"{planned.name}.json")
         screen.say(f"  took {(time.monotonic() - began) / 60:.1f} minutes")
     return chosen
 
 
-def scored_replies(run: Path, planned: Planned, baselines: bool) -> list[ScoredReply]:
-    """The verdicts of a run's test replies under its own defence, named by its label, and maybe of the baselines."""
-    lines = (run / f"verdicts.{RefusalJudge.name}.jsonl").read_text(encoding="utf-8").splitlines()
-    preset = json.loads((run / "config.json").read_text(encoding="utf-8"))["preset"]
+def all_replies(chosen: Sequence[Planned], args: argparse.Namespace) -> list[ScoredReply]:
+    """The verdicts of all runs, each run's own defence under its label; the baselines are those of the first."""
     found = []
-    for row in map(json.loads, lines):
-        own = row["defence"] == preset and preset != "written"
-        if row["split"] == "test" and (own or (baselines and row["defence"] in BASELINES)):
-            name = planned.label if own else row["defence"]
-            found.append(ScoredReply(name, row["seed"], row["language"], row["id"], row["label"], row["verdict"]))
+    for k, planned in enumerate(chosen):
+        record = record_of(planned, args)
+        if record is None:
+            raise UserError(f"The run {planned.name} has no record in {args.records}.")
+        names = {name: name for name in BASELINES} if k == 0 else {}
+        if record.preset not in BASELINES:
+            names[record.preset] = planned.label
+        found += scored_replies(record, names)
     return found
 
 
 def together(
-    chosen: Sequence[Planned], output: Path, trained: Sequence[str], pairs: Sequence[tuple[str, str]]
+    scored: Sequence[ScoredReply], output: Path, trained: Sequence[str], pairs: Sequence[tuple[str, str]]
 ) -> Metrics:
-    """One table of all runs; writes table.md, metrics.json and outcomes.png beside them.
+    """One table of all runs; writes table.md, metrics.json and outcomes.png.
 
     Args:
-        chosen: The runs, the one with the baselines first.
-        output: Where they lie.
+        scored: From `all_replies`.
+        output: The folder that they are written to.
         trained: Languages that count as trained on.
         pairs: Names whose difference is tested, the better one first.
     """
-    scored = [
-        reply for k, planned in enumerate(chosen) for reply in scored_replies(output / planned.name, planned, k == 0)
-    ]
     names = {reply.defence for reply in scored}
     metrics = compute_metrics(
         scored,
@@ -160,6 +153,7 @@ def together(
     )
     laid = sheet(metrics, "long")
     Screen().show(terminal(laid))
+    output.mkdir(parents=True, exist_ok=True)
     (output / "table.md").write_text(markdown(laid), encoding="utf-8")
     (output / "metrics.json").write_text(metrics.model_dump_json(indent=2) + "\n", encoding="utf-8")
     draw_outcomes(metrics, output / "outcomes.png")

@@ -11,12 +11,12 @@ languages do on the languages that none of them was trained on.
 
 from __future__ import annotations
 
-import json
+import argparse
 import random
 from pathlib import Path
 from statistics import fmean
 
-from planned import Planned, arguments, do, run, scored_replies, together
+from planned import Planned, all_replies, arguments, do, record_of, run, together
 
 from babelguard.config import PAPER_LANGUAGES
 from babelguard.corpus import load_corpus
@@ -64,11 +64,10 @@ def write_loopholes(scored: list[ScoredReply], path: Path) -> None:
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
-def write_ranks(scored: list[ScoredReply], chosen: list[Planned], output: Path) -> None:
+def write_ranks(scored: list[ScoredReply], chosen: list[Planned], args: argparse.Namespace) -> None:
     """Mean error of each choice of five on the languages that no choice was trained on. A rank, no more."""
-    config = {
-        p.label: json.loads((output / p.name / "config.json").read_text(encoding="utf-8"))["languages"] for p in chosen
-    }
+    records = {p.label: record_of(p, args) for p in chosen}
+    config = {label: record.config["languages"] for label, record in records.items() if record is not None}
     fives = {label: codes for label, codes in config.items() if len(codes) == 5}
     used = {code for codes in fives.values() for code in codes}
     lines = [
@@ -86,19 +85,19 @@ def write_ranks(scored: list[ScoredReply], chosen: list[Planned], output: Path) 
             found.append((fmean(rates), label, codes))
     for rank, (error, label, codes) in enumerate(sorted(found), start=1):
         lines.append(f"| {rank} | {label} | {', '.join(codes)} | {100 * error:.1f} % |")
-    (output / "ranks.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    (args.output / "ranks.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
 def main() -> None:
-    args = arguments(__doc__, Path("runs/zero-shot"))
+    args = arguments(__doc__, "zero-shot")
     plan = make_plan()
     chosen = do(plan, args)
     if chosen is None:
         return
-    together(chosen, args.output, PAPER_LANGUAGES, [(p.label, "written") for p in chosen])
-    scored = [r for k, p in enumerate(chosen) for r in scored_replies(args.output / p.name, p, k == 0)]
+    scored = all_replies(chosen, args)
+    together(scored, args.output, PAPER_LANGUAGES, [(p.label, "written") for p in chosen])
     write_loopholes(scored, args.output / "loopholes.md")
-    write_ranks(scored, chosen, args.output)
+    write_ranks(scored, chosen, args)
 
 
 if __name__ == "__main__":

@@ -27,6 +27,7 @@ from babelguard.trainer import (
 
 LANGUAGES = ("en", "da", "ko")
 ROWS = 10
+TWINS = [[k, k + 5] for k in range(5)]
 
 
 def settings(**changes):
@@ -36,13 +37,13 @@ def settings(**changes):
 
 def plans(steps, **changes):
     chosen = settings(steps=steps, **changes)
-    return [plan_step(k, settings=chosen, rows=ROWS, languages=3, english=0) for k in range(steps)]
+    return [plan_step(k, settings=chosen, groups=TWINS, languages=3, english=0) for k in range(steps)]
 
 
 def test_plan_is_a_function_of_step_and_seed():
     assert plans(9) == plans(9)
     # Whatever came before: a step is the same when a resumed run begins with it.
-    assert plan_step(7, settings=settings(), rows=ROWS, languages=3, english=0) == plans(9)[7]
+    assert plan_step(7, settings=settings(), groups=TWINS, languages=3, english=0) == plans(9)[7]
     assert [step.rows for step in plans(9, seed=1)] != [step.rows for step in plans(9)]
 
 
@@ -69,8 +70,21 @@ def test_schedules_choose_the_centre_language(schedule, centres):
     assert [set(step.languages) for step in plans(12, schedule=schedule)] == centres
 
 
+def test_twins_stand_together_in_one_language():
+    for step in plans(30, schedule="shuffled", batches="twins"):
+        first, second = step.rows[::2], step.rows[1::2]
+        assert [b - a for a, b in zip(first, second, strict=True)] == [5, 5]
+        assert step.languages[::2] == step.languages[1::2]
+        assert step.languages[0] != step.languages[2]
+    # An epoch still repeats no row, and a lone row may stand among twins.
+    epoch = [row for step in plans(2, batches="twins") for row in step.rows]
+    assert len(set(epoch)) == 8
+    lone = plan_step(0, settings=settings(batches="twins"), groups=[[0, 1], [2], [3, 4]], languages=3, english=0)
+    assert len(set(lone.rows)) == 4
+
+
 def test_english_is_found_wherever_it_stands():
-    step = plan_step(0, settings=settings(schedule="english"), rows=ROWS, languages=3, english=2)
+    step = plan_step(0, settings=settings(schedule="english"), groups=TWINS, languages=3, english=2)
     assert step.languages == [2, 2, 2, 2]
 
 
@@ -93,7 +107,7 @@ def test_other_languages_are_others_and_only_for_the_live_loss():
 def test_gather_puts_every_constant_beside_its_row():
     base = torch.arange(3 * ROWS, dtype=torch.float32).reshape(3, ROWS, 1).repeat(1, 1, 2)
     labels = (torch.arange(ROWS) % 2).float()
-    data = TrainingData([1], [], base, labels, 0)
+    data = TrainingData([1], [], base, labels, 0, TWINS)
     step = Step(rows=[4, 1], languages=[2, 1], others=[[0, 2], [1, 0]])
     states = torch.arange(12, dtype=torch.float32).reshape(6, 2)
     batch = gather(data, step, states, settings(base_logits="english"))
@@ -123,7 +137,7 @@ def job(loaded):
     with torch.no_grad(), soft_prompt(model, theta, slot.token_ids):
         prefix = engine.run_prefix(model, prefix_ids)
         base = torch.stack([engine.last_states(model, prefix, group) for group in suffixes])
-    data = TrainingData(prefix_ids, suffixes, base, (torch.arange(ROWS) % 2).float(), 0)
+    data = TrainingData(prefix_ids, suffixes, base, (torch.arange(ROWS) % 2).float(), 0, TWINS)
     rng = torch.Generator().manual_seed(0)
     components = torch.linalg.qr(torch.randn(64, 4, generator=rng))[0].T
     draw = lambda *shape: torch.randn(*shape, generator=rng)  # noqa: E731

@@ -64,6 +64,9 @@ class Settings(BaseModel):
         description="which language is the centre: English alone; one after the other, once; another one every epoch, every step "
         "or every row",
     )
+    batches: Literal["rows", "twins"] = Field(
+        "rows", description="what a step is dealt from: single rows, or twins side by side in one language"
+    )
     alignment: Literal["none", "frozen", "live"] = Field("live", description="target of L_m")
     alignment_languages: int = Field(1, ge=1, description="other languages sampled per row for the live L_m")
     base_logits: Literal["own", "english"] = Field(

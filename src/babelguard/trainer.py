@@ -44,6 +44,7 @@ class TrainingData:
         base_states: x_0 under the written prompt, [L, rows, d], float32.
         labels: 0 harmful, 1 harmless, [rows].
         english: Index of English, or None.
+        groups: The rows, those that are worded alike (twins) together.
     """
 
     prefix_ids: list[int]
@@ -51,6 +52,7 @@ class TrainingData:
     base_states: Tensor
     labels: Tensor
     english: int | None
+    groups: Sequence[Sequence[int]]
 
 
 @dataclass
@@ -63,18 +65,24 @@ class Progress:
     history: list[dict[str, float]] = field(default_factory=list)
 
 
-def plan_step(step: int, *, settings: Settings, rows: int, languages: int, english: int | None) -> Step:
+def plan_step(
+    step: int, *, settings: Settings, groups: Sequence[Sequence[int]], languages: int, english: int | None
+) -> Step:
     """The rows and centre languages of a step: a pure function of the step and the seed, so a resumed run is the same.
 
-    An epoch goes over all rows once, less what does not fill a batch. `sequential` gives each language in turn an equal
-    share of the steps (the released code: five epochs each).
+    An epoch goes over all rows once, less what does not fill a batch. With `batches = "twins"` the rows of a group stand
+    side by side and in one language, so that a step sees what tells them apart. `sequential` gives each language in turn
+    an equal share of the steps (the released code: five epochs each).
     """
+    if settings.batches == "rows":
+        groups = [[row] for row in sorted(row for group in groups for row in group)]
+    order = list(groups)
+    rows = sum(map(len, groups))
     batch = min(settings.train_batch, rows)
     per_epoch = max(1, rows // batch)
     epoch, place = divmod(step, per_epoch)
-    order = list(range(rows))
     random.Random(f"{settings.seed}/rows/{epoch}").shuffle(order)
-    chosen = order[place * batch : (place + 1) * batch]
+    dealt = [(row, number) for number, group in enumerate(order) for row in group][place * batch : (place + 1) * batch]
     rng = random.Random(f"{settings.seed}/languages/{step}")
     if settings.schedule == "english":
         centre = [english or 0] * batch
@@ -85,15 +93,15 @@ def plan_step(step: int, *, settings: Settings, rows: int, languages: int, engli
     elif settings.schedule == "turns":
         centre = [step % languages] * batch
     else:
-        # Every language as often as any other: rows are shuffled already, so their languages may go in turn.
-        shift = rng.randrange(languages)
-        centre = [(place_ + shift) % languages for place_ in range(batch)]
+        # Every language as often as any other: groups are shuffled already, so their languages may go in turn.
+        shift = rng.randrange(languages) - dealt[0][1]
+        centre = [(number + shift) % languages for _, number in dealt]
     others: list[list[int]] = []
     if settings.alignment == "live" and settings.alignment_weight and languages > 1:
         count = min(settings.alignment_languages, languages - 1)
         samples = [rng.sample([k for k in range(languages) if k != c], count) for c in centre]
         others = [[sample[k] for sample in samples] for k in range(count)]
-    return Step(chosen, centre, others)
+    return Step([row for row, _ in dealt], centre, others)
 
 
 def step_factor(step: int, settings: Settings) -> float:
@@ -207,7 +215,7 @@ def train(
     with soft_prompt(model, parameter, token_ids):
         while progress.step < settings.steps:
             step = plan_step(
-                progress.step, settings=settings, rows=len(data.labels), languages=len(data.suffixes), english=english
+                progress.step, settings=settings, groups=data.groups, languages=len(data.suffixes), english=english
             )
             prefix = engine.run_prefix(model, data.prefix_ids)
             states = engine.last_states(model, prefix, step_suffixes(data, step)).float()
