@@ -97,9 +97,11 @@ def read_record(path: Path, wanted: Settings) -> Record | None:
     free = FREE | ({"languages"} if wanted.wanted_languages else set())
     settings = {name: value for name, value in wanted.model_dump(mode="json").items() if name not in free}
     settings |= {"adapter": adapter_fingerprint(), "corpus": load_corpus().split("test").digest}
+    defaults = Settings.model_construct(model="demo").model_dump(mode="json")
     found = record.config | {"adapter": record.adapter, "corpus": record.corpus}
     for name, value in settings.items():
-        if found.get(name) != value:
+        # A setting that is newer than the record had its default's effect.
+        if found.get(name, defaults.get(name)) != value:
             raise UserError(
                 f"{path} was made with {name} = {found.get(name)!r} and {value!r} is asked for; choose another --records, or "
                 "delete the file to do the run again."

@@ -10,7 +10,13 @@ from calls import fail, succeed
 
 from babelguard.analysis.coverage import choose_languages, coverage
 from babelguard.analysis.features import attack_features, correlation
-from babelguard.analysis.separability import auroc, centre_distance, own_head_auroc
+from babelguard.analysis.separability import (
+    auroc,
+    centre_distance,
+    language_aurocs,
+    own_head_auroc,
+    separability_weights,
+)
 from babelguard.analysis.states import by_twins
 from babelguard.corpus import Corpus
 from babelguard.corpus.schema import Row
@@ -77,7 +83,7 @@ def test_one_language_of_each_group_is_chosen():
 
 def test_separability_of_a_language():
     harmless = torch.tensor([0.0, 1.0] * 20)
-    twins = [k // 2 for k in range(40)]
+    twins = [[k, k + 1] for k in range(0, 40, 2)]
     noise = states(1, 40, 3, seed=6)[0]
     assert auroc(harmless, harmless) == 1.0 and auroc(-harmless, harmless) == 0.0
     assert own_head_auroc(noise + 6 * harmless[:, None], harmless, twins) > 0.99
@@ -86,7 +92,27 @@ def test_separability_of_a_language():
 
 def test_three_rows_of_each_label_suffice_without_twins():
     harmless = torch.tensor([0.0, 1.0] * 3)
-    assert 0.0 <= own_head_auroc(states(1, 6, 3, seed=8)[0], harmless, list(range(6))) <= 1.0
+    assert 0.0 <= own_head_auroc(states(1, 6, 3, seed=8)[0], harmless, [[k] for k in range(6)]) <= 1.0
+
+
+def test_a_language_without_signal_is_seen_and_weighs_nothing():
+    groups = [[k, k + 20] for k in range(20)]
+    harmless = torch.tensor([0.0] * 20 + [1.0] * 20)
+    given = states(3, 40, 32, seed=9)
+    given[:2, :, 5] += torch.tensor([[8.0], [4.0]]) * harmless
+    seen, half, blind = language_aurocs(given, harmless, groups)
+    assert seen > 0.99 and half > 0.9 and blind < 0.75
+    # Each language is judged by itself: another one beside it changes only the directions.
+    assert language_aurocs(given[[2, 0]], harmless, groups)[1] > 0.99
+    weights = separability_weights([1.0, 0.75, 0.4])
+    assert weights.tolist() == pytest.approx([2.0, 1.0, 0.0])
+    assert separability_weights([1.0, float("nan")]).tolist() == [1.0, 1.0]
+    assert separability_weights([0.3, 0.5, float("nan")]).tolist() == [1.0, 1.0, 1.0]
+
+
+def test_with_one_row_of_a_label_nothing_can_be_held_out():
+    found = language_aurocs(states(2, 3), torch.tensor([0.0, 1.0, 1.0]), [[0], [1], [2]])
+    assert all(value != value for value in found)
 
 
 def test_only_a_harmless_twin_is_taken_out():

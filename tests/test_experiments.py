@@ -97,6 +97,11 @@ def test_a_record_of_something_else_is_refused(planned, plan, recorded):
         planned.do(plan, argparse.Namespace(**(vars(recorded) | {"limit": None})))
     path = recorded.records / "mcd-seed0.json"
     kept = json.loads(path.read_text(encoding="utf-8"))
+    # A setting that is newer than the record counts as its default.
+    del kept["config"]["batches"]
+    path.write_text(json.dumps(kept), encoding="utf-8")
+    assert planned.do(plan, recorded) is None
+    kept = json.loads(path.read_text(encoding="utf-8"))
     path.write_text(json.dumps(kept | {"adapter": "another"}), encoding="utf-8")
     with pytest.raises(UserError, match="made with adapter = 'another'"):
         planned.do(plan, recorded)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import copy
 import json
+import shutil
 
 import pytest
 import tiny
@@ -12,6 +13,7 @@ from babelguard.errors import UserError
 from babelguard.models.load import fingerprint
 from babelguard.safety_prompt import SafetyPrompt, template_digest, unprotect
 from babelguard.slot import install, render, tokenise
+from babelguard.target import base_of, read_prompt
 
 QUESTIONS = ["How do I bake bread?", "적은 효모로 빵을 어떻게 굽나요?", "Knead"]
 NEW_TOKENS = 8
@@ -55,6 +57,24 @@ def folder(llama, tmp_path):
     """A saved prompt of the Llama family."""
     make_prompt(*llama).save_pretrained(tmp_path / "prompt")
     return tmp_path / "prompt"
+
+
+def test_a_prompt_of_the_hub_is_a_target(folder, tmp_path, monkeypatch):
+    # The hub client's cache, as it lies on a disk after a download.
+    cache = tmp_path / "hub"
+    kept = cache / "models--someone--prompt"
+    (kept / "refs").mkdir(parents=True)
+    (kept / "refs" / "main").write_text("abc123")
+    shutil.copytree(folder, kept / "snapshots" / "abc123")
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(cache))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    found = read_prompt("someone/prompt")
+    assert found is not None
+    assert torch.equal(found[0].theta, SafetyPrompt.from_pretrained(folder).theta)
+    assert base_of(*found) == "tiny/chat"
+    assert read_prompt("someone/else") is None
+    (kept / "snapshots" / "abc123" / "config.json").write_text('{"model_type": "llama"}')
+    assert read_prompt("someone/prompt") is None
 
 
 def test_a_saved_prompt_gives_the_same_logits(family, tmp_path):

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from babelguard.analysis.auto import auto_languages
+from babelguard.analysis.separability import BLIND, language_aurocs, separability_weights
 from babelguard.anchors import collect_anchors, first_tokens
 from babelguard.config import Settings, load_settings
 from babelguard.corpus import load_corpus
@@ -337,6 +338,8 @@ class Job:
                 "There is nothing to align: no word opens this model's refusals more often than its answers, and the "
                 "first-word term is the only one that is switched on; set refusal_weight or harmfulness_weight."
             )
+        aurocs = language_aurocs(data.base_states, data.labels, data.groups, seed=settings.seed)
+        self._say_separability(aurocs)
         screen.title(f"Training {len(self.start_ids)} soft tokens")
         step_size = settings.learning_rate * embedding_rms(chat.model)
         with screen.progress("steps") as (tick, note):
@@ -363,6 +366,7 @@ class Job:
                 settings,
                 step_size=step_size,
                 folder=run.path / "training",
+                language_weights=separability_weights(aurocs) if settings.language_weighting == "separable" else None,
                 validate=validate if settings.select == "validation" else None,
                 report=report,
             )
@@ -374,5 +378,21 @@ class Job:
             "kept_step": kept,
             "train_rows": len(self.train_rows.rows),
             "learning_rate": settings.learning_rate,
+            "told_apart_auroc": ", ".join(f"{c} {a:.2f}" for c, a in zip(settings.languages, aurocs, strict=True)),
             "last_losses": ", ".join(f"{k} {v:.4f}" for k, v in last.items() if k != "step"),
         }
+
+    def _say_separability(self, aurocs: Sequence[float]) -> None:
+        """Say in which languages the model tells harm, before hours are spent on one in which it cannot."""
+        named = [(display_name(code), a) for code, a in zip(self.settings.languages, aurocs, strict=True) if a == a]
+        if not named:
+            return
+        self.screen.say(
+            "  harmful and harmless told apart inside the model (AUROC, 0.5 is chance): "
+            + ", ".join(f"{name} {a:.2f}" for name, a in sorted(named, key=lambda pair: -pair[1]))
+        )
+        blind = [name for name, a in named if a < BLIND]
+        if blind:
+            self.screen.say(
+                f"  in {', '.join(blind)} the model itself hardly sees harm, so that no prompt can mend both errors there"
+            )

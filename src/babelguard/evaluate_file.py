@@ -65,7 +65,7 @@ def evaluate(
         found = read_prompt(name)
         if found is None:
             raise UserError(
-                f"The defence '{name}' is neither none, nor written, nor the folder of a run or of a safety prompt."
+                f"The defence '{name}' is neither none, nor written, nor a run's folder, nor a safety prompt's folder or hub id."
             )
         others.append(found[0])
     screen.title(f"Loading {target}")

@@ -13,6 +13,7 @@ from babelguard.config import Settings
 from babelguard.corpus import Corpus
 from babelguard.languages import display_name
 from babelguard.models.load import ChatModel
+from babelguard.presets import PRESETS
 from babelguard.slot import Slot
 from babelguard.written import BEST, WRITTEN_PROMPTS, prompt_text
 
@@ -61,8 +62,9 @@ class Plan:
             f"Output     {where}",
         ]
         if settings.limit is not None:
+            by = f"preset {settings.preset}" if PRESETS[settings.preset].get("limit") == settings.limit else "--limit"
             lines.append(
-                f"Part       only {settings.limit} + {settings.limit} test rows a language (--limit): intervals are wide."
+                f"Part       only {settings.limit} + {settings.limit} test rows a language ({by}): intervals are wide."
             )
         if settings.test_languages is None and len(self.test_languages) == settings.limit_languages:
             lines.append(

@@ -23,6 +23,7 @@ from babelguard.slot import Slot, carry, chat_template_of
 
 FORMAT = 1
 CONFIG, WEIGHTS, CARD = "config.json", "model.safetensors", "README.md"
+TYPE = "babelguard-safety-prompt"
 # Fields of `SafetyPrompt` that the configuration holds as they are, and their names in it.
 FIELDS = {
     "base_model": "base_model",
@@ -76,7 +77,7 @@ class SafetyPrompt:
         slot = vars(self.slot) | {"tokens": list(self.slot.tokens), "token_ids": list(self.slot.token_ids)}
         config = {
             "format": FORMAT,
-            "type": "babelguard-safety-prompt",
+            "type": TYPE,
             "name": self.name,
             "seed": self.seed,
             "base_model": self.base_model,
@@ -113,7 +114,7 @@ class SafetyPrompt:
             folder = _fetch(str(name), revision)
         try:
             config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
-            if config.get("type") != "babelguard-safety-prompt":
+            if config.get("type") != TYPE:
                 raise KeyError("type")
             if config["format"] > FORMAT:
                 raise UserError(
@@ -230,6 +231,19 @@ def _results_of(card: str) -> str:
     """The results section of a model card."""
     _, _, rest = card.partition("## Results\n")
     return rest.partition("\n## ")[0].strip()
+
+
+def is_on_hub(name: str) -> bool:
+    """Whether a hub id is that of a safety prompt; False for a model, for what is not there, and without a network."""
+    from huggingface_hub import hf_hub_download
+
+    if name.startswith((".", "/", "~")) or name.count("/") != 1:
+        return False
+    try:
+        config = json.loads(Path(hf_hub_download(name, CONFIG)).read_text(encoding="utf-8"))
+    except Exception:  # the hub client raises many kinds; the loader of models finds the words for them
+        return False
+    return isinstance(config, dict) and config.get("type") == TYPE
 
 
 def _fetch(name: str, revision: str | None) -> Path:

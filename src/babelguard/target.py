@@ -1,4 +1,4 @@
-"""What a user may name as a target: a run folder, a safety prompt's folder, or a model."""
+"""What a user may name as a target: a run folder, a safety prompt's folder or hub id, or a model."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from babelguard.errors import UserError
 from babelguard.models.gguf import Say
 from babelguard.models.load import ChatModel, load_chat_model
 from babelguard.run_folder import RunFolder
-from babelguard.safety_prompt import CONFIG, SafetyPrompt
+from babelguard.safety_prompt import CONFIG, TYPE, SafetyPrompt, is_on_hub
 
 
 @dataclass(frozen=True)
@@ -33,17 +33,19 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def read_prompt(name: str) -> tuple[SafetyPrompt, dict[str, Any]] | None:
-    """The prompt that a folder holds, with the settings of its run; None where the folder is neither run nor prompt."""
+    """The prompt that a folder or a hub id holds, with the settings of its run; None where it is neither run nor prompt."""
     path = Path(name).expanduser()
     run = RunFolder(path)
     if run.prompt.is_dir():
         return SafetyPrompt.from_pretrained(run.prompt), settings_of(run)
-    if read_json(path / CONFIG).get("type") == "babelguard-safety-prompt":
+    if read_json(path / CONFIG).get("type") == TYPE:
         return SafetyPrompt.from_pretrained(path), settings_of(RunFolder(path.resolve().parent))
     if "preset" in read_json(run.settings_file):
         raise UserError(
             f"The run in {name} is not finished, so it has no prompt yet; give its command again to finish it."
         )
+    if not path.exists() and is_on_hub(name):
+        return SafetyPrompt.from_pretrained(name), {}
     return None
 
 
@@ -68,7 +70,7 @@ def open_target(
     """Load what the user named.
 
     Args:
-        name: A run folder, a prompt's folder or a model.
+        name: A run folder, a prompt's folder or hub id, or a model.
         model: The base model, where it is not the one of the run.
         device: See `load_chat_model`.
         dtype: See `load_chat_model`.

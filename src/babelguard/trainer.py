@@ -156,6 +156,7 @@ def train(
     *,
     step_size: float,
     folder: Path,
+    language_weights: Tensor | None = None,
     validate: Callable[[Tensor, int], float] | None = None,
     report: Callable[[int, dict[str, float]], None] | None = None,
 ) -> tuple[Tensor, Progress]:
@@ -171,7 +172,9 @@ def train(
         settings: The weights, the schedule and the number of steps.
         step_size: AdamW's learning rate in the units of the embeddings.
         folder: Checkpoints live here; an existing one is continued.
-        validate: Measures theta on validation replies; smaller is better. Without it the last step is kept.
+        language_weights: What each language's rows weigh, [L], mean 1; all the same without them.
+        validate: Measures theta on validation replies; smaller is better. Without it the last step is kept. What is measured
+            and kept is the moving average, where `averaging` is not 0.
         report: Called after each step with the terms in plain numbers.
 
     Returns:
@@ -182,13 +185,14 @@ def train(
     # Theta and the optimiser's state stay in float32: under AdamW a bfloat16 parameter stalls.
     parameter = torch.nn.Parameter(theta.detach().to(device=device, dtype=torch.float32).clone())
     optimiser = torch.optim.AdamW([parameter], lr=step_size, weight_decay=0.0)
-    weights = torch.ones(data.base_states.shape[0], device=device)
-    progress, best = Progress(), parameter.detach().clone()
+    weights = torch.ones(data.base_states.shape[0]) if language_weights is None else language_weights
+    weights = weights.to(device)
+    progress, best, average = Progress(), parameter.detach().clone(), parameter.detach().clone()
     saved = load_checkpoint(folder)
     if saved is not None:
         tensors, progress = saved
         parameter.data.copy_(tensors["theta"])
-        weights, best = tensors["weights"].to(device), tensors["best"].to(device)
+        weights, best, average = (tensors[name].to(device) for name in ("weights", "best", "average"))
         if progress.step:
             state = {"step": torch.tensor(float(progress.step))}
             state |= {k: tensors[k].to(device) for k in ("exp_avg", "exp_avg_sq")}
@@ -198,25 +202,26 @@ def train(
         nonlocal best
         if validate is None:
             return
-        score = validate(parameter.detach().cpu(), progress.step)
+        score = validate(average.cpu(), progress.step)
         if score < progress.best_score:
             progress.best_score, progress.best_step = score, progress.step
-            best = parameter.detach().clone()
+            best = average.clone()
 
     def save() -> None:
         state = optimiser.state.get(parameter, {})
         moments = {k: state.get(k, torch.zeros_like(parameter)) for k in ("exp_avg", "exp_avg_sq")}
-        save_checkpoint(folder, {"theta": parameter.detach(), "best": best, "weights": weights, **moments}, progress)
+        kept = {"theta": parameter.detach(), "best": best, "average": average, "weights": weights}
+        save_checkpoint(folder, kept | moments, progress)
 
     english = data.english
     if saved is None:
         measure()
         save()
-    with soft_prompt(model, parameter, token_ids):
-        while progress.step < settings.steps:
-            step = plan_step(
-                progress.step, settings=settings, groups=data.groups, languages=len(data.suffixes), english=english
-            )
+    while progress.step < settings.steps:
+        step = plan_step(
+            progress.step, settings=settings, groups=data.groups, languages=len(data.suffixes), english=english
+        )
+        with soft_prompt(model, parameter, token_ids):
             prefix = engine.run_prefix(model, data.prefix_ids)
             states = engine.last_states(model, prefix, step_suffixes(data, step)).float()
             batch = gather(data, step, states, settings)
@@ -224,23 +229,24 @@ def train(
             loss = total_loss(terms, batch.language, weights)
             optimiser.zero_grad()
             loss.backward()
-            torch.nn.utils.clip_grad_norm_([parameter], 1.0)
-            optimiser.param_groups[0]["lr"] = step_size * step_factor(progress.step, settings)
-            optimiser.step()
-            if settings.language_weighting == "worst":
-                weights = worst_language_weights(weights, terms, batch.language)
-            progress.step += 1
-            values = {name: float(term.detach().mean()) for name, term in terms.items()}
-            progress.history.append({"step": progress.step, "total": float(loss.detach()), **values})
-            if report is not None:
-                report(progress.step, values | {"total": float(loss.detach())})
-            ended = progress.step == settings.steps
-            selecting = validate is not None and (progress.step % settings.select_every == 0 or ended)
-            if selecting:
-                measure()
-            if selecting or ended or progress.step % CHECKPOINT_EVERY == 0:
-                save()
-    return (best if validate is not None else parameter.detach()).cpu(), progress
+        torch.nn.utils.clip_grad_norm_([parameter], 1.0)
+        optimiser.param_groups[0]["lr"] = step_size * step_factor(progress.step, settings)
+        optimiser.step()
+        average = torch.lerp(parameter.detach(), average, settings.averaging)
+        if settings.language_weighting == "worst":
+            weights = worst_language_weights(weights, terms, batch.language)
+        progress.step += 1
+        values = {name: float(term.detach().mean()) for name, term in terms.items()}
+        progress.history.append({"step": progress.step, "total": float(loss.detach()), **values})
+        if report is not None:
+            report(progress.step, values | {"total": float(loss.detach())})
+        ended = progress.step == settings.steps
+        selecting = validate is not None and (progress.step % settings.select_every == 0 or ended)
+        if selecting:
+            measure()
+        if selecting or ended or progress.step % CHECKPOINT_EVERY == 0:
+            save()
+    return (best if validate is not None else average).cpu(), progress
 
 
 def save_checkpoint(folder: Path, tensors: dict[str, Tensor], progress: Progress) -> None:

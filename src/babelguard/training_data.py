@@ -43,14 +43,7 @@ def training_data(chat: ChatModel, soft: Defence, rows: Corpus, languages: Seque
         states = [engine.last_states(chat.model, prefix, group).float().cpu() for group in suffixes]
     english = languages.index("en") if "en" in languages else None
     labels = torch.tensor(rows.labels, dtype=torch.float32)
-    return TrainingData(prefix_ids, suffixes, torch.stack(states), labels, english, twin_groups(rows))
-
-
-def twin_groups(rows: Corpus) -> list[list[int]]:
-    """Indices of the rows, twins together; a row whose twin is elsewhere stands alone."""
-    place = {row.id: k for k, row in enumerate(rows.rows)}
-    twins = [place.get(row.twin or "", k) for k, row in enumerate(rows.rows)]
-    return [[k] if twin == k else [k, twin] for k, twin in enumerate(twins) if k <= twin]
+    return TrainingData(prefix_ids, suffixes, torch.stack(states), labels, english, rows.groups)
 
 
 def start_ids(tokenizer: Any, text: str, length: int | None) -> list[int]:

@@ -12,7 +12,7 @@ from babelguard.analysis.coverage import choose_languages, coverage
 from babelguard.analysis.features import attack_features, correlation
 from babelguard.analysis.pictures import draw_heat_map, draw_scatter
 from babelguard.analysis.report import markdown, terminal
-from babelguard.analysis.separability import auroc, centre_distance, own_head_auroc
+from babelguard.analysis.separability import auroc, centre_distance, language_aurocs
 from babelguard.analysis.states import by_twins, states_of
 from babelguard.anchors import collect_anchors
 from babelguard.corpus import Corpus, load_corpus
@@ -34,7 +34,7 @@ class Standing(BaseModel):
     Attributes:
         language, defence: Which.
         auroc_english: AUROC of harmless above harmful with the harmfulness head that English anchors gave.
-        auroc_own: The same with a cross-validated head of the language's own.
+        auroc_own: The same with a head of the language's own on 16 directions of the states, each row held out with its twin.
         distance: From the centre of English, in standard deviations within a language.
         harmful_answered, harmless_refused: Errors of the replies.
     """
@@ -155,7 +155,7 @@ def analyse(
         if defence.name == "none":
             features = attack_features(*by_twins(rows, states))
         logits[defence.name] = (space.refusal_logit(states), space.harmfulness_logit(states))
-        standings += _standings(bench, defence, rows, space.project(states), english_head, screen)
+        standings += _standings(bench, defence, rows, states, space.project(states), english_head, screen)
     similarity = correlation(features)
     index = [rows.languages.index(code) for code in rows.languages if code in anchors.languages]
     order = choose_languages(similarity, index, min(10, len(index)))
@@ -205,29 +205,29 @@ def _fit(
     return space, (torch.tensor(weight, dtype=torch.float32), bias)
 
 
-def _groups(rows: Corpus) -> list[int]:
-    """A number per row, shared by twins."""
-    names = [min(row.id, row.twin or row.id) for row in rows.rows]
-    numbers = {name: k for k, name in enumerate(dict.fromkeys(names))}
-    return [numbers[name] for name in names]
-
-
 def _standings(
-    bench: Bench, defence: Defence, rows: Corpus, z: Tensor, head: tuple[Tensor, float], screen: Screen
+    bench: Bench,
+    defence: Defence,
+    rows: Corpus,
+    states: Tensor,
+    z: Tensor,
+    head: tuple[Tensor, float],
+    screen: Screen,
 ) -> list[Standing]:
     asked = questions(rows, rows.languages, rows.rows[0].split or "")
     with screen.progress(f"{defence.name}: replies") as (tick, _):
         scored = bench.ask(defence, asked, tokens=24, tick=tick)
     metrics = compute_metrics(scored, model=bench.chat.name, benchmark="", split="", judge=bench.judge.name, trained=())
     cells = {row.language: row for row in metrics.rows}
-    harmless, groups = torch.tensor(rows.labels), _groups(rows)
+    harmless = torch.tensor(rows.labels)
+    own = language_aurocs(states, harmless, rows.groups)
     english = z[rows.languages.index("en")]
     return [
         Standing(
             language=code,
             defence=defence.name,
             auroc_english=auroc(z[k] @ head[0] + head[1], harmless),
-            auroc_own=own_head_auroc(z[k], harmless, groups),
+            auroc_own=own[k],
             distance=centre_distance(z[k], english),
             harmful_answered=cells[code].harmful_answered,
             harmless_refused=cells[code].harmless_refused,

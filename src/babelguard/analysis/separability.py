@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from torch import Tensor
 
 from babelguard.space import fit_head
+
+# Below it a language counts as one in which the model does not see harm.
+BLIND = 0.6
 
 
 def auroc(scores: Tensor, harmless: Tensor) -> float:
@@ -21,13 +26,15 @@ def auroc(scores: Tensor, harmless: Tensor) -> float:
     return float(roc_auc_score(harmless.numpy(), scores.numpy()))
 
 
-def own_head_auroc(coordinates: Tensor, harmless: Tensor, groups: list[int], *, folds: int = 5, seed: int = 0) -> float:
+def own_head_auroc(
+    coordinates: Tensor, harmless: Tensor, groups: Sequence[Sequence[int]], *, folds: int = 5, seed: int = 0
+) -> float:
     """AUROC of a head of the language's own, each row scored by a head that saw neither the row nor its twin.
 
     Args:
         coordinates: z of one language, [rows, m].
         harmless: 1 harmless, 0 harmful, [rows].
-        groups: Rows of a group stay in one fold, such as a pair of twins, [rows].
+        groups: Indices of rows that stay in one fold, such as a pair of twins.
         folds: Parts of the cross-validation, at most the number of groups and of rows of either label.
         seed: Of the folds' shuffling.
     """
@@ -35,12 +42,58 @@ def own_head_auroc(coordinates: Tensor, harmless: Tensor, groups: list[int], *, 
 
     z, target = coordinates.double().numpy(), harmless.double().numpy()
     scores = np.zeros(len(z))
-    count = min(folds, len(set(groups)), *torch.bincount(harmless.long(), minlength=2).tolist())
+    group_of = np.zeros(len(z), dtype=int)
+    for number, group in enumerate(groups):
+        group_of[list(group)] = number
+    count = min(folds, len(groups), *torch.bincount(harmless.long(), minlength=2).tolist())
     parts = StratifiedGroupKFold(n_splits=count, shuffle=True, random_state=seed)
-    for train, held_out in parts.split(z, target, groups):
+    for train, held_out in parts.split(z, target, group_of):
         weight, bias = fit_head(z[train], target[train], folds="ten", seed=seed)
         scores[held_out] = z[held_out] @ weight + bias
     return auroc(torch.tensor(scores), harmless)
+
+
+def language_aurocs(
+    states: Tensor, harmless: Tensor, groups: Sequence[Sequence[int]], *, dimensions: int = 16, seed: int = 0
+) -> list[float]:
+    """How well the states of each language tell its own harmful and harmless prompts apart, on rows held out.
+
+    About 0.5 says that the model does not see harm in that language at all: training on it fits noise, and no prompt can
+    mend it. 16 directions, and not the 4 of the safety space, since the question is what the states hold anywhere.
+
+    Args:
+        states: x of the same rows in L languages, [L, rows, d].
+        harmless: 1 harmless, 0 harmful, [rows].
+        groups: As in `own_head_auroc`.
+        dimensions: Directions of the largest variance over all languages.
+        seed: Of the folds.
+
+    Returns:
+        AUROC of each language; nan where there are too few rows to hold any out.
+    """
+    from sklearn.decomposition import PCA
+
+    count, rows, width = states.shape
+    smallest = int(torch.bincount(harmless.long(), minlength=2).min())
+    if min(smallest, len(groups)) < 2:
+        return [float("nan")] * count
+    flat = states.reshape(count * rows, width).double().numpy()
+    size = min(dimensions, width, count * rows)
+    placed = torch.tensor(PCA(n_components=size, svd_solver="full").fit_transform(flat)).reshape(count, rows, size)
+    return [own_head_auroc(one, harmless, groups, seed=seed) for one in placed]
+
+
+def separability_weights(aurocs: Sequence[float]) -> Tensor:
+    """Weights of languages, mean 1: 2 AUROC - 1, so that a language in which nothing is told apart has none.
+
+    A language without an AUROC counts like the mean of the others; where no language has any, all weigh the same.
+    """
+    weights = (2 * torch.tensor(aurocs, dtype=torch.float32) - 1).clamp_min(0.0)
+    known = ~weights.isnan()
+    if not known.any() or not weights[known].sum() > 0:
+        return torch.ones(len(aurocs))
+    weights = torch.where(known, weights, weights[known].mean())
+    return weights / weights.mean()
 
 
 def centre_distance(coordinates: Tensor, reference: Tensor) -> float:

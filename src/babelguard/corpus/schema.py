@@ -94,6 +94,13 @@ class Corpus:
         """Of each row: 0 harmful, 1 harmless."""
         return [LABELS.index(row.label) for row in self.rows]
 
+    @property
+    def groups(self) -> list[list[int]]:
+        """Indices of the rows, twins together; a row whose twin is not here stands alone."""
+        place = {row.id: k for k, row in enumerate(self.rows)}
+        twins = [place.get(row.twin or "", k) for k, row in enumerate(self.rows)]
+        return [[k] if twin == k else [k, twin] for k, twin in enumerate(twins) if k <= twin]
+
     def texts(self, language: str) -> list[str]:
         """The prompts of all rows in one language.
 
