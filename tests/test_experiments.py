@@ -55,7 +55,9 @@ def a_run(folder, settings, verdicts):
                 for row_id, word in zip(ids, words, strict=True):
                     row = {"defence": defence, "language": code, "id": row_id, "label": label, "verdict": word}
                     lines.append(json.dumps(row | {"split": "test", "reply": "never kept"}))
-    lines.append(json.dumps({"split": "validation", "defence": "mcd", "language": "en", "id": "x", "verdict": "broken"}))
+    lines.append(
+        json.dumps({"split": "validation", "defence": "mcd", "language": "en", "id": "x", "verdict": "broken"})
+    )
     (folder / "verdicts.refusal-patterns.jsonl").write_text("\n".join(lines))
 
 

@@ -158,7 +158,7 @@ class Killed(Exception):
 @pytest.mark.parametrize("weighting", ["mean", "worst"])
 @pytest.mark.parametrize("killed_after", [3, 10, 13])
 def test_a_killed_run_resumes_bit_for_bit(job, tmp_path, weighting, killed_after):
-    chosen = settings(language_weighting=weighting, behaviour_weight=0.5, averaging=0.8)
+    chosen = settings(language_weighting=weighting, behaviour_weight=0.5)
     whole, whole_progress = run(job, chosen, tmp_path / "whole")
 
     def kill(step, _):
@@ -172,24 +172,6 @@ def test_a_killed_run_resumes_bit_for_bit(job, tmp_path, weighting, killed_after
     assert progress.history == whole_progress.history
     assert [entry["step"] for entry in progress.history] == list(range(1, 15))
     assert not torch.equal(whole, job[1])
-
-
-def test_the_moving_average_is_kept(job, tmp_path):
-    start = job[1]
-    first, second = (run(job, settings(steps=k), tmp_path / str(k))[0] for k in (1, 2))
-    kept, _ = run(job, settings(steps=2, averaging=0.5), tmp_path / "average")
-    torch.testing.assert_close(kept, 0.25 * start + 0.25 * first + 0.5 * second)
-    seen = []
-    run(job, settings(steps=2, averaging=0.5), tmp_path / "seen", validate=lambda theta, _: seen.append(theta) or 0.0)
-    assert torch.equal(seen[-1], kept)  # what is measured is what is kept
-
-
-def test_a_language_that_weighs_nothing_moves_nothing(job, tmp_path):
-    chosen = settings(steps=1, schedule="turns")
-    kept, _ = run(job, chosen, tmp_path / "none", language_weights=torch.tensor([0.0, 1.5, 1.5]))
-    assert torch.equal(kept, job[1])
-    moved, _ = run(job, chosen, tmp_path / "all", language_weights=torch.ones(3))
-    assert torch.equal(moved, run(job, chosen, tmp_path / "default")[0]) and not torch.equal(moved, job[1])
 
 
 def test_a_finished_run_is_not_trained_again(job, tmp_path):

@@ -59,12 +59,6 @@ class Settings(BaseModel):
         "none",
         description="cosine: the step size rises over the first twelfth of the steps and then falls to a twentieth",
     )
-    averaging: float = Field(
-        0.0,
-        ge=0,
-        lt=1,
-        description="the prompt that is kept is a moving average over the steps, in which the past weighs so much; 0: none",
-    )
     schedule: Literal["english", "sequential", "rotate", "turns", "shuffled"] = Field(
         "shuffled",
         description="which language is the centre: English alone; one after the other, once; another one every epoch, every step "
@@ -83,10 +77,7 @@ class Settings(BaseModel):
     residual_weight: float = Field(1e-3, ge=0, description="beta")
     alignment_weight: float = Field(1e-3, ge=0, description="alpha")
     behaviour_weight: float = Field(0.0, ge=0, description="weight of the first-token term, ours")
-    language_weighting: Literal["mean", "worst", "separable"] = Field(
-        "mean",
-        description="worst: group-robust weights by language; separable: by how well the model tells harm in each",
-    )
+    language_weighting: Literal["mean", "worst"] = Field("mean", description="worst: group-robust weights by language")
     dimensions: int = Field(4, ge=1, le=64, description="m, directions of the safety space")
     harmfulness_folds: Literal["ten", "one"] = "ten"
     anchors: Literal["english", "training"] = Field("training", description="languages of the anchor queries")

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from babelguard.analysis.auto import auto_languages
-from babelguard.analysis.separability import BLIND, language_aurocs, separability_weights
+from babelguard.analysis.separability import BLIND, language_aurocs
 from babelguard.anchors import collect_anchors, first_tokens
 from babelguard.config import Settings, load_settings
 from babelguard.corpus import load_corpus
@@ -366,7 +366,6 @@ class Job:
                 settings,
                 step_size=step_size,
                 folder=run.path / "training",
-                language_weights=separability_weights(aurocs) if settings.language_weighting == "separable" else None,
                 validate=validate if settings.select == "validation" else None,
                 report=report,
             )

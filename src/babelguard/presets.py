@@ -11,6 +11,7 @@ from typing import Any
 
 _MCD: dict[str, Any] = {
     "schedule": "shuffled",
+    "batches": "twins",
     "alignment": "frozen",
     "harmfulness_weight": 1e-2,
     "behaviour_weight": 4.0,

@@ -156,7 +156,6 @@ def train(
     *,
     step_size: float,
     folder: Path,
-    language_weights: Tensor | None = None,
     validate: Callable[[Tensor, int], float] | None = None,
     report: Callable[[int, dict[str, float]], None] | None = None,
 ) -> tuple[Tensor, Progress]:
@@ -172,9 +171,7 @@ def train(
         settings: The weights, the schedule and the number of steps.
         step_size: AdamW's learning rate in the units of the embeddings.
         folder: Checkpoints live here; an existing one is continued.
-        language_weights: What each language's rows weigh, [L], mean 1; all the same without them.
-        validate: Measures theta on validation replies; smaller is better. Without it the last step is kept. What is measured
-            and kept is the moving average, where `averaging` is not 0.
+        validate: Measures theta on validation replies; smaller is better. Without it the last step is kept.
         report: Called after each step with the terms in plain numbers.
 
     Returns:
@@ -185,14 +182,13 @@ def train(
     # Theta and the optimiser's state stay in float32: under AdamW a bfloat16 parameter stalls.
     parameter = torch.nn.Parameter(theta.detach().to(device=device, dtype=torch.float32).clone())
     optimiser = torch.optim.AdamW([parameter], lr=step_size, weight_decay=0.0)
-    weights = torch.ones(data.base_states.shape[0]) if language_weights is None else language_weights
-    weights = weights.to(device)
-    progress, best, average = Progress(), parameter.detach().clone(), parameter.detach().clone()
+    weights = torch.ones(data.base_states.shape[0], device=device)
+    progress, best = Progress(), parameter.detach().clone()
     saved = load_checkpoint(folder)
     if saved is not None:
         tensors, progress = saved
         parameter.data.copy_(tensors["theta"])
-        weights, best, average = (tensors[name].to(device) for name in ("weights", "best", "average"))
+        weights, best = tensors["weights"].to(device), tensors["best"].to(device)
         if progress.step:
             state = {"step": torch.tensor(float(progress.step))}
             state |= {k: tensors[k].to(device) for k in ("exp_avg", "exp_avg_sq")}
@@ -202,16 +198,15 @@ def train(
         nonlocal best
         if validate is None:
             return
-        score = validate(average.cpu(), progress.step)
+        score = validate(parameter.detach().cpu(), progress.step)
         if score < progress.best_score:
             progress.best_score, progress.best_step = score, progress.step
-            best = average.clone()
+            best = parameter.detach().clone()
 
     def save() -> None:
         state = optimiser.state.get(parameter, {})
         moments = {k: state.get(k, torch.zeros_like(parameter)) for k in ("exp_avg", "exp_avg_sq")}
-        kept = {"theta": parameter.detach(), "best": best, "average": average, "weights": weights}
-        save_checkpoint(folder, kept | moments, progress)
+        save_checkpoint(folder, {"theta": parameter.detach(), "best": best, "weights": weights, **moments}, progress)
 
     english = data.english
     if saved is None:
@@ -232,7 +227,6 @@ def train(
         torch.nn.utils.clip_grad_norm_([parameter], 1.0)
         optimiser.param_groups[0]["lr"] = step_size * step_factor(progress.step, settings)
         optimiser.step()
-        average = torch.lerp(parameter.detach(), average, settings.averaging)
         if settings.language_weighting == "worst":
             weights = worst_language_weights(weights, terms, batch.language)
         progress.step += 1
@@ -246,7 +240,7 @@ def train(
             measure()
         if selecting or ended or progress.step % CHECKPOINT_EVERY == 0:
             save()
-    return (best if validate is not None else average).cpu(), progress
+    return (best if validate is not None else parameter.detach()).cpu(), progress
 
 
 def save_checkpoint(folder: Path, tensors: dict[str, Tensor], progress: Progress) -> None:

@@ -83,19 +83,6 @@ def language_aurocs(
     return [own_head_auroc(one, harmless, groups, seed=seed) for one in placed]
 
 
-def separability_weights(aurocs: Sequence[float]) -> Tensor:
-    """Weights of languages, mean 1: 2 AUROC - 1, so that a language in which nothing is told apart has none.
-
-    A language without an AUROC counts like the mean of the others; where no language has any, all weigh the same.
-    """
-    weights = (2 * torch.tensor(aurocs, dtype=torch.float32) - 1).clamp_min(0.0)
-    known = ~weights.isnan()
-    if not known.any() or not weights[known].sum() > 0:
-        return torch.ones(len(aurocs))
-    weights = torch.where(known, weights, weights[known].mean())
-    return weights / weights.mean()
-
-
 def centre_distance(coordinates: Tensor, reference: Tensor) -> float:
     """Distance between the centres of two languages, in standard deviations of rows within a language.
 
