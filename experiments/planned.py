@@ -55,6 +55,7 @@ def arguments(description: str | None, name: str) -> argparse.Namespace:
     parser.add_argument("--output", type=Path, default=Path("runs") / name, help="where the runs are made")
     records = Path(__file__).parent / "verdicts" / name
     parser.add_argument("--records", type=Path, default=records, help="where the verdicts of finished runs are kept")
+    parser.add_argument("--reuse", type=Path, action="append", default=[], help="another run whose replies are taken over")
     parser.add_argument("--only", default=None, help="only these runs, by the names that --dry-run prints")
     parser.add_argument("--dtype", default="auto")
     parser.add_argument("--limit", type=int, default=None, help="test rows per label")
@@ -110,7 +111,7 @@ def do(plan: Sequence[Planned], args: argparse.Namespace) -> list[Planned] | Non
         screen.title(f"Run {number} of {len(chosen)}: {planned.name}")
         folders = [args.output / p.name for p in plan if p != planned]
         others = [folder for folder in folders if (folder / "generations.jsonl").exists()]
-        fit(reuse=others, screen=screen, output=args.output / planned.name, **planned.asked(options))
+        fit(reuse=[*others, *args.reuse], screen=screen, output=args.output / planned.name, **planned.asked(options))
         write_record(take_record(args.output / planned.name, args.limit), args.records / f"{planned.name}.json")
         screen.say(f"  took {(time.monotonic() - began) / 60:.1f} minutes")
     return chosen
