@@ -36,6 +36,7 @@ def main() -> None:
     chosen = do(PLAN, args)
     if chosen is not None:
         pairs = [(a, b) for a, b in product(PRESETS, ("written", "dro")) if a != b]
+        pairs += [("mcd", other) for other in PRESETS[2:]]
         together(all_replies(chosen, args), args.output, PAPER_LANGUAGES, pairs)
 
 
