@@ -371,10 +371,15 @@ class Job:
             )
         kept = progress.best_step if settings.select == "validation" else progress.step
         screen.say(f"  kept the prompt of step {kept}")
+        if progress.halved:
+            screen.say(
+                f"  {progress.halved} times the steps tore the language apart; each time it went on from the best, half as fast"
+            )
         last = progress.history[-1] if progress.history else {}
         return theta, {
             "steps": settings.steps,
             "kept_step": kept,
+            "step_size_halved": progress.halved,
             "train_rows": len(self.train_rows.rows),
             "learning_rate": settings.learning_rate,
             "told_apart_auroc": ", ".join(f"{c} {a:.2f}" for c, a in zip(settings.languages, aurocs, strict=True)),

@@ -66,7 +66,8 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
     "mcd": _MCD,
     "quick": _MCD
     | {
-        "steps": 40,
+        "learning_rate": 0.1,
+        "steps": 80,
         "limit": 16,
         "limit_languages": 11,
         "anchor_rows": 8,

@@ -24,6 +24,8 @@ from babelguard.objective import Batch, FirstTokens, row_losses, total_loss, wor
 from babelguard.space import SafetySpace
 
 CHECKPOINT_EVERY = 10
+# So much worse than the start, in mean error on validation replies, is no detour: the steps have torn the language apart.
+COLLAPSE = 0.1
 
 
 class Step(NamedTuple):
@@ -57,9 +59,20 @@ class TrainingData:
 
 @dataclass
 class Progress:
-    """Where training stands; written to the checkpoint."""
+    """Where training stands; written to the checkpoint.
+
+    Attributes:
+        step: Steps done.
+        optimised: Steps since the optimiser began anew.
+        halved: How often the step size was halved, each time after a collapse.
+        start_score, best_score, best_step: Measured on validation replies.
+        history: The terms of every step.
+    """
 
     step: int = 0
+    optimised: int = 0
+    halved: int = 0
+    start_score: float = float("inf")
     best_score: float = float("inf")
     best_step: int = -1
     history: list[dict[str, float]] = field(default_factory=list)
@@ -189,8 +202,8 @@ def train(
         tensors, progress = saved
         parameter.data.copy_(tensors["theta"])
         weights, best = tensors["weights"].to(device), tensors["best"].to(device)
-        if progress.step:
-            state = {"step": torch.tensor(float(progress.step))}
+        if progress.optimised:
+            state = {"step": torch.tensor(float(progress.optimised))}
             state |= {k: tensors[k].to(device) for k in ("exp_avg", "exp_avg_sq")}
             optimiser.state[parameter] = state
 
@@ -199,9 +212,16 @@ def train(
         if validate is None:
             return
         score = validate(parameter.detach().cpu(), progress.step)
+        if progress.step == 0:
+            progress.start_score = score
         if score < progress.best_score:
             progress.best_score, progress.best_step = score, progress.step
             best = parameter.detach().clone()
+        elif score > progress.start_score + COLLAPSE:
+            # From there no step leads back: go on from the best prompt so far, half as fast.
+            parameter.data.copy_(best)
+            optimiser.state.clear()
+            progress.halved, progress.optimised = progress.halved + 1, 0
 
     def save() -> None:
         state = optimiser.state.get(parameter, {})
@@ -225,11 +245,11 @@ def train(
             optimiser.zero_grad()
             loss.backward()
         torch.nn.utils.clip_grad_norm_([parameter], 1.0)
-        optimiser.param_groups[0]["lr"] = step_size * step_factor(progress.step, settings)
+        optimiser.param_groups[0]["lr"] = step_size * step_factor(progress.step, settings) / 2**progress.halved
         optimiser.step()
         if settings.language_weighting == "worst":
             weights = worst_language_weights(weights, terms, batch.language)
-        progress.step += 1
+        progress.step, progress.optimised = progress.step + 1, progress.optimised + 1
         values = {name: float(term.detach().mean()) for name, term in terms.items()}
         progress.history.append({"step": progress.step, "total": float(loss.detach()), **values})
         if report is not None:
