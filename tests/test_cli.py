@@ -249,6 +249,11 @@ def test_the_untouched_judge_finds_nothing_to_align(command, tmp_path, monkeypat
     assert not (tmp_path / "safety_prompt").exists()
 
 
+def test_the_package_runs_as_the_command():
+    found = subprocess.run([sys.executable, "-m", "babelguard", "--version"], capture_output=True, text=True, check=True)
+    assert found.stdout.startswith("babelguard ")
+
+
 def test_help_answers_without_loading_torch():
     code = (
         "import sys; sys.argv = ['babelguard', *sys.argv[1:]]; from babelguard.cli import main\n"

@@ -209,9 +209,45 @@ def test_selection_keeps_the_best_measured_prompt(job, tmp_path):
     assert torch.equal(seen[0], job[1])
 
 
+def test_a_collapse_goes_back_to_the_best_and_goes_on_half_as_fast(job, tmp_path):
+    seen = {}
+    scores = {0: 0.3, 4: 0.2, 8: 0.45, 12: 0.25, 14: 0.25}
+
+    def validate(theta, step):
+        seen[step] = theta.clone()
+        return scores[step]
+
+    chosen = settings(select="validation", select_every=4)
+    kept, progress = run(job, chosen, tmp_path / "whole", validate=validate)
+    assert progress.halved == 1 and progress.optimised == 14 - 8
+    assert torch.equal(kept, seen[4])
+    # AdamW's first steps are about as long as the step size: after the collapse four of them start from step 4, half as long.
+    assert (seen[12] - seen[4]).abs().max() <= 4.01 * 0.01 / 2
+    assert (seen[8] - seen[4]).abs().max() > 4.01 * 0.01 / 2
+
+    for killed_after in (8, 9, 11):
+
+        def kill(step, _, killed_after=killed_after):
+            if step == killed_after:
+                raise Killed
+
+        folder = tmp_path / str(killed_after)
+        with pytest.raises(Killed):
+            run(job, chosen, folder, validate=validate, report=kill)
+        resumed, again = run(job, chosen, folder, validate=validate)
+        assert torch.equal(resumed, kept) and vars(again) == vars(progress)
+
+
+def test_being_a_little_worse_than_the_start_is_no_collapse(job, tmp_path):
+    scores = {0: 0.3, 4: 0.39, 8: 0.39, 12: 0.39, 14: 0.39}
+    chosen = settings(select="validation", select_every=4)
+    _, progress = run(job, chosen, tmp_path, validate=lambda _, step: scores[step])
+    assert progress.halved == 0 and progress.best_step == 0
+
+
 def test_training_that_only_harms_gives_the_start_back(job, tmp_path):
     kept, progress = run(job, settings(select_every=7), tmp_path, validate=lambda _, step: step)
-    assert progress.best_step == 0
+    assert (progress.best_step, progress.halved) == (0, 2)
     assert torch.equal(kept, job[1])
 
 

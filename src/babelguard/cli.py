@@ -310,7 +310,3 @@ def options(
 def main() -> None:
     """Entry point."""
     app()
-
-
-if __name__ == "__main__":
-    main()
