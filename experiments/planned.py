@@ -55,7 +55,9 @@ def arguments(description: str | None, name: str) -> argparse.Namespace:
     parser.add_argument("--output", type=Path, default=Path("runs") / name, help="where the runs are made")
     records = Path(__file__).parent / "verdicts" / name
     parser.add_argument("--records", type=Path, default=records, help="where the verdicts of finished runs are kept")
-    parser.add_argument("--reuse", type=Path, action="append", default=[], help="another run whose replies are taken over")
+    parser.add_argument(
+        "--reuse", type=Path, action="append", default=[], help="another run whose replies are taken over"
+    )
     parser.add_argument("--only", default=None, help="only these runs, by the names that --dry-run prints")
     parser.add_argument("--dtype", default="auto")
     parser.add_argument("--limit", type=int, default=None, help="test rows per label")

@@ -250,7 +250,9 @@ def test_the_untouched_judge_finds_nothing_to_align(command, tmp_path, monkeypat
 
 
 def test_the_package_runs_as_the_command():
-    found = subprocess.run([sys.executable, "-m", "babelguard", "--version"], capture_output=True, text=True, check=True)
+    found = subprocess.run(
+        [sys.executable, "-m", "babelguard", "--version"], capture_output=True, text=True, check=True
+    )
     assert found.stdout.startswith("babelguard ")
 
 
