@@ -100,7 +100,7 @@ def test_a_record_of_something_else_is_refused(planned, plan, recorded):
     path = recorded.records / "mcd-seed0.json"
     kept = json.loads(path.read_text(encoding="utf-8"))
     # A setting that is newer than the record counts as its default.
-    del kept["config"]["batches"]
+    del kept["config"]["alignment_languages"]
     path.write_text(json.dumps(kept), encoding="utf-8")
     assert planned.do(plan, recorded) is None
     kept = json.loads(path.read_text(encoding="utf-8"))

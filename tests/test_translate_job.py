@@ -186,7 +186,7 @@ def test_a_killed_job_goes_on_where_it_was(server, tmp_path):
     arguments = call(server, path, tmp_path / "out", "--batch-size", "1", "--parallel", "1")
     log, start = tmp_path / "out" / "translations.jsonl", len(server.asked)
     process = subprocess.Popen(
-        [sys.executable, "-m", "babelguard.cli", *map(str, arguments)], stdout=subprocess.DEVNULL, env=os.environ
+        [sys.executable, "-m", "babelguard", *map(str, arguments)], stdout=subprocess.DEVNULL, env=os.environ
     )
     until = time.monotonic() + 30
     while time.monotonic() < until and not (log.exists() and log.read_bytes().count(b"\n") >= 5):
@@ -212,7 +212,7 @@ def test_ctrl_c_does_not_wait_for_replies(server, tmp_path):
     server.behave = lambda *_: None if release.wait(60) else 500
     arguments = call(server, path, tmp_path / "out", "--batch-size", "1")
     process = subprocess.Popen(
-        [sys.executable, "-m", "babelguard.cli", *map(str, arguments)],
+        [sys.executable, "-m", "babelguard", *map(str, arguments)],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
