@@ -66,7 +66,6 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
     "mcd": _MCD,
     "quick": _MCD
     | {
-        "learning_rate": 0.1,
         "steps": 80,
         "limit": 16,
         "limit_languages": 11,
