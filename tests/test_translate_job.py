@@ -216,6 +216,8 @@ def test_ctrl_c_does_not_wait_for_replies(server, tmp_path):
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
+        # A shell starts what it puts in the background with Ctrl+C ignored, and a test must not depend on that.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     until = time.monotonic() + 30
     while time.monotonic() < until and len(server.asked) < 4:
