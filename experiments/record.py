@@ -31,7 +31,7 @@ class Record(BaseModel):
     Attributes:
         config: The run's config.json: its settings, the model's fingerprint, the hash of the rows.
         adapter: Hash of the demo model's adapter.
-        corpus: Hash of the test split.
+        corpus: Hash of the test rows, in the languages that were asked.
         judge: Who judged.
         written: The text of the written prompt that the run was compared with.
         kept_step: The step whose prompt was kept.
@@ -71,7 +71,7 @@ def take_record(run: Path, limit: int | None) -> Record:
     return Record(
         config=config,
         adapter=adapter_fingerprint(),
-        corpus=load_corpus().split("test").digest,
+        corpus=_digest(verdicts, limit),
         judge=RefusalJudge.name,
         written=training["written"],
         kept_step=training.get("kept_step"),
@@ -96,9 +96,10 @@ def read_record(path: Path, wanted: Settings) -> Record | None:
     record = Record.model_validate_json(path.read_text(encoding="utf-8"))
     free = FREE | ({"languages"} if wanted.wanted_languages else set())
     settings = {name: value for name, value in wanted.model_dump(mode="json").items() if name not in free}
-    settings |= {"adapter": adapter_fingerprint(), "corpus": load_corpus().split("test").digest}
+    corpus = _digest(record.verdicts, record.config["limit"])
+    settings |= {"adapter": adapter_fingerprint(), "corpus": corpus, "judge": RefusalJudge.name}
     defaults = Settings.model_construct(model="demo").model_dump(mode="json")
-    found = record.config | {"adapter": record.adapter, "corpus": record.corpus}
+    found = record.config | {"adapter": record.adapter, "corpus": record.corpus, "judge": record.judge}
     for name, value in settings.items():
         # A setting that is newer than the record had its default's effect.
         if found.get(name, defaults.get(name)) != value:
@@ -125,6 +126,12 @@ def scored_replies(record: Record, names: Mapping[str, str]) -> list[ScoredReply
                 for row_id, letter in zip(ids[label], letters, strict=True):
                     found.append(ScoredReply(name, seed, code, row_id, label, WORDS[letter]))  # type: ignore[arg-type]
     return found
+
+
+def _digest(verdicts: Mapping[str, Mapping[str, Any]], limit: int | None) -> str:
+    """Of the test rows in the languages that were asked: a corpus may gain others without making old records strangers."""
+    codes = tuple(dict.fromkeys(code for languages in verdicts.values() for code in languages))
+    return load_corpus().split("test").select(codes, limit).digest
 
 
 def _ids(code: str, limit: int | None) -> dict[str, Sequence[str]]:

@@ -20,6 +20,7 @@ from babelguard.analysis.states import by_twins
 from babelguard.corpus import Corpus
 from babelguard.corpus.schema import Row
 from babelguard.errors import UserError
+from babelguard.learning import told_apart
 from babelguard.run_folder import open_folder
 
 pytestmark = pytest.mark.usefixtures("judge_of_bytes")
@@ -103,6 +104,23 @@ def test_a_language_without_signal_is_seen():
     assert seen > 0.99 and half > 0.9 and blind < 0.75
     # Each language is judged by itself: another one beside it changes only the directions.
     assert language_aurocs(given[[2, 0]], harmless, groups)[1] > 0.99
+
+
+def test_a_twin_is_held_out_with_its_row():
+    # Twins that differ by hardly anything: a head that saw the one answers the opposite for the other.
+    first = states(1, 20, 32, seed=11)
+    given = torch.cat([first, first + 1e-3], dim=1)
+    harmless = torch.tensor([0.0] * 20 + [1.0] * 20)
+    assert language_aurocs(given, harmless, [[k] for k in range(40)])[0] < 0.25
+    assert language_aurocs(given, harmless, [[k, k + 20] for k in range(20)])[0] > 0.4
+
+
+def test_what_is_said_of_languages_that_are_told_apart_or_not():
+    first, second = told_apart(["ga", "en", "da"], [0.49, 0.98, float("nan")])
+    assert first.endswith("English (en) 0.98, Irish (ga) 0.49")
+    assert "Irish" in second and "English" not in second
+    assert len(told_apart(["en"], [0.61])) == 1
+    assert told_apart(["en"], [float("nan")]) == []
 
 
 def test_with_one_row_of_a_label_nothing_can_be_held_out():

@@ -101,7 +101,7 @@ def assert_same_run(found, whole):
             assert content == other[path], path
 
 
-@pytest.mark.parametrize("place", ["babelguard.defend.collect_anchors", "babelguard.trainer.row_losses"])
+@pytest.mark.parametrize("place", ["babelguard.learning.collect_anchors", "babelguard.trainer.row_losses"])
 def test_a_stopped_run_says_how_to_resume_and_ends_the_same(finished, command, tmp_path, monkeypatch, place):
     whole, _ = finished("llama")
 

@@ -194,14 +194,19 @@ def test_training_lowers_the_loss_and_leaves_the_model_alone(job, tmp_path):
     assert not model.get_input_embeddings()._forward_hooks
 
 
-def test_selection_keeps_the_best_measured_prompt(job, tmp_path):
+def scored(scores):
+    """A validation that gives these scores by step, and the prompts that it has seen."""
     seen = {}
-    scores = {0: 0.5, 4: 0.4, 8: 0.2, 12: 0.2, 14: 0.3}
 
     def validate(theta, step):
         seen[step] = theta.clone()
         return scores[step]
 
+    return validate, seen
+
+
+def test_selection_keeps_the_best_measured_prompt(job, tmp_path):
+    validate, seen = scored({0: 0.5, 4: 0.4, 8: 0.2, 12: 0.2, 14: 0.3})
     kept, progress = run(job, settings(select="validation", select_every=4), tmp_path, validate=validate)
     assert sorted(seen) == [0, 4, 8, 12, 14]
     assert (progress.best_step, progress.best_score) == (8, 0.2)
@@ -210,13 +215,7 @@ def test_selection_keeps_the_best_measured_prompt(job, tmp_path):
 
 
 def test_a_collapse_goes_back_to_the_best_and_goes_on_half_as_fast(job, tmp_path):
-    seen = {}
-    scores = {0: 0.3, 4: 0.2, 8: 0.45, 12: 0.25, 14: 0.25}
-
-    def validate(theta, step):
-        seen[step] = theta.clone()
-        return scores[step]
-
+    validate, seen = scored({0: 0.3, 4: 0.2, 8: 0.45, 12: 0.25, 14: 0.25})
     chosen = settings(select="validation", select_every=4)
     kept, progress = run(job, chosen, tmp_path / "whole", validate=validate)
     assert progress.halved == 1 and progress.optimised == 14 - 8
@@ -239,9 +238,9 @@ def test_a_collapse_goes_back_to_the_best_and_goes_on_half_as_fast(job, tmp_path
 
 
 def test_being_a_little_worse_than_the_start_is_no_collapse(job, tmp_path):
-    scores = {0: 0.3, 4: 0.39, 8: 0.39, 12: 0.39, 14: 0.39}
+    validate, _ = scored({0: 0.3, 4: 0.39, 8: 0.39, 12: 0.39, 14: 0.39})
     chosen = settings(select="validation", select_every=4)
-    _, progress = run(job, chosen, tmp_path, validate=lambda _, step: scores[step])
+    _, progress = run(job, chosen, tmp_path, validate=validate)
     assert progress.halved == 0 and progress.best_step == 0
 
 

@@ -11,17 +11,16 @@ from typing import Any
 import torch
 
 from babelguard.analysis.auto import auto_languages
-from babelguard.analysis.separability import BLIND, language_aurocs
-from babelguard.anchors import collect_anchors, first_tokens
 from babelguard.config import Settings, load_settings
 from babelguard.corpus import load_corpus
 from babelguard.defence import Defence, written_defence
-from babelguard.errors import NothingToAlign, UserError
+from babelguard.errors import UserError
 from babelguard.evaluation.measure import Bench, Question, mean_error, questions
 from babelguard.evaluation.metrics import Metrics, ScoredReply, compute_metrics
 from babelguard.evaluation.tables import sheet, terminal
 from babelguard.hook import embed, embedding_rms
 from babelguard.languages import display_name
+from babelguard.learning import learn
 from babelguard.models.load import ChatModel, load_chat_model
 from babelguard.plan import make_plan
 from babelguard.presets import PRESETS
@@ -30,22 +29,12 @@ from babelguard.run_folder import RunFolder, default_output, open_run, remember_
 from babelguard.safety_prompt import SafetyPrompt, template_digest
 from babelguard.screen import Screen, Silent
 from babelguard.slot import install
-from babelguard.space import fit_space
 from babelguard.target import read_json
-from babelguard.trainer import train
-from babelguard.training_data import start_ids, training_data
+from babelguard.training_data import start_ids
 from babelguard.written import BEST, WRITTEN_PROMPTS, prompt_text
 
 BATCH_SIZE = 32
 BENCHMARK = "babelguard-corpus"
-LOSS_WORDS = {
-    "refusal": "refusal",
-    "harmfulness": "harmfulness",
-    "residual": "drift",
-    "alignment": "languages apart",
-    "behaviour": "first word",
-    "total": "total",
-}
 
 
 def fit(
@@ -285,8 +274,9 @@ class Job:
             "written": self.written_text,
         }
         if settings.steps:
-            theta, extra = self._optimise(bench, run, theta)
-            facts |= extra
+            soft = Defence(settings.preset, theta=start, slot=self.slot, carrier=self.carrier)
+            theta, learned = learn(bench, soft, self.train_rows, self._validation(), settings, run.path, screen)
+            facts |= learned
         prompt = SafetyPrompt(
             theta=theta,
             slot=self.slot,
@@ -303,100 +293,3 @@ class Job:
         if settings.steps:
             screen.say(f"  the prompt moved by {100 * moved:.0f} % of the size of an embedding")
         return prompt
-
-    def _optimise(self, bench: Bench, run: RunFolder, start: torch.Tensor) -> tuple[torch.Tensor, dict[str, Any]]:
-        settings, chat, screen = self.settings, self.chat, self.screen
-        screen.title("Anchors: how this model refuses")
-        codes = settings.languages if settings.anchors == "training" else ("en",)
-        asked = questions(self.train_rows.select(codes, settings.anchor_rows), codes, "train")
-        with screen.progress("anchor replies") as (tick, _):
-            anchors = collect_anchors(bench, asked, tokens=settings.anchor_tokens, tick=tick)
-        space = fit_space(
-            anchors.states,
-            anchors.compliance,
-            anchors.harmless,
-            dimensions=settings.dimensions,
-            harmfulness_folds=settings.harmfulness_folds,
-            seed=settings.seed,
-        )
-        space.save(run.path / "safety_space.safetensors")
-        refused = float((anchors.compliance == 0).float().mean())
-        screen.say(
-            f"  refused {100 * refused:.0f} % of anchor replies; {len(space.components)} directions explain "
-            f"{100 * space.explained:.0f} % of the variance"
-        )
-        soft = Defence(settings.preset, theta=start, slot=self.slot, carrier=self.carrier)
-        data = training_data(chat, soft, self.train_rows, settings.languages)
-        head = chat.model.get_output_embeddings().weight
-        first = None
-        if settings.behaviour_weight:
-            first = first_tokens(head, anchors, data.base_states, data.labels, banned=self.slot.token_ids)
-            if first is None:
-                screen.say("  no word opens refusals more often than answers, so the first-word term is left out")
-        if first is None and not (settings.refusal_weight or settings.harmfulness_weight):
-            raise NothingToAlign(
-                "There is nothing to align: no word opens this model's refusals more often than its answers, and the "
-                "first-word term is the only one that is switched on; set refusal_weight or harmfulness_weight."
-            )
-        aurocs = language_aurocs(data.base_states, data.labels, data.groups, seed=settings.seed)
-        self._say_separability(aurocs)
-        screen.title(f"Training {len(self.start_ids)} soft tokens")
-        step_size = settings.learning_rate * embedding_rms(chat.model)
-        with screen.progress("steps") as (tick, note):
-            scores: list[str] = []
-
-            def report(step: int, terms: dict[str, float]) -> None:
-                tick(step, settings.steps)
-                note("  ".join([*(f"{LOSS_WORDS[k]} {v:.3f}" for k, v in terms.items()), *scores[-1:]]))
-
-            def validate(theta: torch.Tensor, step: int) -> float:
-                defence = Defence(settings.preset, settings.seed, theta=theta, slot=self.slot, carrier=self.carrier)
-                score = mean_error(bench.ask(defence, self._validation(), tokens=settings.reply_tokens))
-                scores.append(f"validation error {100 * score:.1f} %")
-                screen.say(f"  step {step}: mean error on validation replies {100 * score:.1f} %")
-                return score
-
-            theta, progress = train(
-                chat.model,
-                start,
-                self.slot.token_ids,
-                data,
-                space,
-                first,
-                settings,
-                step_size=step_size,
-                folder=run.path / "training",
-                validate=validate if settings.select == "validation" else None,
-                report=report,
-            )
-        kept = progress.best_step if settings.select == "validation" else progress.step
-        screen.say(f"  kept the prompt of step {kept}")
-        if progress.halved:
-            screen.say(
-                f"  {progress.halved} times the steps tore the language apart; each time it went on from the best, half as fast"
-            )
-        last = progress.history[-1] if progress.history else {}
-        return theta, {
-            "steps": settings.steps,
-            "kept_step": kept,
-            "step_size_halved": progress.halved,
-            "train_rows": len(self.train_rows.rows),
-            "learning_rate": settings.learning_rate,
-            "told_apart_auroc": ", ".join(f"{c} {a:.2f}" for c, a in zip(settings.languages, aurocs, strict=True)),
-            "last_losses": ", ".join(f"{k} {v:.4f}" for k, v in last.items() if k != "step"),
-        }
-
-    def _say_separability(self, aurocs: Sequence[float]) -> None:
-        """Say in which languages the model tells harm, before hours are spent on one in which it cannot."""
-        named = [(display_name(code), a) for code, a in zip(self.settings.languages, aurocs, strict=True) if a == a]
-        if not named:
-            return
-        self.screen.say(
-            "  harmful and harmless told apart inside the model (AUROC, 0.5 is chance): "
-            + ", ".join(f"{name} {a:.2f}" for name, a in sorted(named, key=lambda pair: -pair[1]))
-        )
-        blind = [name for name, a in named if a < BLIND]
-        if blind:
-            self.screen.say(
-                f"  in {', '.join(blind)} the model itself hardly sees harm, so that no prompt can mend both errors there"
-            )
