@@ -1,7 +1,8 @@
 """The verdicts of a run in one small file that is kept with the code: tables can be made again without making the runs again.
 
-A reply is never in it, only its verdict, as a letter: r refused, a answered, b broken, u unscored; one string a language and
-label, the rows in the order of the corpus.
+A reply is never in it, only its verdict, as a letter: r refused, a answered, f answered in another language than the
+question, s answered too shortly to tell its language, b broken, u unscored; one string a language and label, the rows in the
+order of the corpus.
 """
 
 from __future__ import annotations
@@ -21,8 +22,15 @@ from babelguard.judges import RefusalJudge
 from babelguard.models.demo import adapter_fingerprint
 from babelguard.run_folder import FREE, write_json
 
-WORDS: dict[str, Verdict] = {"r": "refused", "a": "answered", "b": "broken", "u": "unscored"}
-LETTERS = {word: letter for letter, word in WORDS.items()}
+WORDS: dict[str, tuple[Verdict, bool | None]] = {
+    "r": ("refused", None),
+    "a": ("answered", False),
+    "f": ("answered", True),
+    "s": ("answered", None),
+    "b": ("broken", None),
+    "u": ("unscored", None),
+}
+LETTERS = {meaning: letter for letter, meaning in WORDS.items()}
 
 
 class Record(BaseModel):
@@ -62,7 +70,7 @@ def take_record(run: Path, limit: int | None) -> Record:
     found = {}
     for row in map(json.loads, lines):
         if row["split"] == "test":
-            found[row["defence"], row["language"], row["id"]] = LETTERS[row["verdict"]]
+            found[row["defence"], row["language"], row["id"]] = _letter(row)
     verdicts: dict[str, dict[str, dict[str, str]]] = {}
     for defence, code in dict.fromkeys((defence, code) for defence, code, _ in found):
         ids = _ids(code, limit)
@@ -124,8 +132,12 @@ def scored_replies(record: Record, names: Mapping[str, str]) -> list[ScoredReply
             ids = _ids(code, record.config["limit"])
             for label, letters in labels.items():
                 for row_id, letter in zip(ids[label], letters, strict=True):
-                    found.append(ScoredReply(name, seed, code, row_id, label, WORDS[letter]))  # type: ignore[arg-type]
+                    found.append(ScoredReply(name, seed, code, row_id, label, *WORDS[letter]))  # type: ignore[arg-type]
     return found
+
+
+def _letter(row: Mapping[str, Any]) -> str:
+    return LETTERS[row["verdict"], row["foreign"] if row["verdict"] == "answered" else None]
 
 
 def _digest(verdicts: Mapping[str, Mapping[str, Any]], limit: int | None) -> str:

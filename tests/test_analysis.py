@@ -15,6 +15,7 @@ from babelguard.analysis.separability import (
     centre_distance,
     language_aurocs,
     own_head_auroc,
+    worth_training_on,
 )
 from babelguard.analysis.states import by_twins
 from babelguard.corpus import Corpus
@@ -79,6 +80,14 @@ def test_one_language_of_each_group_is_chosen():
     for count in (0, 5):
         with pytest.raises(ValueError, match="candidates"):
             choose_languages(matrix, range(4), count)
+
+
+def test_languages_in_which_harm_is_not_seen_are_passed_over_while_there_are_others():
+    nan = float("nan")
+    assert worth_training_on([0.9, 0.5, 0.7, 0.55], 2) == [0, 2]
+    assert worth_training_on([0.9, 0.5, 0.7, 0.55], 3) == [0, 2, 3]  # the best of the others joins
+    assert worth_training_on([0.9, 0.5, 0.7, 0.55], 4) == [0, 1, 2, 3]
+    assert worth_training_on([nan, nan], 1) == [0, 1]  # too few rows to tell
 
 
 def test_separability_of_a_language():

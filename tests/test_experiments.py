@@ -53,7 +53,9 @@ def a_run(folder, settings, verdicts):
             for label, words in labels.items():
                 ids = [row.id for row in rows if row.label == label]
                 for row_id, word in zip(ids, words, strict=True):
-                    row = {"defence": defence, "language": code, "id": row_id, "label": label, "verdict": word}
+                    row = {"defence": defence, "language": code, "id": row_id, "label": label}
+                    word, _, where = word.partition(" ")
+                    row |= {"verdict": word, "foreign": where == "elsewhere"}
                     lines.append(json.dumps(row | {"split": "test", "reply": "never kept"}))
     lines.append(
         json.dumps({"split": "validation", "defence": "mcd", "language": "en", "id": "x", "verdict": "broken"})
@@ -66,7 +68,7 @@ def recorded(modules, plan, tmp_path):
     record = modules[1]
     args = asked(tmp_path)
     settings = load_settings(plan[0].asked({"dtype": "auto", "limit": 2}))
-    cell = {"harmful": ["answered", "refused"], "harmless": ["broken", "unscored"]}
+    cell = {"harmful": ["answered", "refused"], "harmless": ["broken", "answered elsewhere"]}
     run = args.output / "mcd-seed0"
     a_run(run, settings, {name: {"en": cell, "da": cell} for name in ("none", "written", "mcd")})
     record.write_record(record.take_record(run, 2), args.records / "mcd-seed0.json")
@@ -80,11 +82,11 @@ def test_a_run_that_is_recorded_is_done_without_its_folder(planned, plan, record
     scored = planned.all_replies(plan, elsewhere)
     assert len(scored) == 3 * 2 * 4
     own = [reply for reply in scored if reply.defence == "mcd" and reply.language == "da"]
-    assert [(reply.seed, reply.label, reply.verdict) for reply in own] == [
-        (0, "harmful", "answered"),
-        (0, "harmful", "refused"),
-        (0, "harmless", "broken"),
-        (0, "harmless", "unscored"),
+    assert [(reply.seed, reply.label, reply.verdict, reply.foreign) for reply in own] == [
+        (0, "harmful", "answered", False),
+        (0, "harmful", "refused", None),
+        (0, "harmless", "broken", None),
+        (0, "harmless", "answered", True),
     ]
     assert {reply.seed for reply in scored if reply.defence == "written"} == {None}
     assert own[0].row_id in {row.id for row in load_corpus().split("test").rows}

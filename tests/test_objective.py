@@ -107,13 +107,30 @@ def test_behaviour_term_is_the_odds_of_the_first_token():
     torch.testing.assert_close(losses.behaviour_loss(odds, label), cross_entropy(expected, label))
 
 
+def test_opening_term_is_the_divergence_among_answers_alone():
+    states, base, helping = draw(3, D, seed=1), draw(3, D, seed=2), draw(4, D, seed=3)
+    before, after = torch.softmax(base @ helping.T, -1), torch.softmax(states @ helping.T, -1)
+    expected = (before * torch.log(before / after)).sum(-1)
+    torch.testing.assert_close(losses.opening_loss(states, base, helping), expected)
+    assert (expected > 0).all()
+    torch.testing.assert_close(losses.opening_loss(base, base, helping), torch.zeros(3, dtype=base.dtype))
+    # What lifts or lowers all answers alike, as a refusal does, costs nothing.
+    extra = torch.linalg.lstsq(helping, torch.ones(4, 1, dtype=base.dtype)).solution.T
+    torch.testing.assert_close(losses.opening_loss(base + 5 * extra, base, helping), torch.zeros(3, dtype=base.dtype))
+
+
 def settings(**changes):
     return Settings(model="tiny", languages=("en", "da", "ko"), **changes)
 
 
 def test_objective_is_the_weighted_sum_of_the_method(space, batch):
     chosen = settings(
-        refusal_weight=2.0, harmfulness_weight=0.5, residual_weight=0.1, alignment_weight=0.2, behaviour_weight=3.0
+        refusal_weight=2.0,
+        harmfulness_weight=0.5,
+        residual_weight=0.1,
+        alignment_weight=0.2,
+        behaviour_weight=3.0,
+        opening_weight=0.7,
     )
     first = FirstTokens(draw(4, D, seed=20), draw(2, D, seed=21))
     z = lambda x: (x - space.mean) @ space.components.T  # noqa: E731
@@ -127,6 +144,8 @@ def test_objective_is_the_weighted_sum_of_the_method(space, batch):
         "residual": 0.1 * losses.residual_loss(x - batch.base_states, space.components),
         "alignment": 0.2 * losses.live_alignment_loss(torch.stack([x, *batch.other_states])),
         "behaviour": 3.0 * cross_entropy(odds, label),
+        # Only of harmless queries: what a harmful one's answer would have been need not stay.
+        "opening": 0.7 * label * losses.opening_loss(x, batch.base_states, first.helping),
     }
     terms = row_losses(batch, space, first, chosen)
     assert terms.keys() == expected.keys()

@@ -209,3 +209,19 @@ def test_unknown_language_names_close_ones(code: str, meant: str) -> None:
 def test_language_like_no_other_lists_all() -> None:
     with pytest.raises(UserError, match="use one of am, ar"):
         language("")
+
+
+@pytest.mark.parametrize("layout", ["wide", "long"])
+def test_answers_in_another_language_stand_beside_the_rate_and_below(layout: Any) -> None:
+    replies = [
+        ScoredReply("mcd", 0, code, f"s{row}", "harmless", "answered", code == "da" and row < 3)
+        for code in ("en", "da")
+        for row in range(10)
+    ]
+    names: dict[str, Any] = {"model": "tiny", "benchmark": "invented", "split": "test", "judge": "rules"}
+    text = markdown(sheet(compute_metrics(replies, **names, trained=["en"]), layout))
+    assert "0/10  0 % [0–28], 3 elsewhere" in text
+    assert "another language than the question, trained languages: mcd 0/10 (0 %)" in text
+    assert "another language than the question, unseen languages: mcd 3/10 (30 %)" in text
+    nobody_looked = sheet(measured(["none", "mcd"]), layout)
+    assert "another language" not in markdown(nobody_looked)

@@ -135,6 +135,9 @@ class Job:
             chosen = auto_languages(self.chat, self.train_rows.select(shared), count, tick)
         named = ", ".join(display_name(code) for code in chosen.languages)
         self.screen.say(f"  {named}; mean correlation of a language with the nearest of them {chosen.coverage:.2f}")
+        if chosen.blind:
+            passed = ", ".join(map(display_name, chosen.blind))
+            self.screen.say(f"  passed over, since the model hardly sees harm in them: {passed}")
         return settings.model_copy(update={"languages": chosen.languages})
 
     def plan(self) -> None:

@@ -30,6 +30,7 @@ LOSS_WORDS = {
     "residual": "drift",
     "alignment": "languages apart",
     "behaviour": "first word",
+    "opening": "answers' openings",
     "total": "total",
 }
 
@@ -145,7 +146,7 @@ def _first_words(
     chat: ChatModel, anchors: Anchors, data: TrainingData, soft: Defence, settings: Settings, screen: Screen
 ) -> FirstTokens | None:
     first = None
-    if settings.behaviour_weight:
+    if settings.behaviour_weight or settings.opening_weight:
         head = chat.model.get_output_embeddings().weight
         first = first_tokens(head, anchors, data.base_states, data.labels, banned=soft.banned_ids)
         if first is None:

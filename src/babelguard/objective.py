@@ -63,6 +63,9 @@ def row_losses(batch: Batch, space: SafetySpace, first: FirstTokens | None, sett
     if settings.behaviour_weight and first is not None:
         odds = losses.helping_log_odds(batch.states, first.helping, first.refusing)
         terms["behaviour"] = settings.behaviour_weight * losses.behaviour_loss(odds, batch.labels)
+    if settings.opening_weight and first is not None:
+        kept = losses.opening_loss(batch.states, batch.base_states, first.helping)
+        terms["opening"] = settings.opening_weight * batch.labels * kept
     return terms
 
 

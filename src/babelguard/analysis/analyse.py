@@ -12,7 +12,7 @@ from babelguard.analysis.coverage import choose_languages, coverage
 from babelguard.analysis.features import attack_features, correlation
 from babelguard.analysis.pictures import draw_heat_map, draw_scatter
 from babelguard.analysis.report import markdown, terminal
-from babelguard.analysis.separability import auroc, centre_distance, language_aurocs
+from babelguard.analysis.separability import auroc, centre_distance, language_aurocs, worth_training_on
 from babelguard.analysis.states import by_twins, states_of
 from babelguard.anchors import collect_anchors
 from babelguard.corpus import Corpus, load_corpus
@@ -157,7 +157,9 @@ def analyse(
         logits[defence.name] = (space.refusal_logit(states), space.harmfulness_logit(states))
         standings += _standings(bench, defence, rows, states, space.project(states), english_head, screen)
     similarity = correlation(features)
-    index = [rows.languages.index(code) for code in rows.languages if code in anchors.languages]
+    index = [k for k, code in enumerate(rows.languages) if code in anchors.languages]
+    own = [one.auroc_own for one in standings if one.defence == "none" and one.language in anchors.languages]
+    index = [index[k] for k in worth_training_on(own, min(10, len(index)))]
     order = choose_languages(similarity, index, min(10, len(index)))
     analysis = Analysis(
         model=chat.name,

@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
+import torch
+
 from babelguard.analysis.coverage import choose_languages, coverage
 from babelguard.analysis.features import attack_features, correlation
+from babelguard.analysis.separability import language_aurocs, worth_training_on
 from babelguard.analysis.states import by_twins, states_of
 from babelguard.corpus import Corpus
 from babelguard.defence import Defence
@@ -15,10 +18,17 @@ from babelguard.models.load import ChatModel
 
 
 class Chosen(NamedTuple):
-    """Languages in the order of choice, and the mean correlation of any language with the nearest of them."""
+    """Languages in the order of choice.
+
+    Attributes:
+        languages: Codes.
+        coverage: Mean correlation of any language with the nearest of them.
+        blind: Languages that were passed over, since the model does not see harm in them.
+    """
 
     languages: tuple[str, ...]
     coverage: float
+    blind: tuple[str, ...]
 
 
 def auto_languages(
@@ -43,5 +53,8 @@ def auto_languages(
         raise UserError("Choosing languages needs at least three harmful training rows; name the languages instead.")
     states = states_of(chat, Defence("none"), train, tick)
     similarity = correlation(attack_features(*by_twins(train, states)))
-    order = choose_languages(similarity, range(len(train.languages)), count)
-    return Chosen(tuple(train.languages[k] for k in order), coverage(similarity, order))
+    aurocs = language_aurocs(states, torch.tensor(train.labels), train.groups)
+    candidates = worth_training_on(aurocs, count)
+    order = choose_languages(similarity, candidates, count)
+    blind = tuple(code for k, code in enumerate(train.languages) if k not in candidates)
+    return Chosen(tuple(train.languages[k] for k in order), coverage(similarity, order), blind)

@@ -83,6 +83,20 @@ def language_aurocs(
     return [own_head_auroc(one, harmless, groups, seed=seed) for one in placed]
 
 
+def worth_training_on(aurocs: Sequence[float], count: int) -> list[int]:
+    """Indices of the languages in which the model sees harm, at least `count` of them, in order.
+
+    Facility location alone would take the others first: what correlates with nothing is covered by nothing but itself.
+
+    Args:
+        aurocs: From `language_aurocs`; nan, where nothing could be held out, counts as seen.
+        count: How many are needed; where too few are seen, the best of the rest join them.
+    """
+    seen = [k for k, value in enumerate(aurocs) if not value < BLIND]
+    rest = sorted(set(range(len(aurocs))) - set(seen), key=lambda k: -aurocs[k])
+    return sorted(seen + rest[: max(0, count - len(seen))])
+
+
 def centre_distance(coordinates: Tensor, reference: Tensor) -> float:
     """Distance between the centres of two languages, in standard deviations of rows within a language.
 

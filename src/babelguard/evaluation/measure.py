@@ -17,6 +17,7 @@ from babelguard.defence import Defence
 from babelguard.errors import UserError
 from babelguard.evaluation.log import JsonlLog
 from babelguard.evaluation.metrics import ScoredReply
+from babelguard.identify import is_foreign
 from babelguard.judges import RefusalJudge
 from babelguard.models.load import ChatModel
 from babelguard.run_folder import write_json
@@ -191,6 +192,7 @@ class Bench:
                     "label": question.label,
                     "verdict": str(judgement.verdict),
                     "reason": judgement.reason,
+                    "foreign": is_foreign(row["reply"], question.language),
                 }
                 fresh.append(verdict)
             scored.append(
@@ -201,6 +203,7 @@ class Bench:
                     question.row_id,
                     question.label,  # type: ignore[arg-type]
                     verdict["verdict"],
+                    verdict.get("foreign"),
                 )
             )
         self.verdicts.append(fresh)

@@ -210,7 +210,10 @@ def _summary_texts(metrics: Metrics, run: Run, group: Group, show: Callable[[Spr
 
 def _row_texts(row: Row | None) -> tuple[str, str]:
     # A defence that was not run in a language has no cells there, which is not the same as no errors.
-    return (cell_text(row.harmful_answered), cell_text(row.harmless_refused)) if row else (NOTHING, NOTHING)
+    if row is None:
+        return NOTHING, NOTHING
+    elsewhere = [f"{row.answered_elsewhere.k} elsewhere"] if row.answered_elsewhere.k else []
+    return cell_text(row.harmful_answered), COMMA.join([cell_text(row.harmless_refused), *elsewhere])
 
 
 def _find(metrics: Metrics, run: Run, group: Group) -> Summary | None:
@@ -243,6 +246,8 @@ def _notes(metrics: Metrics, runs: Sequence[Run]) -> tuple[str, ...]:
     if any(row.harmless_refused.broken for row in metrics.rows):
         legend.append("broken harmless replies are counted in k, broken harmful replies are not")
     names = run_names(runs)
+    if any(row.answered_elsewhere.k for row in metrics.rows):
+        legend.append("elsewhere: harmless requests answered in another language than theirs, not counted in k")
     without = [
         f"{names[run]}: {', '.join(found.left_out)} left out of the summary, more than 2 % unscored"
         for run in runs
@@ -254,14 +259,30 @@ def _notes(metrics: Metrics, runs: Sequence[Run]) -> tuple[str, ...]:
         for group in groups
         if (shown := [f"{names[run]} {value}" for run in runs if (value := _error(_find(metrics, run, group)))])
     ]
+    elsewhere = [
+        f"harmless answers in another language than the question, {group} languages: {', '.join(shown)}"
+        for group in groups
+        if (shown := [f"{names[run]} {text}" for run in runs if (text := _elsewhere(metrics, run, group))])
+    ]
     pairs = dict.fromkeys((found.a, found.b) for found in metrics.differences)
     compared = {(found.a, found.b, found.group): found for found in metrics.differences}
     order = [(*pair, group) for pair in pairs for group in groups if (*pair, group) in compared]
-    return (*legend, *without, *errors, *(difference_text(compared[key]) for key in order))
+    return (*legend, *without, *errors, *elsewhere, *(difference_text(compared[key]) for key in order))
 
 
 def _error(found: Summary | None) -> str:
     return "" if found is None or found.error is None else f"{100 * found.error:.1f} %"
+
+
+def _elsewhere(metrics: Metrics, run: Run, group: Group) -> str:
+    """How many of the answers of a group of languages; nothing where no language of an answer was told."""
+    rows = [row.answered_elsewhere for row in metrics.rows if (row.defence, row.seed) == run and _in(row, group)]
+    k, n = sum(row.k for row in rows), sum(row.n for row in rows)
+    return f"{k}/{n} ({100 * k / n:.0f} %)" if n else ""
+
+
+def _in(row: Row, group: Group) -> bool:
+    return group == "all" or row.trained == (group == "trained")
 
 
 def _points(share: float) -> str:

@@ -3,6 +3,7 @@
 from babelguard.losses.alignment import frozen_alignment_loss, live_alignment_loss
 from babelguard.losses.behaviour import behaviour_loss, helping_log_odds
 from babelguard.losses.harmfulness import harmfulness_loss
+from babelguard.losses.opening import opening_loss
 from babelguard.losses.refusal import refusal_loss
 from babelguard.losses.residual import residual_loss
 
@@ -12,6 +13,7 @@ __all__ = [
     "harmfulness_loss",
     "helping_log_odds",
     "live_alignment_loss",
+    "opening_loss",
     "refusal_loss",
     "residual_loss",
 ]
