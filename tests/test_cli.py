@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -142,6 +143,24 @@ def test_dry_run_prints_the_plan_and_writes_nothing(command, tmp_path):
     for text in ("6 soft tokens", "6 steps of 4 rows", "Korean (ko)", str(tmp_path / "run"), "minutes"):
         assert text in said
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(("given", "whose"), [((), "preset quick"), (("--limit", 2), "--limit")])
+def test_the_first_screen_says_whose_limit_makes_it_a_part(command, tmp_path, given, whose):
+    said = succeed(*command("llama", tmp_path / "run", "--preset", "quick", *given, "--dry-run"))
+    assert re.search(rf"Part +only \d+ \+ \d+ test rows a language \({whose}\)", said)
+
+
+def test_answers_in_another_language_reach_the_numbers(command, tmp_path, monkeypatch):
+    monkeypatch.setattr("babelguard.evaluation.measure.is_foreign", lambda reply, language: language != "en")
+    said = succeed(*command("llama", tmp_path, "--preset", "written", "--steps", 0))
+    rows = json.loads((tmp_path / "metrics.json").read_text())["rows"]
+    for row in rows:
+        answered = row["harmless_refused"]["n"] - row["harmless_refused"]["k"]
+        elsewhere = 0 if row["language"] == "en" else answered
+        assert row["answered_elsewhere"] == {"k": elsewhere, "n": answered}
+    assert sum(row["answered_elsewhere"]["k"] for row in rows) > 0
+    assert "answered in another language" in re.sub(r"\s+", " ", said)
 
 
 @pytest.mark.parametrize("preset", ["dro", "mcd-mixture", "mcd-code", "mcd-paper", "quick"])
