@@ -15,6 +15,7 @@ _MCD: dict[str, Any] = {
     "alignment": "frozen",
     "harmfulness_weight": 1e-2,
     "behaviour_weight": 4.0,
+    "opening_weight": 1.0,
     "learning_rate": 0.1,
     "decay": "cosine",
     "steps": 240,
