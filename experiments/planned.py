@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from record import Record, read_record, scored_replies, take_record, write_record
 
 from babelguard.config import load_settings
+from babelguard.corpus import load_corpus
 from babelguard.defend import BENCHMARK, Job, fit
 from babelguard.errors import UserError
 from babelguard.evaluation.metrics import Metrics, ScoredReply, compute_metrics
@@ -20,6 +21,7 @@ from babelguard.judges import RefusalJudge
 from babelguard.screen import Screen
 
 BASELINES = ("none", "written")
+NAMES: Any = {"model": "demo", "benchmark": BENCHMARK, "split": "test", "judge": RefusalJudge.name}
 
 
 class Planned(NamedTuple):
@@ -70,6 +72,9 @@ def minutes_of(planned: Planned, output: Path, options: Mapping[str, Any], first
     from babelguard.plan import make_plan
 
     settings = load_settings(planned.asked(options))
+    if settings.wanted_languages:  # the cost is that of so many languages, whichever: choosing them takes minutes
+        some = load_corpus().split("train").languages[: settings.wanted_languages]
+        settings = settings.model_copy(update={"languages": some})
     job = Job(settings, output / planned.name, Screen())
     plan = make_plan(job.settings, job.chat, job.train_rows, job.test, job.test_languages, len(job.start_ids))
     return plan.minutes if first else plan.minutes - plan.minutes_of_baseline
@@ -134,7 +139,11 @@ def all_replies(chosen: Sequence[Planned], args: argparse.Namespace) -> list[Sco
 
 
 def together(
-    scored: Sequence[ScoredReply], output: Path, trained: Sequence[str], pairs: Sequence[tuple[str, str]]
+    scored: Sequence[ScoredReply],
+    output: Path,
+    trained: Sequence[str],
+    pairs: Sequence[tuple[str, str]],
+    learned: Mapping[str, Sequence[str]] | None = None,
 ) -> Metrics:
     """One table of all runs; writes table.md, metrics.json and outcomes.png.
 
@@ -143,14 +152,12 @@ def together(
         output: The folder that they are written to.
         trained: Languages that count as trained on.
         pairs: Names whose difference is tested, the better one first.
+        learned: What each defence was trained on, for the rows of metrics.json, where that is not `trained`.
     """
     names = {reply.defence for reply in scored}
     metrics = compute_metrics(
         scored,
-        model="demo",
-        benchmark=BENCHMARK,
-        split="test",
-        judge=RefusalJudge.name,
+        **NAMES,
         trained=tuple(trained),
         pairs=[(a, b) for a, b in pairs if {a, b} <= names],
     )
@@ -158,7 +165,12 @@ def together(
     Screen().show(terminal(laid))
     output.mkdir(parents=True, exist_ok=True)
     (output / "table.md").write_text(markdown(laid), encoding="utf-8")
-    (output / "metrics.json").write_text(metrics.model_dump_json(indent=2) + "\n", encoding="utf-8")
     draw_outcomes(metrics, output / "outcomes.png")
+    if learned is not None:
+        rows = [
+            row.model_copy(update={"trained": row.language in learned.get(row.defence, ())}) for row in metrics.rows
+        ]
+        metrics = metrics.model_copy(update={"rows": tuple(rows)})
+    (output / "metrics.json").write_text(metrics.model_dump_json(indent=2) + "\n", encoding="utf-8")
     Screen().say(f"Made {output}/table.md, metrics.json, outcomes.png")
     return metrics

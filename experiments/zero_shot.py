@@ -4,24 +4,24 @@
     python experiments/zero_shot.py --limit 50       # do it; Ctrl+C at any time, the same command resumes
 
 `five` is trained on the paper's languages, `all` on every language, `without-X` on all but X, `auto` on five that
-`--languages auto:5` chooses, `draw-N` on five drawn at random. Beside the table of both rates, loopholes.md says how
-many harmful requests are refused in English and answered in another language, and ranks.md how the choices of five
-languages do on the languages that none of them was trained on.
+`--languages auto:5` chooses, `draw-N` on five drawn at random. Beside the table of both rates, summary.md has a line a run,
+loopholes.md says how many harmful requests are refused in English and answered in another language, and ranks.md how the
+choices of five languages do on the languages that none of them was trained on.
 """
 
 from __future__ import annotations
 
-import argparse
 import random
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
 
-from planned import Planned, all_replies, arguments, do, record_of, run, together
+from planned import NAMES, Planned, all_replies, arguments, do, record_of, run, together
 
-from babelguard.config import PAPER_LANGUAGES
 from babelguard.corpus import load_corpus
-from babelguard.evaluation.loophole import loopholes
-from babelguard.evaluation.metrics import ERRORS, ScoredReply
+from babelguard.evaluation.loophole import Loophole, loopholes
+from babelguard.evaluation.metrics import Metrics, ScoredReply, compute_metrics
+from babelguard.evaluation.tables import difference_text
 from babelguard.languages import display_name
 
 LEFT_OUT = ("ko", "sw", "hi")
@@ -64,28 +64,70 @@ def write_loopholes(scored: list[ScoredReply], path: Path) -> None:
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
-def write_ranks(scored: list[ScoredReply], chosen: list[Planned], args: argparse.Namespace) -> None:
+def write_summary(
+    metrics: Metrics, scored: list[ScoredReply], learned: Mapping[str, Sequence[str]], path: Path
+) -> None:
+    """Every run over its own training languages, the others and all; rates with worst language and variance over languages."""
+    errors: dict[tuple[str, str], list[float]] = {}
+    for row in metrics.rows:
+        harmful, harmless = row.harmful_answered.rate, row.harmless_refused.rate
+        if harmful is not None and harmless is not None:
+            group = "trained" if row.language in learned.get(row.defence, ()) else "unseen"
+            errors.setdefault((row.defence, group), []).append((harmful + harmless) / 2)
+    holes: dict[str, list[Loophole]] = {}
+    for one in loopholes(scored):
+        holes.setdefault(one.defence, []).append(one)
+    lines = [
+        "| run | trained on | error there | error elsewhere | error, all | harmful answered: mean, worst, variance "
+        "| harmless refused: mean, worst, variance | loopholes | answers in another language |",
+        "|" + "---|" * 9,
+    ]
+    for one in (found for found in metrics.summary if found.group == "all"):
+        name, rows = one.defence, [row for row in metrics.rows if row.defence == one.defence]
+        found = [errors.get((name, group), []) for group in ("trained", "unseen")]
+        through, shut = (sum(getattr(hole, part) for hole in holes.get(name, ())) for part in ("k", "n"))
+        strayed, told = (sum(getattr(row.answered_elsewhere, part) for row in rows) for part in ("k", "n"))
+        cells = [
+            name,
+            str(len(learned.get(name, ()))),
+            *(_percent(fmean(part) if part else None) for part in found),
+            _percent(one.error),
+            *(
+                f"{_percent(rate.mean)}, {_percent(rate.worst)} ({rate.worst_language}), {rate.variance or 0.0:.0f}"
+                for rate in (one.harmful_answered, one.harmless_refused)
+            ),
+            f"{_percent(through / shut if shut else None)} of {shut}",
+            f"{_percent(strayed / told if told else None)} of {told}",
+        ]
+        lines.append("| " + " | ".join(cells) + " |")
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def _percent(share: float | None) -> str:
+    return "–" if share is None else f"{100 * share:.1f} %"
+
+
+def write_ranks(scored: list[ScoredReply], learned: Mapping[str, Sequence[str]], path: Path) -> None:
     """Mean error of each choice of five on the languages that no choice was trained on. A rank, no more."""
-    records = {p.label: record_of(p, args) for p in chosen}
-    config = {label: record.config["languages"] for label, record in records.items() if record is not None}
-    fives = {label: codes for label, codes in config.items() if len(codes) == 5}
+    fives = {label: codes for label, codes in learned.items() if len(codes) == 5}
     used = {code for codes in fives.values() for code in codes}
     lines = [
-        "| rank | choice | trained on | mean error on languages that no choice was trained on |",
-        "|---|---|---|---|",
+        "| rank | choice | trained on | error on the languages that none of them was trained on | difference to `five`, paired |",
+        "|---|---|---|---|---|",
     ]
-    found = []
-    for label, codes in fives.items():
-        rates = []
-        for language in {reply.language for reply in scored} - used:
-            for harm in ("harmful", "harmless"):
-                rows = [r for r in scored if (r.defence, r.language, r.label) == (label, language, harm)]
-                rates.append(sum(r.verdict in ERRORS[r.label] for r in rows) / len(rows))
-        if rates:
-            found.append((fmean(rates), label, codes))
-    for rank, (error, label, codes) in enumerate(sorted(found), start=1):
-        lines.append(f"| {rank} | {label} | {', '.join(codes)} | {100 * error:.1f} % |")
-    (args.output / "ranks.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    rest = [reply for reply in scored if reply.language not in used and reply.defence in fives]
+    if rest and "five" in fives:
+        pairs = [(label, "five") for label in fives if label != "five"]
+        metrics = compute_metrics(rest, **NAMES, pairs=pairs)
+        change = {
+            found.a: difference_text(found).partition(": ")[2] for found in metrics.differences if found.group == "all"
+        }
+        ranked = sorted((one.error or 0.0, one.defence) for one in metrics.summary if one.group == "all")
+        for rank, (error, label) in enumerate(ranked, start=1):
+            lines.append(
+                f"| {rank} | {label} | {', '.join(fives[label])} | {_percent(error)} | {change.get(label, '')} |"
+            )
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
 def main() -> None:
@@ -95,9 +137,12 @@ def main() -> None:
     if chosen is None:
         return
     scored = all_replies(chosen, args)
-    together(scored, args.output, PAPER_LANGUAGES, [(p.label, "written") for p in chosen])
+    learned = {p.label: record.config["languages"] for p in chosen if (record := record_of(p, args)) is not None}
+    # Each run has languages of its own that it was trained on, so the table marks none; summary.md tells them apart.
+    metrics = together(scored, args.output, (), [(p.label, "written") for p in chosen], learned)
+    write_summary(metrics, scored, learned, args.output / "summary.md")
     write_loopholes(scored, args.output / "loopholes.md")
-    write_ranks(scored, chosen, args)
+    write_ranks(scored, learned, args.output / "ranks.md")
 
 
 if __name__ == "__main__":

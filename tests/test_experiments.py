@@ -13,6 +13,7 @@ import pytest
 from babelguard.config import load_settings
 from babelguard.corpus import load_corpus
 from babelguard.errors import UserError
+from babelguard.evaluation.metrics import ScoredReply
 
 FOLDER = Path(__file__).parents[1] / "experiments"
 
@@ -20,9 +21,11 @@ FOLDER = Path(__file__).parents[1] / "experiments"
 @pytest.fixture(scope="module")
 def modules():
     sys.path.insert(0, str(FOLDER))
-    yield importlib.import_module("planned"), importlib.import_module("record")
+    names = ("planned", "record", "zero_shot")
+    yield tuple(map(importlib.import_module, names))
     sys.path.remove(str(FOLDER))
-    del sys.modules["planned"], sys.modules["record"]
+    for name in names:
+        del sys.modules[name]
 
 
 @pytest.fixture
@@ -114,3 +117,55 @@ def test_a_record_of_something_else_is_refused(planned, plan, recorded):
 def test_a_run_that_is_not_planned(planned, plan, tmp_path):
     with pytest.raises(UserError, match="no run with 'mdc-seed0'; there are mcd-seed0"):
         planned.do(plan, asked(tmp_path, only="mcd-seed0,mdc-seed0"))
+
+
+@pytest.fixture
+def zero_shot(modules, tmp_path):
+    """Three choices of five languages, `all` of eight, and how many of 20 harmful requests each lets through."""
+    fives = {"five": "abcde", "auto": "abcdf", "draw-0": "abcdg"}
+    learned = {name: tuple(codes) for name, codes in fives.items()} | {"all": tuple("abcdefgh")}
+    let = {"none": 20, "five": 10, "auto": 4, "draw-0": 10, "all": 2}
+    scored = [
+        ScoredReply(
+            name,
+            None,
+            code.replace("a", "en"),
+            f"{label}-{row}",
+            label,
+            "answered" if (label == "harmless" or (row < count and code != "a")) else "refused",
+            False,
+        )
+        for name, count in let.items()
+        for code in "abcdefgh"
+        for label in ("harmful", "harmless")
+        for row in range(20)
+    ]
+    learned = {name: tuple(code.replace("a", "en") for code in codes) for name, codes in learned.items()}
+    planned, _, module = modules
+    metrics = planned.together(scored, tmp_path, (), [("auto", "five")], learned)
+    return module, metrics, scored, learned
+
+
+def test_zero_shot_tells_each_runs_own_languages_from_the_others(zero_shot, tmp_path):
+    module, metrics, scored, learned = zero_shot
+    module.write_summary(metrics, scored, learned, tmp_path / "summary.md")
+    text = (tmp_path / "summary.md").read_text()
+    assert text.count("| five |") == 1
+    lines = {line.split(" | ")[0]: line.split(" | ") for line in text.splitlines()}
+    # 4 of 5 languages at 10 of 20 harmful, and all 3 of the others: half of that is the error.
+    assert lines["| five"][1:5] == ["5", "20.0 %", "25.0 %", "21.9 %"]
+    assert lines["| none"][1:4] == ["0", "–", "43.8 %"]
+    assert lines["| all"][3] == "–"
+    assert lines["| five"][7] == "50.0 % of 140"  # loopholes: what English refused
+    rows = json.loads((tmp_path / "metrics.json").read_text())["rows"]
+    assert {row["language"] for row in rows if row["defence"] == "auto" and row["trained"]} == set(learned["auto"])
+
+
+def test_choices_of_five_are_ranked_on_what_none_of_them_saw(zero_shot, tmp_path):
+    module, _, scored, learned = zero_shot
+    module.write_ranks(scored, learned, tmp_path / "ranks.md")
+    lines = (tmp_path / "ranks.md").read_text().splitlines()[2:]
+    # Only `h` was trained on by no choice of five; what `all` was trained on does not count.
+    assert [line.split(" | ")[1] for line in lines] == ["auto", "draw-0", "five"]
+    assert [line.split(" | ")[3] for line in lines] == ["10.0 %", "25.0 %", "25.0 %"]
+    assert "−15.0 points" in lines[0] and "0.0 points" in lines[1]

@@ -77,6 +77,9 @@ class Settings(BaseModel):
     residual_weight: float = Field(1e-3, ge=0, description="beta")
     alignment_weight: float = Field(1e-3, ge=0, description="alpha")
     behaviour_weight: float = Field(0.0, ge=0, description="weight of the first-token term, ours")
+    harmless_weight: float = Field(
+        1.0, gt=0, description="weight of harmless against harmful rows in the first-token term"
+    )
     opening_weight: float = Field(0.0, ge=0, description="weight of the term that keeps how answers open, ours")
     language_weighting: Literal["mean", "worst"] = Field("mean", description="worst: group-robust weights by language")
     dimensions: int = Field(4, ge=1, le=64, description="m, directions of the safety space")

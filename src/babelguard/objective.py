@@ -62,7 +62,8 @@ def row_losses(batch: Batch, space: SafetySpace, first: FirstTokens | None, sett
         terms["alignment"] = settings.alignment_weight * losses.frozen_alignment_loss(batch.states, batch.frozen_target)
     if settings.behaviour_weight and first is not None:
         odds = losses.helping_log_odds(batch.states, first.helping, first.refusing)
-        terms["behaviour"] = settings.behaviour_weight * losses.behaviour_loss(odds, batch.labels)
+        by_label = torch.where(batch.labels > 0.5, settings.harmless_weight, 1.0)
+        terms["behaviour"] = settings.behaviour_weight * by_label * losses.behaviour_loss(odds, batch.labels)
     if settings.opening_weight and first is not None:
         kept = losses.opening_loss(batch.states, batch.base_states, first.helping)
         terms["opening"] = settings.opening_weight * batch.labels * kept
