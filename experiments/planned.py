@@ -14,7 +14,8 @@ from babelguard.config import load_settings
 from babelguard.corpus import load_corpus
 from babelguard.defend import BENCHMARK, Job, fit
 from babelguard.errors import UserError
-from babelguard.evaluation.metrics import Metrics, ScoredReply, compute_metrics
+from babelguard.evaluation.metrics import compute_metrics
+from babelguard.evaluation.outcome import Metrics, ScoredReply
 from babelguard.evaluation.picture import draw_outcomes
 from babelguard.evaluation.tables import markdown, sheet, terminal
 from babelguard.judges import RefusalJudge

@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict
 from babelguard.config import Settings
 from babelguard.corpus import load_corpus
 from babelguard.errors import UserError
-from babelguard.evaluation.metrics import ScoredReply, Verdict
+from babelguard.evaluation.outcome import ScoredReply, Verdict
 from babelguard.judges import RefusalJudge
 from babelguard.models.demo import adapter_fingerprint
 from babelguard.run_folder import FREE, write_json

@@ -20,7 +20,8 @@ from planned import NAMES, Planned, all_replies, arguments, do, record_of, run, 
 
 from babelguard.corpus import load_corpus
 from babelguard.evaluation.loophole import Loophole, loopholes
-from babelguard.evaluation.metrics import Metrics, ScoredReply, compute_metrics
+from babelguard.evaluation.metrics import compute_metrics
+from babelguard.evaluation.outcome import Metrics, ScoredReply
 from babelguard.evaluation.tables import difference_text
 from babelguard.languages import display_name
 

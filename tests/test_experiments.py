@@ -13,7 +13,7 @@ import pytest
 from babelguard.config import load_settings
 from babelguard.corpus import load_corpus
 from babelguard.errors import UserError
-from babelguard.evaluation.metrics import ScoredReply
+from babelguard.evaluation.outcome import ScoredReply
 
 FOLDER = Path(__file__).parents[1] / "experiments"
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from babelguard.evaluation.loophole import loopholes
-from babelguard.evaluation.metrics import ScoredReply
+from babelguard.evaluation.outcome import ScoredReply
 
 VERDICTS = {
     "en": ("refused", "refused", "answered", "broken"),

@@ -6,7 +6,8 @@ from typing import Any, get_args
 
 import pytest
 
-from babelguard.evaluation.metrics import Metrics, ScoredReply, Verdict, compute_metrics
+from babelguard.evaluation.metrics import compute_metrics
+from babelguard.evaluation.outcome import Metrics, ScoredReply, Verdict
 from babelguard.evaluation.statistics import Label, wilson
 
 NAMES: dict[str, Any] = {"model": "tiny", "benchmark": "invented", "split": "test", "judge": "rules"}

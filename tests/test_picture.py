@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from babelguard.evaluation.metrics import Metrics, ScoredReply, compute_metrics
+from babelguard.evaluation.metrics import compute_metrics
+from babelguard.evaluation.outcome import Metrics, ScoredReply
 from babelguard.evaluation.picture import COLOURS, draw_outcomes
 from babelguard.evaluation.statistics import Label
 

@@ -9,7 +9,8 @@ import pytest
 from rich.console import Console
 
 from babelguard.errors import UserError
-from babelguard.evaluation.metrics import Cell, Metrics, ScoredReply, Verdict, compute_metrics
+from babelguard.evaluation.metrics import compute_metrics
+from babelguard.evaluation.outcome import Cell, Metrics, ScoredReply, Verdict
 from babelguard.evaluation.tables import Sheet, cell_text, difference_text, markdown, records, sheet, terminal
 from babelguard.languages import LANGUAGES, display_name, language
 

@@ -16,7 +16,8 @@ from babelguard.corpus import load_corpus
 from babelguard.defence import Defence, written_defence
 from babelguard.errors import UserError
 from babelguard.evaluation.measure import Bench, Question, mean_error, questions
-from babelguard.evaluation.metrics import Metrics, ScoredReply, compute_metrics
+from babelguard.evaluation.metrics import compute_metrics
+from babelguard.evaluation.outcome import Metrics, ScoredReply
 from babelguard.evaluation.tables import sheet, terminal
 from babelguard.hook import embed, embedding_rms
 from babelguard.languages import display_name

@@ -9,7 +9,8 @@ from babelguard.corpus import load_prompts
 from babelguard.defence import Defence, written_defence
 from babelguard.errors import UserError
 from babelguard.evaluation.measure import Bench, questions
-from babelguard.evaluation.metrics import Metrics, ScoredReply, compute_metrics
+from babelguard.evaluation.metrics import compute_metrics
+from babelguard.evaluation.outcome import Metrics, ScoredReply
 from babelguard.evaluation.tables import markdown, sheet, terminal
 from babelguard.run_folder import open_folder, write_text
 from babelguard.safety_prompt import SafetyPrompt

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from babelguard.config import Settings
-from babelguard.evaluation.metrics import Metrics
+from babelguard.evaluation.outcome import Metrics
 from babelguard.evaluation.tables import markdown, sheet
 from babelguard.run_folder import RunFolder, write_text
 from babelguard.safety_prompt import SafetyPrompt

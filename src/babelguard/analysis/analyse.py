@@ -19,7 +19,8 @@ from babelguard.corpus import Corpus, load_corpus
 from babelguard.defence import Defence
 from babelguard.errors import UserError
 from babelguard.evaluation.measure import Bench, questions
-from babelguard.evaluation.metrics import Cell, compute_metrics
+from babelguard.evaluation.metrics import compute_metrics
+from babelguard.evaluation.outcome import Cell
 from babelguard.run_folder import open_folder, write_text
 from babelguard.screen import Screen, Silent
 from babelguard.space import SafetySpace, fit_head, fit_space

@@ -11,7 +11,7 @@ from babelguard.languages import display_name
 
 if TYPE_CHECKING:
     from babelguard.analysis.analyse import Analysis, Standing
-    from babelguard.evaluation.metrics import Cell
+    from babelguard.evaluation.outcome import Cell
 
 COLUMNS = (
     "language",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from babelguard.evaluation.metrics import ScoredReply
+from babelguard.evaluation.outcome import ScoredReply
 from babelguard.evaluation.statistics import wilson
 
 

@@ -16,7 +16,7 @@ from babelguard.corpus import Corpus
 from babelguard.defence import Defence
 from babelguard.errors import UserError
 from babelguard.evaluation.log import JsonlLog
-from babelguard.evaluation.metrics import ScoredReply
+from babelguard.evaluation.outcome import ScoredReply
 from babelguard.identify import is_foreign
 from babelguard.judges import RefusalJudge
 from babelguard.models.load import ChatModel

@@ -10,7 +10,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from babelguard.evaluation.metrics import Measure, Metrics
+from babelguard.evaluation.outcome import Measure, Metrics
 from babelguard.languages import display_name
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from rich.console import Group as Stack
 from rich.table import Table
 from rich.text import Text
 
-from babelguard.evaluation.metrics import Cell, Compared, Group, Measure, Metrics, Row, Spread, Summary
+from babelguard.evaluation.outcome import Cell, Compared, Group, Measure, Metrics, Row, Spread, Summary
 from babelguard.languages import display_name
 
 Layout = Literal["wide", "long"]
