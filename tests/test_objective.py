@@ -131,6 +131,7 @@ def test_objective_is_the_weighted_sum_of_the_method(space, batch):
         alignment_weight=0.2,
         behaviour_weight=3.0,
         opening_weight=0.7,
+        harmless_weight=1.5,
     )
     first = FirstTokens(draw(4, D, seed=20), draw(2, D, seed=21))
     z = lambda x: (x - space.mean) @ space.components.T  # noqa: E731
@@ -143,7 +144,7 @@ def test_objective_is_the_weighted_sum_of_the_method(space, batch):
         "harmfulness": 0.5 * cross_entropy(f_h(x) - f_h(batch.reference_states), label),
         "residual": 0.1 * losses.residual_loss(x - batch.base_states, space.components),
         "alignment": 0.2 * losses.live_alignment_loss(torch.stack([x, *batch.other_states])),
-        "behaviour": 3.0 * cross_entropy(odds, label),
+        "behaviour": 3.0 * (1 + 0.5 * label) * cross_entropy(odds, label),
         # Only of harmless queries: what a harmful one's answer would have been need not stay.
         "opening": 0.7 * label * losses.opening_loss(x, batch.base_states, first.helping),
     }
