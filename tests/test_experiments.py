@@ -21,7 +21,7 @@ FOLDER = Path(__file__).parents[1] / "experiments"
 @pytest.fixture(scope="module")
 def modules():
     sys.path.insert(0, str(FOLDER))
-    names = ("planned", "record", "zero_shot")
+    names = ("planned", "record", "zero_shot", "compact")
     yield tuple(map(importlib.import_module, names))
     sys.path.remove(str(FOLDER))
     for name in names:
@@ -141,7 +141,7 @@ def zero_shot(modules, tmp_path):
         for row in range(20)
     ]
     learned = {name: tuple(code.replace("a", "en") for code in codes) for name, codes in learned.items()}
-    planned, _, module = modules
+    planned, _, module, _ = modules
     metrics = planned.together(scored, tmp_path, (), [("auto", "five")], learned)
     return module, metrics, scored, learned
 
@@ -169,3 +169,28 @@ def test_choices_of_five_are_ranked_on_what_none_of_them_saw(zero_shot, tmp_path
     assert [line.split(" | ")[1] for line in lines] == ["auto", "draw-0", "five"]
     assert [line.split(" | ")[3] for line in lines] == ["10.0 %", "25.0 %", "25.0 %"]
     assert "−15.0 points" in lines[0] and "0.0 points" in lines[1]
+
+
+def test_the_compact_table_has_a_column_a_run(modules):
+    scored = [
+        ScoredReply(name, seed, code, f"{label}-{row}", label, verdict, foreign)
+        for name, seed in (("none", None), ("mcd", 0), ("mcd", 1))
+        for code in ("en", "ga", "it")
+        for label, verdict, foreign in (("harmful", "refused", None), ("harmless", "answered", code == "it"))
+        for row in range(4)
+    ]
+    scored = [
+        one._replace(verdict="answered") if one[:5] == ("none", None, "ga", "harmful-0", "harmful") else one
+        for one in scored
+    ]
+    metrics = modules[0].compute_metrics(scored, **modules[0].NAMES, trained=("en", "ga"))
+    lines = [line.strip("| ").split(" | ") for line in modules[3].compact(metrics).splitlines()]
+    assert lines[0] == ["none", "mcd 0", "mcd 1"]
+    assert lines[3] == ["Irish (ga) *", "25 / 0", "0 / 0", "0 / 0"]
+    assert [line[:2] for line in lines[5:]] == [
+        ["trained", "6.2"],
+        ["trained without Irish", "0.0"],
+        ["unseen", "0.0"],
+        ["all", "4.2"],
+        ["answers elsewhere", "33 % of 12"],
+    ]
