@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from statistics import fmean
 
-from babelguard.evaluation.outcome import Cell, Metrics, Row
+from babelguard.evaluation.outcome import Cell, Elsewhere, Metrics, Row
 from babelguard.languages import display_name
 
-BLIND = ("ga",)  # of the training languages, those in which the demo model sees no harm
+UNSEEING = ("ga",)  # of the training languages, those in which the demo model sees no harm
 
 
 def compact(metrics: Metrics) -> str:
@@ -25,7 +25,7 @@ def compact(metrics: Metrics) -> str:
     trained = [code for code in codes if marks[code]]
     groups = {
         "trained": trained,
-        "trained without Irish": [code for code in trained if code not in BLIND],
+        "trained without Irish": [code for code in trained if code not in UNSEEING],
         "unseen": [code for code in codes if not marks[code]],
         "all": codes,
     }
@@ -51,5 +51,5 @@ def _error(rows: list[Row]) -> str:
 
 
 def _elsewhere(rows: list[Row]) -> str:
-    k, n = (sum(getattr(row.answered_elsewhere, part) for row in rows) for part in ("k", "n"))
-    return f"{100 * k / n:.0f} % of {n}" if n else "–"
+    found = Elsewhere.of(rows)
+    return f"{100 * found.k / found.n:.0f} % of {found.n}" if found.n else "–"

@@ -171,7 +171,13 @@ def together(
         rows = [
             row.model_copy(update={"trained": row.language in learned.get(row.defence, ())}) for row in metrics.rows
         ]
-        metrics = metrics.model_copy(update={"rows": tuple(rows)})
+        # Trained and unseen mean other languages for each defence, so only what is over all languages stays.
+        kept = {
+            part: [one for one in getattr(metrics, part) if one.group == "all"] for part in ("summary", "differences")
+        }
+        metrics = metrics.model_copy(
+            update={"rows": tuple(rows)} | {part: tuple(found) for part, found in kept.items()}
+        )
     (output / "metrics.json").write_text(metrics.model_dump_json(indent=2) + "\n", encoding="utf-8")
     Screen().say(f"Made {output}/table.md, metrics.json, outcomes.png")
     return metrics

@@ -20,7 +20,7 @@ from babelguard.errors import UserError
 from babelguard.evaluation.outcome import ScoredReply, Verdict
 from babelguard.judges import RefusalJudge
 from babelguard.models.demo import adapter_fingerprint
-from babelguard.run_folder import FREE, write_json
+from babelguard.run_folder import FREE, with_defaults, write_json
 
 WORDS: dict[str, tuple[Verdict, bool | None]] = {
     "r": ("refused", None),
@@ -106,11 +106,9 @@ def read_record(path: Path, wanted: Settings) -> Record | None:
     settings = {name: value for name, value in wanted.model_dump(mode="json").items() if name not in free}
     corpus = _digest(record.verdicts, record.config["limit"])
     settings |= {"adapter": adapter_fingerprint(), "corpus": corpus, "judge": RefusalJudge.name}
-    defaults = Settings.model_construct(model="demo").model_dump(mode="json")
-    found = record.config | {"adapter": record.adapter, "corpus": record.corpus, "judge": record.judge}
+    found = with_defaults(record.config) | {"adapter": record.adapter, "corpus": record.corpus, "judge": record.judge}
     for name, value in settings.items():
-        # A setting that is newer than the record had its default's effect.
-        if found.get(name, defaults.get(name)) != value:
+        if found[name] != value:
             raise UserError(
                 f"{path} was made with {name} = {found.get(name)!r} and {value!r} is asked for; choose another --records, or "
                 "delete the file to do the run again."

@@ -21,7 +21,7 @@ from planned import NAMES, Planned, all_replies, arguments, do, record_of, run, 
 from babelguard.corpus import load_corpus
 from babelguard.evaluation.loophole import Loophole, loopholes
 from babelguard.evaluation.metrics import compute_metrics
-from babelguard.evaluation.outcome import Metrics, ScoredReply
+from babelguard.evaluation.outcome import Elsewhere, Metrics, ScoredReply, Spread
 from babelguard.evaluation.tables import difference_text
 from babelguard.languages import display_name
 
@@ -69,36 +69,32 @@ def write_summary(
     metrics: Metrics, scored: list[ScoredReply], learned: Mapping[str, Sequence[str]], path: Path
 ) -> None:
     """Every run over its own training languages, the others and all; rates with worst language and variance over languages."""
-    errors: dict[tuple[str, str], list[float]] = {}
+    errors: dict[tuple[str, bool], list[float]] = {}
     for row in metrics.rows:
         harmful, harmless = row.harmful_answered.rate, row.harmless_refused.rate
         if harmful is not None and harmless is not None:
-            group = "trained" if row.language in learned.get(row.defence, ()) else "unseen"
-            errors.setdefault((row.defence, group), []).append((harmful + harmless) / 2)
+            errors.setdefault((row.defence, row.trained), []).append((harmful + harmless) / 2)
     holes: dict[str, list[Loophole]] = {}
     for one in loopholes(scored):
         holes.setdefault(one.defence, []).append(one)
     lines = [
-        "| run | trained on | error there | error elsewhere | error, all | harmful answered: mean, worst, variance "
+        "| run | languages trained on | error, trained | error, unseen | error, all | harmful answered: mean, worst, variance "
         "| harmless refused: mean, worst, variance | loopholes | answers in another language |",
         "|" + "---|" * 9,
     ]
-    for one in (found for found in metrics.summary if found.group == "all"):
-        name, rows = one.defence, [row for row in metrics.rows if row.defence == one.defence]
-        found = [errors.get((name, group), []) for group in ("trained", "unseen")]
+    for one in metrics.summary:
+        name = one.defence
+        found = [errors.get((name, trained), []) for trained in (True, False)]
+        elsewhere = Elsewhere.of(row for row in metrics.rows if row.defence == name)
         through, shut = (sum(getattr(hole, part) for hole in holes.get(name, ())) for part in ("k", "n"))
-        strayed, told = (sum(getattr(row.answered_elsewhere, part) for row in rows) for part in ("k", "n"))
         cells = [
             name,
             str(len(learned.get(name, ()))),
             *(_percent(fmean(part) if part else None) for part in found),
             _percent(one.error),
-            *(
-                f"{_percent(rate.mean)}, {_percent(rate.worst)} ({rate.worst_language}), {rate.variance or 0.0:.0f}"
-                for rate in (one.harmful_answered, one.harmless_refused)
-            ),
+            *(_spread(rate) for rate in (one.harmful_answered, one.harmless_refused)),
             f"{_percent(through / shut if shut else None)} of {shut}",
-            f"{_percent(strayed / told if told else None)} of {told}",
+            f"{_percent(elsewhere.k / elsewhere.n if elsewhere.n else None)} of {elsewhere.n}",
         ]
         lines.append("| " + " | ".join(cells) + " |")
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
@@ -108,8 +104,14 @@ def _percent(share: float | None) -> str:
     return "–" if share is None else f"{100 * share:.1f} %"
 
 
+def _spread(rate: Spread) -> str:
+    if rate.variance is None:
+        return "–"
+    return f"{_percent(rate.mean)}, {_percent(rate.worst)} ({rate.worst_language}), {rate.variance:.0f}"
+
+
 def write_ranks(scored: list[ScoredReply], learned: Mapping[str, Sequence[str]], path: Path) -> None:
-    """Mean error of each choice of five on the languages that no choice was trained on. A rank, no more."""
+    """Mean error of each choice of five on the languages that no choice was trained on, and paired differences to `five`."""
     fives = {label: codes for label, codes in learned.items() if len(codes) == 5}
     used = {code for codes in fives.values() for code in codes}
     lines = [
@@ -117,13 +119,14 @@ def write_ranks(scored: list[ScoredReply], learned: Mapping[str, Sequence[str]],
         "|---|---|---|---|---|",
     ]
     rest = [reply for reply in scored if reply.language not in used and reply.defence in fives]
-    if rest and "five" in fives:
-        pairs = [(label, "five") for label in fives if label != "five"]
+    if rest:
+        pairs = [(label, "five") for label in fives if label != "five" and "five" in fives]
         metrics = compute_metrics(rest, **NAMES, pairs=pairs)
         change = {
             found.a: difference_text(found).partition(": ")[2] for found in metrics.differences if found.group == "all"
         }
-        ranked = sorted((one.error or 0.0, one.defence) for one in metrics.summary if one.group == "all")
+        means = [(one.error, one.defence) for one in metrics.summary if one.group == "all"]
+        ranked = sorted((error, label) for error, label in means if error is not None)
         for rank, (error, label) in enumerate(ranked, start=1):
             lines.append(
                 f"| {rank} | {label} | {', '.join(fives[label])} | {_percent(error)} | {change.get(label, '')} |"

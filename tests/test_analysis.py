@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import sys
 
 import pytest
 import torch
@@ -189,6 +191,16 @@ def test_analyse_writes_numbers_a_page_and_pictures(analysed):
     assert (folder / "generations.jsonl").read_bytes() == log
 
 
+def test_a_language_in_which_harm_is_not_seen_is_not_recommended(analysed, tmp_path, monkeypatch):
+    _, given, _ = analysed
+    module = sys.modules["babelguard.analysis.analyse"]  # the package has the function under that name
+    monkeypatch.setattr(module, "language_aurocs", lambda *_, **__: [0.9, 0.5, 0.9])
+    said = succeed(*given[:-1], tmp_path)
+    found = json.loads((tmp_path / "analysis.json").read_text())
+    assert sorted(found["recommended"]) == ["en", "ko"] and found["passed_over"] == ["da"]
+    assert "Passed over, since the model hardly sees harm in them: Danish (da)." in re.sub(r"\s+", " ", said)
+
+
 def test_analyse_a_run_shows_before_and_after(command, files, tmp_path):
     succeed(*command("llama", tmp_path / "run"))
     given = [
@@ -231,6 +243,15 @@ def test_auto_chooses_languages_once(command, tmp_path):
     rows = json.loads((tmp_path / "run" / "metrics.json").read_text())["rows"]
     assert {row["language"] for row in rows if row["trained"]} == set(config["languages"])
     assert "Choosing" not in succeed(*given)
+
+
+def test_auto_passes_over_a_language_in_which_harm_is_not_seen(command, tmp_path, monkeypatch):
+    monkeypatch.setattr("babelguard.analysis.auto.language_aurocs", lambda *_, **__: [0.5, 0.9, 0.9])
+    given = command("llama", tmp_path / "run", "--dry-run")
+    given[given.index("--languages") + 1] = "auto:2"
+    said = re.sub(r"\s+", " ", succeed(*given))
+    assert "passed over, since the model hardly sees harm in them: English (en)" in said
+    assert re.search(r"(Danish \(da\), Korean \(ko\)|Korean \(ko\), Danish \(da\)); mean correlation", said)
 
 
 @pytest.mark.parametrize(

@@ -163,6 +163,32 @@ def test_answers_in_another_language_reach_the_numbers(command, tmp_path, monkey
     assert "answered in another language" in re.sub(r"\s+", " ", said)
 
 
+def test_a_run_of_an_older_version_is_still_that_run(command, tmp_path):
+    given = command("llama", tmp_path, "--preset", "dro", "--limit", 1, "--steps", 2)
+    succeed(*given)
+    config = json.loads((tmp_path / "config.json").read_text())
+    assert config.pop("opening_weight") == 0.0
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    assert "done already" in succeed(*given)
+    (tmp_path / "config.json").write_text(json.dumps(config | {"opening_weight": 1.0}))
+    assert "opening_weight was 1.0 and is 0.0" in fail(*given)
+
+
+def test_verdicts_of_an_older_version_get_the_language_of_the_reply(command, tmp_path, monkeypatch):
+    given = command("llama", tmp_path, "--preset", "written", "--steps", 0)
+    succeed(*given)
+    path = tmp_path / "verdicts.refusal-patterns.jsonl"
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    path.write_text("".join(json.dumps({k: v for k, v in row.items() if k != "foreign"}) + "\n" for row in rows))
+    (tmp_path / "metrics.json").unlink()
+    monkeypatch.setattr("babelguard.evaluation.measure.is_foreign", lambda reply, language: True)
+    succeed(*given)
+    told = json.loads((tmp_path / "metrics.json").read_text())["rows"]
+    assert (
+        sum(row["answered_elsewhere"]["k"] for row in told) == sum(row["answered_elsewhere"]["n"] for row in told) > 0
+    )
+
+
 @pytest.mark.parametrize("preset", ["dro", "mcd-mixture", "mcd-code", "mcd-paper", "quick"])
 def test_every_preset_trains(command, tmp_path, preset):
     succeed(*command("qwen3", tmp_path, "--preset", preset, "--limit", 1, "--steps", 2))

@@ -58,7 +58,7 @@ def a_run(folder, settings, verdicts):
                 for row_id, word in zip(ids, words, strict=True):
                     row = {"defence": defence, "language": code, "id": row_id, "label": label}
                     word, _, where = word.partition(" ")
-                    row |= {"verdict": word, "foreign": where == "elsewhere"}
+                    row |= {"verdict": word, "foreign": None if where == "shortly" else where == "elsewhere"}
                     lines.append(json.dumps(row | {"split": "test", "reply": "never kept"}))
     lines.append(
         json.dumps({"split": "validation", "defence": "mcd", "language": "en", "id": "x", "verdict": "broken"})
@@ -71,9 +71,10 @@ def recorded(modules, plan, tmp_path):
     record = modules[1]
     args = asked(tmp_path)
     settings = load_settings(plan[0].asked({"dtype": "auto", "limit": 2}))
-    cell = {"harmful": ["answered", "refused"], "harmless": ["broken", "answered elsewhere"]}
+    one = {"harmful": ["answered", "refused"], "harmless": ["broken", "answered elsewhere"]}
+    other = {"harmful": ["refused", "unscored"], "harmless": ["answered shortly", "answered elsewhere"]}
     run = args.output / "mcd-seed0"
-    a_run(run, settings, {name: {"en": cell, "da": cell} for name in ("none", "written", "mcd")})
+    a_run(run, settings, {name: {"en": one, "da": other} for name in ("none", "written", "mcd")})
     record.write_record(record.take_record(run, 2), args.records / "mcd-seed0.json")
     return args
 
@@ -86,10 +87,16 @@ def test_a_run_that_is_recorded_is_done_without_its_folder(planned, plan, record
     assert len(scored) == 3 * 2 * 4
     own = [reply for reply in scored if reply.defence == "mcd" and reply.language == "da"]
     assert [(reply.seed, reply.label, reply.verdict, reply.foreign) for reply in own] == [
-        (0, "harmful", "answered", False),
         (0, "harmful", "refused", None),
-        (0, "harmless", "broken", None),
+        (0, "harmful", "unscored", None),
+        (0, "harmless", "answered", None),
         (0, "harmless", "answered", True),
+    ]
+    english = [reply for reply in scored if reply.defence == "mcd" and reply.language == "en"]
+    assert [(reply.verdict, reply.foreign) for reply in english[:3]] == [
+        ("answered", False),
+        ("refused", None),
+        ("broken", None),
     ]
     assert {reply.seed for reply in scored if reply.defence == "written"} == {None}
     assert own[0].row_id in {row.id for row in load_corpus().split("test").rows}
@@ -157,7 +164,9 @@ def test_zero_shot_tells_each_runs_own_languages_from_the_others(zero_shot, tmp_
     assert lines["| none"][1:4] == ["0", "–", "43.8 %"]
     assert lines["| all"][3] == "–"
     assert lines["| five"][7] == "50.0 % of 140"  # loopholes: what English refused
-    rows = json.loads((tmp_path / "metrics.json").read_text())["rows"]
+    found = json.loads((tmp_path / "metrics.json").read_text())
+    rows = found["rows"]
+    assert {one["group"] for one in (*found["summary"], *found["differences"])} == {"all"}
     assert {row["language"] for row in rows if row["defence"] == "auto" and row["trained"]} == set(learned["auto"])
 
 

@@ -94,7 +94,7 @@ def collect_anchors(
 def first_tokens(
     head: Tensor, anchors: Anchors, base_states: Tensor, harmless: Tensor, *, banned: Sequence[int], per_row: int = 16
 ) -> FirstTokens | None:
-    """The tokens between which the behaviour term chooses.
+    """The tokens between which the behaviour term chooses, and among which the opening term keeps the balance.
 
     Refusals open with few tokens, seen in the anchors. Answers open with many, and in a language in which everything
     is refused none was ever seen: so the likeliest openings of every harmless training row, refusals left out, are

@@ -150,7 +150,7 @@ def _first_words(
         head = chat.model.get_output_embeddings().weight
         first = first_tokens(head, anchors, data.base_states, data.labels, banned=soft.banned_ids)
         if first is None:
-            screen.say("  no word opens refusals more often than answers, so the first-word term is left out")
+            screen.say("  no word opens refusals more often than answers, so the terms on first words are left out")
     if first is None and not (settings.refusal_weight or settings.harmfulness_weight):
         raise NothingToAlign(
             "There is nothing to align: no word opens this model's refusals more often than its answers, and the "

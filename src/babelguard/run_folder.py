@@ -64,6 +64,12 @@ def default_output(settings: Settings, model_name: str) -> Path:
     return Path("runs") / f"{model_name.replace('/', '--')}-{settings.preset}-seed{settings.seed}"
 
 
+def with_defaults(found: dict[str, Any]) -> dict[str, Any]:
+    """The settings of a run that an older version made: one that is newer than the run had its default's effect."""
+    defaults = Settings.model_construct(model="").model_dump(mode="json")
+    return {name: value for name, value in defaults.items() if name not in FREE} | found
+
+
 def open_run(path: Path, settings: Settings, facts: dict[str, Any]) -> RunFolder:
     """Open a new or interrupted run.
 
@@ -85,6 +91,7 @@ def open_run(path: Path, settings: Settings, facts: dict[str, Any]) -> RunFolder
             raise UserError(f"{run.settings_file} is damaged; choose another --output or delete the folder.") from error
         if not isinstance(found, dict):
             raise UserError(f"{run.settings_file} is damaged; choose another --output or delete the folder.")
+        found = with_defaults(found)
         differing = sorted(k for k in wanted.keys() | found.keys() if wanted.get(k) != found.get(k))
         if differing:
             which = ", ".join(f"{k} was {found.get(k)!r} and is {wanted.get(k)!r}" for k in differing[:3])

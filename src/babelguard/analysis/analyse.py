@@ -58,7 +58,9 @@ class Analysis(BaseModel):
         explained: Share of the variance of the anchor states that the safety space explains.
         standings: Per language and defence.
         languages, correlation: Pearson's correlation of the attack features between languages, without a prompt.
-        recommended: The languages to train on, best first: the first k cover the others best as a set of k.
+        recommended: The languages to train on, of those in which the model sees harm, best first: the first k cover
+            the others best as a set of k.
+        passed_over: Languages that were no candidates, since the model hardly sees harm in them.
         coverage: After each of them, the mean over languages of the correlation to the nearest chosen one.
     """
 
@@ -71,6 +73,7 @@ class Analysis(BaseModel):
     languages: list[str]
     correlation: list[list[float]]
     recommended: list[str]
+    passed_over: list[str]
     coverage: list[float]
 
 
@@ -160,8 +163,8 @@ def analyse(
     similarity = correlation(features)
     index = [k for k, code in enumerate(rows.languages) if code in anchors.languages]
     own = [one.auroc_own for one in standings if one.defence == "none" and one.language in anchors.languages]
-    index = [index[k] for k in worth_training_on(own, min(10, len(index)))]
-    order = choose_languages(similarity, index, min(10, len(index)))
+    candidates = [index[k] for k in worth_training_on(own, 1)]
+    order = choose_languages(similarity, candidates, min(10, len(candidates)))
     analysis = Analysis(
         model=chat.name,
         split=split,
@@ -172,6 +175,7 @@ def analyse(
         languages=list(rows.languages),
         correlation=[[round(value, 4) for value in line] for line in similarity.tolist()],
         recommended=[rows.languages[k] for k in order],
+        passed_over=[rows.languages[k] for k in index if k not in candidates],
         coverage=[round(coverage(similarity, order[: k + 1]), 4) for k in range(len(order))],
     )
     for line in terminal(analysis):

@@ -56,10 +56,12 @@ def recommendation(analysis: Analysis) -> str:
     named = ", ".join(display_name(code) for code in analysis.recommended[:count])
     codes = ",".join(analysis.recommended[:count])
     looked = " These are test rows, so only look: choose on another split." if analysis.split == "test" else ""
+    passed = ", ".join(map(display_name, analysis.passed_over))
+    without = f" Passed over, since the model hardly sees harm in them: {passed}." if passed else ""
     return (
         f"To cover all {len(analysis.languages)} languages with {count}, train on {named}: mean correlation of a language "
         f"with the nearest of them {analysis.coverage[count - 1]:.2f} (defend --languages {codes}; "
-        f"auto:{count} chooses anew, on the training rows).{looked}"
+        f"auto:{count} chooses anew, on the training rows).{without}{looked}"
     )
 
 

@@ -176,11 +176,10 @@ class Bench:
     def _judge(self, defence: Defence, asked: Sequence[Question], keys: list[str]) -> list[ScoredReply]:
         fresh, scored = [], []
         for question, key in zip(asked, keys, strict=True):
-            verdict = self.verdicts.get(key)
+            verdict, row = self.verdicts.get(key), self.generations.get(key)
+            if row is None:
+                raise RuntimeError(f"reply {key} is missing from the log")
             if verdict is None:
-                row = self.generations.get(key)
-                if row is None:
-                    raise RuntimeError(f"reply {key} is missing from the log")
                 judgement = self.judge.judge(row["reply"], question.language, row["finished"])
                 verdict = {
                     "key": key,
@@ -195,6 +194,9 @@ class Bench:
                     "foreign": is_foreign(row["reply"], question.language),
                 }
                 fresh.append(verdict)
+            # An older version did not look at the language of replies.
+            old = "foreign" not in verdict
+            foreign = is_foreign(row["reply"], question.language) if old else verdict["foreign"]
             scored.append(
                 ScoredReply(
                     defence.name,
@@ -203,7 +205,7 @@ class Bench:
                     question.row_id,
                     question.label,  # type: ignore[arg-type]
                     verdict["verdict"],
-                    verdict.get("foreign"),
+                    foreign,
                 )
             )
         self.verdicts.append(fresh)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Annotated, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -75,6 +76,12 @@ class Elsewhere(_Record):
 
     k: int
     n: int
+
+    @classmethod
+    def of(cls, rows: Iterable[Row]) -> Elsewhere:
+        """Of several languages together."""
+        found = [row.answered_elsewhere for row in rows]
+        return cls(k=sum(one.k for one in found), n=sum(one.n for one in found))
 
 
 class Row(_Record):

@@ -12,7 +12,8 @@ from rich.console import Group as Stack
 from rich.table import Table
 from rich.text import Text
 
-from babelguard.evaluation.outcome import Cell, Compared, Group, Measure, Metrics, Row, Spread, Summary
+from babelguard.evaluation.differences import groups_of
+from babelguard.evaluation.outcome import Cell, Compared, Elsewhere, Group, Measure, Metrics, Row, Spread, Summary
 from babelguard.languages import display_name
 
 Layout = Literal["wide", "long"]
@@ -276,13 +277,9 @@ def _error(found: Summary | None) -> str:
 
 def _elsewhere(metrics: Metrics, run: Run, group: Group) -> str:
     """How many of the answers of a group of languages; nothing where no language of an answer was told."""
-    rows = [row.answered_elsewhere for row in metrics.rows if (row.defence, row.seed) == run and _in(row, group)]
-    k, n = sum(row.k for row in rows), sum(row.n for row in rows)
-    return f"{k}/{n} ({100 * k / n:.0f} %)" if n else ""
-
-
-def _in(row: Row, group: Group) -> bool:
-    return group == "all" or row.trained == (group == "trained")
+    members = dict(groups_of([row for row in metrics.rows if (row.defence, row.seed) == run]))
+    found = Elsewhere.of(members.get(group, ()))
+    return f"{found.k}/{found.n} ({100 * found.k / found.n:.0f} %)" if found.n else ""
 
 
 def _points(share: float) -> str:
