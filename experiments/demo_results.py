@@ -13,9 +13,12 @@ from __future__ import annotations
 from itertools import product
 
 from compact import compact
-from planned import Planned, all_replies, arguments, do, run, together
+from planned import NAMES, Planned, all_replies, arguments, do, run, together
 
 from babelguard.config import PAPER_LANGUAGES
+from babelguard.evaluation.metrics import compute_metrics
+from babelguard.evaluation.outcome import ScoredReply
+from babelguard.evaluation.tables import difference_text
 
 LANGUAGES = (*PAPER_LANGUAGES, "it", "ar", "zh", "th")
 SEEDS = (0, 1, 2)
@@ -34,14 +37,25 @@ PLAN = [
 ]
 
 
+def strictly(scored: list[ScoredReply]) -> str:
+    """The differences of `mcd` to the others, an answer in another language counted like a broken reply."""
+    strict = [one._replace(verdict="broken") if one.label == "harmless" and one.foreign else one for one in scored]
+    names = {one.defence for one in strict}
+    pairs = [("mcd", other) for other in ("written", *PRESETS[1:]) if {"mcd", other} <= names]
+    metrics = compute_metrics(strict, **NAMES, trained=PAPER_LANGUAGES, pairs=pairs)
+    return "".join(f"- {difference_text(found)}\n" for found in metrics.differences)
+
+
 def main() -> None:
     args = arguments(__doc__, "results")
     chosen = do(PLAN, args)
     if chosen is not None:
         pairs = [(a, b) for a, b in product(PRESETS, ("written", "dro")) if a != b]
         pairs += [("mcd", other) for other in PRESETS[2:]]
-        metrics = together(all_replies(chosen, args), args.output, PAPER_LANGUAGES, pairs)
-        (args.output / "compact.md").write_text(compact(metrics), encoding="utf-8")
+        scored = all_replies(chosen, args)
+        metrics = together(scored, args.output, PAPER_LANGUAGES, pairs)
+        page = compact(metrics) + "\nAnswers elsewhere as errors:\n\n" + strictly(scored)
+        (args.output / "compact.md").write_text(page, encoding="utf-8")
 
 
 if __name__ == "__main__":
