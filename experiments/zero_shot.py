@@ -15,6 +15,7 @@ import random
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
+from typing import Any
 
 from planned import NAMES, Planned, all_replies, arguments, do, record_of, run, together
 
@@ -29,6 +30,8 @@ LEFT_OUT = ("ko", "sw", "hi")
 DRAWS = 5
 # With many languages fewer rows of each suffice, for the anchors and for choosing the step.
 MANY = {"anchor_rows": 4, "select_rows": 3, "select_every": 60}
+# What `five` chooses and begins from. Choosing anew for every run would cost replies to other baselines.
+SAME: dict[str, Any] = {"preset": "mcd", "prompt": "medium", "start": "long"}
 
 
 def make_plan() -> list[Planned]:
@@ -36,15 +39,15 @@ def make_plan() -> list[Planned]:
     every = corpus.split("train").languages
     plan = [
         Planned("five", 0, {"preset": "mcd"}),
-        Planned("all", 0, {"preset": "mcd", "languages": every, **MANY}),
-        Planned("auto", 0, {"preset": "mcd", "languages": ("auto:5",)}),
+        Planned("all", 0, {**SAME, "languages": every, **MANY}),
+        Planned("auto", 0, {**SAME, "languages": ("auto:5",)}),
     ]
     for code in LEFT_OUT:
         rest = tuple(other for other in every if other != code)
-        plan.append(Planned(f"without-{code}", 0, {"preset": "mcd", "languages": rest, **MANY}))
+        plan.append(Planned(f"without-{code}", 0, {**SAME, "languages": rest, **MANY}))
     for number in range(DRAWS):
         drawn = random.Random(f"draw/{number}").sample(every, 5)
-        plan.append(Planned(f"draw-{number}", 0, {"preset": "mcd", "languages": tuple(drawn)}))
+        plan.append(Planned(f"draw-{number}", 0, {**SAME, "languages": tuple(drawn)}))
     return plan
 
 
