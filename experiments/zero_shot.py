@@ -123,6 +123,9 @@ def write_ranks(scored: list[ScoredReply], learned: Mapping[str, Sequence[str]],
     ]
     rest = [reply for reply in scored if reply.language not in used and reply.defence in fives]
     if rest:
+        # A language that one choice cannot be judged in is left out for all, or the means would not compare.
+        vague = {code for one in compute_metrics(rest, **NAMES, pairs=()).summary for code in one.left_out}
+        rest = [reply for reply in rest if reply.language not in vague]
         pairs = [(label, "five") for label in fives if label != "five" and "five" in fives]
         metrics = compute_metrics(rest, **NAMES, pairs=pairs)
         change = {
