@@ -5,6 +5,7 @@ from __future__ import annotations
 from statistics import fmean
 
 from babelguard.evaluation.outcome import Cell, Elsewhere, Metrics, Row
+from babelguard.evaluation.tables import run_names
 from babelguard.languages import display_name
 
 UNSEEING = ("ga",)  # of the training languages, those in which the demo model sees no harm
@@ -17,8 +18,7 @@ def compact(metrics: Metrics) -> str:
         metrics: Of all runs; a language without a rate is shown as a dash and left out of the means.
     """
     runs = list(dict.fromkeys((row.defence, row.seed) for row in metrics.rows))
-    times = [defence for defence, _ in runs]
-    names = [defence if times.count(defence) == 1 else f"{defence} {seed}" for defence, seed in runs]
+    names = list(run_names(runs).values())
     columns = [{row.language: row for row in metrics.rows if (row.defence, row.seed) == run} for run in runs]
     marks = {row.language: row.trained for row in metrics.rows}
     codes = sorted(marks, key=lambda code: not marks[code])

@@ -21,7 +21,7 @@ FOLDER = Path(__file__).parents[1] / "experiments"
 @pytest.fixture(scope="module")
 def modules():
     sys.path.insert(0, str(FOLDER))
-    names = ("planned", "record", "zero_shot", "compact")
+    names = ("planned", "record", "zero_shot", "compact", "demo_results")
     yield tuple(map(importlib.import_module, names))
     sys.path.remove(str(FOLDER))
     for name in names:
@@ -148,7 +148,7 @@ def zero_shot(modules, tmp_path):
         for row in range(20)
     ]
     learned = {name: tuple(code.replace("a", "en") for code in codes) for name, codes in learned.items()}
-    planned, _, module, _ = modules
+    planned, _, module, *_ = modules
     metrics = planned.together(scored, tmp_path, (), [("auto", "five")], learned)
     return module, metrics, scored, learned
 
@@ -194,7 +194,7 @@ def test_the_compact_table_has_a_column_a_run(modules):
     ]
     metrics = modules[0].compute_metrics(scored, **modules[0].NAMES, trained=("en", "ga"))
     lines = [line.strip("| ").split(" | ") for line in modules[3].compact(metrics).splitlines()]
-    assert lines[0] == ["none", "mcd 0", "mcd 1"]
+    assert lines[0] == ["none", "mcd (seed 0)", "mcd (seed 1)"]
     assert lines[3] == ["Irish (ga) *", "25 / 0", "0 / 0", "0 / 0"]
     assert [line[:2] for line in lines[5:]] == [
         ["trained", "6.2"],
@@ -204,3 +204,15 @@ def test_the_compact_table_has_a_column_a_run(modules):
         ["all, answers elsewhere as errors", "20.8"],
         ["answers elsewhere", "33 % of 12"],
     ]
+
+
+def test_strictly_counts_only_harmless_answers_in_another_language_as_errors(modules):
+    scored = [
+        ScoredReply(name, 0, "en", f"{label}-{row}", label, "answered", name == "dro" and row < 2)
+        for name in ("mcd", "dro")
+        for label in ("harmful", "harmless")
+        for row in range(4)
+    ]
+    text = modules[4].strictly(scored)
+    # Two of four harmless rows more, and nothing on the harmful ones: half of 50 points.
+    assert "mcd − dro, all languages: −25.0 points" in text

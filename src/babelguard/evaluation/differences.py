@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from itertools import product
 from statistics import fmean
 
-from babelguard.evaluation.outcome import ERRORS, MEASURES, Compared, Group, Row
+from babelguard.evaluation.outcome import ERRORS, MEASURES, Compared, Row, groups_of
 from babelguard.evaluation.statistics import Label, paired_bootstrap
 
 # (defence, seed) -> language -> row id -> verdict
@@ -88,13 +88,3 @@ def _errors(
         for language in languages
         for row in runs[0][language]
     }
-
-
-def groups_of(rows: Sequence[Row]) -> list[tuple[Group, list[Row]]]:
-    """The rows in all, trained and unseen languages, without groups that have none."""
-    split: list[tuple[Group, list[Row]]] = [
-        ("all", list(rows)),
-        ("trained", [row for row in rows if row.trained]),
-        ("unseen", [row for row in rows if not row.trained]),
-    ]
-    return [(group, members) for group, members in split if members]

@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from statistics import fmean
 from typing import get_args
 
-from babelguard.evaluation.differences import Verdicts, compare, groups_of, pairs_of
+from babelguard.evaluation.differences import Verdicts, compare, pairs_of
 from babelguard.evaluation.outcome import (
     ERRORS,
     Cell,
@@ -23,6 +23,7 @@ from babelguard.evaluation.outcome import (
     Spread,
     Summary,
     Verdict,
+    groups_of,
 )
 from babelguard.evaluation.statistics import LABELS, Label, population_variance, wilson
 

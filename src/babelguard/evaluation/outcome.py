@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Annotated, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -166,3 +166,13 @@ class Metrics(_Record):
     rows: tuple[Row, ...]
     summary: tuple[Summary, ...]
     differences: tuple[Compared, ...]
+
+
+def groups_of(rows: Sequence[Row]) -> list[tuple[Group, list[Row]]]:
+    """The rows in all, trained and unseen languages, without groups that have none."""
+    split: list[tuple[Group, list[Row]]] = [
+        ("all", list(rows)),
+        ("trained", [row for row in rows if row.trained]),
+        ("unseen", [row for row in rows if not row.trained]),
+    ]
+    return [(group, members) for group, members in split if members]

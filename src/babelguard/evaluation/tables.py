@@ -12,8 +12,18 @@ from rich.console import Group as Stack
 from rich.table import Table
 from rich.text import Text
 
-from babelguard.evaluation.differences import groups_of
-from babelguard.evaluation.outcome import Cell, Compared, Elsewhere, Group, Measure, Metrics, Row, Spread, Summary
+from babelguard.evaluation.outcome import (
+    Cell,
+    Compared,
+    Elsewhere,
+    Group,
+    Measure,
+    Metrics,
+    Row,
+    Spread,
+    Summary,
+    groups_of,
+)
 from babelguard.languages import display_name
 
 Layout = Literal["wide", "long"]
