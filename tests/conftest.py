@@ -50,13 +50,19 @@ def loaded(folders: Callable[[str], Path]) -> Callable[[str], tuple[Any, Any]]:
 
 @pytest.fixture(scope="module")
 def judge_of_bytes() -> Iterator[None]:
-    """Tiny models neither refuse nor answer: a judge of bytes stands in for the real one."""
+    """Tiny models neither refuse nor answer: a judge of bytes stands in for the real one.
+
+    They have no word that clearly opens the one or the other either, so any difference counts.
+    """
     from calls import judge_bytes
 
+    from babelguard import anchors
     from babelguard.judges import RefusalJudge
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(RefusalJudge, "judge", judge_bytes)
+        patch.setattr(anchors, "COMMON", 0.0)
+        patch.setattr(anchors, "CLEARLY", 1.0)
         yield
 
 

@@ -61,6 +61,7 @@ def test_defend_makes_a_whole_run(finished, folders, name):
     folder, said = finished(name)
     assert tree(folder).keys() >= FILES
     assert f"babelguard chat {folder}" in said
+    assert "no word opens" not in said
     rows = json.loads((folder / "metrics.json").read_text())["rows"]
     assert {(row["defence"], row["language"]) for row in rows} == {
         (defence, code) for defence in ("none", "written", "mcd") for code in ("en", "da", "ko")

@@ -96,15 +96,24 @@ def test_frozen_alignment_is_the_mean_squared_difference():
     torch.testing.assert_close(losses.frozen_alignment_loss(a, b), expected)
 
 
-def test_behaviour_term_is_the_odds_of_the_first_token():
+def test_behaviour_term_compares_the_likeliest_first_tokens():
     states, helping, refusing = draw(3, D, seed=1), draw(4, D, seed=2), draw(2, D, seed=3)
-    logits = torch.cat([helping, refusing]) @ states.T
-    probability = torch.softmax(logits, 0)
-    expected = torch.log(probability[:4].sum(0)) - torch.log(probability[4:].sum(0))
+    sharp = losses.behaviour.TEMPERATURE
+    soft_maximum = lambda rows: sharp * torch.log(torch.exp(rows @ states.T / sharp).sum(0))  # noqa: E731
+    expected = soft_maximum(helping) - soft_maximum(refusing)
     odds = losses.helping_log_odds(states, helping, refusing)
     torch.testing.assert_close(odds, expected)
     label = torch.tensor([0, 1, 0])
     torch.testing.assert_close(losses.behaviour_loss(odds, label), cross_entropy(expected, label))
+
+
+def test_many_unlikely_answers_do_not_outweigh_the_likeliest_refusal():
+    # Greedily this reply opens with the refusal, though answers are likelier taken together.
+    state = torch.eye(1, D)
+    helping, refusing = torch.zeros(20, D), torch.zeros(1, D)
+    refusing[0, 0] = 1.5
+    assert torch.logsumexp(helping @ state[0], 0) > torch.logsumexp(refusing @ state[0], 0)
+    assert losses.helping_log_odds(state, helping, refusing).item() < 0
 
 
 def test_opening_term_is_the_divergence_among_answers_alone():

@@ -5,7 +5,6 @@ From them come the safety space, and the tokens with which this model opens a re
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -20,6 +19,8 @@ from babelguard.objective import FirstTokens
 from babelguard.written import WRITTEN_PROMPTS
 
 NAMES = {"refused": 0.0, "answered": 1.0}
+# A word opens refusals if it opens so many of them, and is so many times as likely there as before answers.
+COMMON, CLEARLY = 0.01, 2.0
 
 
 @dataclass(frozen=True)
@@ -30,15 +31,11 @@ class Anchors:
         states: x of each (prompt, query) pair, [pairs, d], float32 on the CPU.
         compliance: 1 answered, 0 refused, nan broken or unscored, [pairs].
         harmless: 1 for harmless queries, [pairs].
-        refusing_ids: First tokens that opened refusals more often than answers.
-        helping_ids: First tokens that opened answers more often than refusals.
     """
 
     states: Tensor
     compliance: Tensor
     harmless: Tensor
-    refusing_ids: list[int]
-    helping_ids: list[int]
 
 
 def prompts_of_anchors(tokenizer: Any) -> list[Defence]:
@@ -61,7 +58,6 @@ def collect_anchors(
     """
     chat = bench.chat
     states, compliance, harmless = [], [], []
-    opened: dict[str, Counter[int]] = {"refused": Counter(), "answered": Counter()}
     prompts = prompts_of_anchors(chat.tokenizer)
     for number, defence in enumerate(prompts):
 
@@ -77,16 +73,10 @@ def collect_anchors(
         for question, reply in zip(asked, scored, strict=True):
             compliance.append(NAMES.get(reply.verdict, float("nan")))
             harmless.append(float(question.label == "harmless"))
-            row = bench.generations.get(bench.key(defence, question, tokens)) or {}
-            if reply.verdict in opened and row.get("first_token") is not None:
-                opened[reply.verdict][row["first_token"]] += 1
-    refused, answered = opened["refused"], opened["answered"]
     return Anchors(
         states=torch.cat(states),
         compliance=torch.tensor(compliance),
         harmless=torch.tensor(harmless),
-        refusing_ids=sorted(t for t in refused if refused[t] > answered[t]),
-        helping_ids=sorted(t for t in answered if answered[t] >= refused[t]),
     )
 
 
@@ -96,13 +86,14 @@ def first_tokens(
 ) -> FirstTokens | None:
     """The tokens between which the behaviour term chooses, and among which the opening term keeps the balance.
 
-    Refusals open with few tokens, seen in the anchors. Answers open with many, and in a language in which everything
-    is refused none was ever seen: so the likeliest openings of every harmless training row, refusals left out, are
-    taken too. No vocabulary logits are then needed in training.
+    Refusals open with few tokens: those that open one in a hundred of the refused anchors, as the model's probabilities
+    have it, and are twice as likely there as at the answered ones. Answers open with many, and in a language in which
+    everything is refused none was ever seen: so they are the likeliest openings of every harmless training row. What is
+    about as likely to open the one as the other stands on neither side. No vocabulary logits are then needed in training.
 
     Args:
         head: Output embeddings, [V, d].
-        anchors: What opened refusals and answers.
+        anchors: States that were followed by refusals and by answers.
         base_states: x_0 of all training rows, [L, rows, d].
         harmless: 1 for harmless rows, [rows].
         banned: Ids that never open a reply: the placeholders.
@@ -111,15 +102,25 @@ def first_tokens(
     Returns:
         None where the anchors showed no opening of a refusal, or nothing an opening of an answer.
     """
-    if not anchors.refusing_ids:
-        return None
-    left_out = set(anchors.refusing_ids) | set(banned)
-    found = set(anchors.helping_ids)
+    refused, answered = (_openings(head, anchors.states[anchors.compliance == kind]) for kind in (0, 1))
+    common = refused >= COMMON
+    refusing = common & (refused >= CLEARLY * answered)
+    helping = torch.zeros_like(common)
     for states in base_states:
         rows = states[harmless.bool()].to(head.device, head.dtype)
-        found |= set((rows @ head.T).topk(min(per_row, len(head)), -1).indices.flatten().tolist())
-    helping = torch.tensor(sorted(found - left_out), device=head.device)
-    if not len(helping):
+        helping[(rows @ head.T).topk(min(per_row, len(head)), -1).indices.flatten()] = True
+    helping &= ~(common & (CLEARLY * refused > answered))
+    # Placeholders that were appended to the tokenizer have no row in the head.
+    never = [token for token in banned if token < len(head)]
+    helping[never] = refusing[never] = False
+    if not refusing.any() or not helping.any():
         return None
-    refusing = torch.tensor(anchors.refusing_ids, device=head.device)
     return FirstTokens(head[helping].float(), head[refusing].float())
+
+
+def _openings(head: Tensor, states: Tensor) -> Tensor:
+    """Mean probability of every token to come next, [V]; zeros where there are no states."""
+    total = torch.zeros(len(head), device=head.device)
+    for part in states.split(64):
+        total += torch.softmax((part.to(head.device, head.dtype) @ head.T).float(), -1).sum(0)
+    return total / max(1, len(states))

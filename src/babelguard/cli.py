@@ -12,6 +12,7 @@ from typing import Annotated, Any
 
 import typer
 
+from babelguard.config import Settings, load_settings
 from babelguard.corpus.commands import app as corpus_app
 
 app = typer.Typer(
@@ -24,19 +25,21 @@ app = typer.Typer(
 )
 app.add_typer(corpus_app, name="corpus")
 
-Model = Annotated[str, typer.Argument(help="demo, smollm2, a local folder or a hub id of a causal chat model")]
-Languages = Annotated[
-    str | None,
-    typer.Option(help="languages to train on, separated by commas (en,da,ko), or auto:5 to have five chosen"),
-]
-Device = Annotated[str | None, typer.Option(help="auto, cpu, cuda, cuda:1, mps")]
-Dtype = Annotated[str | None, typer.Option(help="auto, float32, bfloat16, float16")]
-Revision = Annotated[str | None, typer.Option(help="revision of a hub model")]
-BatchSize = Annotated[
-    int | None, typer.Option(min=1, help="replies at a time; default: automatic, halved if memory runs out")
-]
-Trust = Annotated[bool, typer.Option("--trust-remote-code", help="run the hub model's own code")]
-Limit = Annotated[int | None, typer.Option(min=1, help="rows per label and language, for a quick look")]
+
+def about(setting: str) -> str:
+    """What the configuration says of a setting: its words stand in one place."""
+    return Settings.model_fields[setting].description or ""
+
+
+Model = Annotated[str, typer.Argument(help=about("model"))]
+Corpus = Annotated[Path | None, typer.Option(help=about("corpus"))]
+Limit = Annotated[int | None, typer.Option(min=1, help=about("limit"))]
+Device = Annotated[str | None, typer.Option(help=about("device"))]
+Dtype = Annotated[str | None, typer.Option(help=about("dtype"))]
+Revision = Annotated[str | None, typer.Option(help=about("revision"))]
+BatchSize = Annotated[int | None, typer.Option(min=1, help=about("batch_size"))]
+Trust = Annotated[bool, typer.Option("--trust-remote-code", help=about("trust_remote_code"))]
+Base = Annotated[str | None, typer.Option(help="the base model, if TARGET is a prompt and its model lies elsewhere")]
 
 
 @contextmanager
@@ -87,32 +90,16 @@ def words(text: str | None) -> tuple[str, ...] | None:
 @app.command()
 def defend(
     model: Model,
-    preset: Annotated[
-        str | None, typer.Option(help="quick, mcd, mcd-paper, mcd-code, mcd-mixture, dro, written")
-    ] = None,
-    languages: Languages = None,
-    test_languages: Annotated[
-        str | None, typer.Option(help="languages to test; default: all that the corpus has")
-    ] = None,
-    corpus: Annotated[
-        Path | None, typer.Option(help="folder or file of parallel prompts; default: the corpus that ships")
-    ] = None,
-    prompt: Annotated[
-        str | None,
-        typer.Option(
-            help="written prompt to compare with: best (on validation replies), long, medium, short or your own text"
-        ),
-    ] = None,
-    start: Annotated[
-        str | None,
-        typer.Option(help="written prompt that training begins from; default: --prompt, or long where that is best"),
-    ] = None,
-    prompt_length: Annotated[
-        int | None, typer.Option(min=1, help="soft tokens; default: as many as the text has")
-    ] = None,
-    steps: Annotated[int | None, typer.Option(min=0, help="training steps")] = None,
+    preset: Annotated[str | None, typer.Option(help=about("preset"))] = None,
+    languages: Annotated[str | None, typer.Option(help=about("languages"))] = None,
+    test_languages: Annotated[str | None, typer.Option(help=about("test_languages"))] = None,
+    corpus: Corpus = None,
+    prompt: Annotated[str | None, typer.Option(help=about("prompt"))] = None,
+    start: Annotated[str | None, typer.Option(help=about("start"))] = None,
+    prompt_length: Annotated[int | None, typer.Option(min=1, help=about("prompt_length"))] = None,
+    steps: Annotated[int | None, typer.Option(min=0, help=about("steps"))] = None,
     limit: Limit = None,
-    seed: Annotated[int | None, typer.Option(min=0)] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help=about("seed"))] = None,
     device: Device = None,
     dtype: Dtype = None,
     batch_size: BatchSize = None,
@@ -146,8 +133,6 @@ def defend(
         "trust_remote_code": trust_remote_code or None,
     }
     with plain_errors():
-        from babelguard.config import load_settings
-
         settings = load_settings(given, config)
         from babelguard.defend import Job
         from babelguard.screen import Screen
@@ -169,9 +154,7 @@ def evaluate(
     defence: Annotated[
         list[str] | None, typer.Option(help="also measure: none, written, or another run (may be repeated)")
     ] = None,
-    model: Annotated[
-        str | None, typer.Option(help="the base model, if TARGET is a prompt and its model lies elsewhere")
-    ] = None,
+    model: Base = None,
     languages: Annotated[str | None, typer.Option(help="columns to use; default: all")] = None,
     limit: Limit = None,
     reply_tokens: Annotated[int, typer.Option(min=4, help="tokens of a reply")] = 24,
@@ -241,9 +224,7 @@ def chat(
 @app.command()
 def analyse(
     target: Annotated[str, typer.Argument(help="a model, a run folder or a safety prompt's folder")],
-    corpus: Annotated[
-        Path | None, typer.Option(help="folder or file of parallel prompts; default: the corpus that ships")
-    ] = None,
+    corpus: Corpus = None,
     split: Annotated[
         str, typer.Option(help="whose rows: validation, train, test (for looking, never for choosing)")
     ] = "validation",
@@ -254,9 +235,7 @@ def analyse(
     anchor_rows: Annotated[
         int, typer.Option(min=4, help="training rows per label and language that the safety space is fitted on")
     ] = 8,
-    model: Annotated[
-        str | None, typer.Option(help="the base model, if TARGET is a prompt and its model lies elsewhere")
-    ] = None,
+    model: Base = None,
     device: Device = None,
     dtype: Dtype = None,
     batch_size: BatchSize = None,

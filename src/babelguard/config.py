@@ -22,19 +22,21 @@ class Settings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    model: str = Field(description="'demo', 'smollm2', a local folder or a hub id of a causal chat model")
+    model: str = Field(description="demo, smollm2, a local folder or a hub id of a causal chat model")
     revision: str | None = Field(None, description="revision of a hub model")
-    preset: str = Field("mcd", description="which defence is trained; see babelguard.presets")
+    preset: str = Field("mcd", description=f"which defence is trained: {', '.join(PRESETS)}")
     languages: tuple[str, ...] = Field(
         PAPER_LANGUAGES,
-        description="languages to train on; 'auto:5' lets babelguard choose five that cover the rest",
+        description="languages to train on (on the command line en,da,ko); auto:5 has five chosen that cover the rest",
     )
-    test_languages: tuple[str, ...] | None = Field(None, description="languages to test; default: all of the corpus")
+    test_languages: tuple[str, ...] | None = Field(
+        None, description="languages to test; default: all that the corpus has"
+    )
     limit_languages: int | None = Field(
         None, ge=1, description="test at most so many languages, those trained on first, where none are named"
     )
     corpus: Path | None = Field(None, description="folder or file of parallel prompts; default: the corpus that ships")
-    limit: int | None = Field(None, ge=1, description="test rows per label and language; default: all")
+    limit: int | None = Field(None, ge=1, description="rows tested per label and language; default: all")
     prompt: str = Field(
         "best",
         description="written prompt to compare with: best (on validation replies), long, medium, short or your own text",
@@ -44,9 +46,11 @@ class Settings(BaseModel):
         description="written prompt that training begins from; default: that of `prompt`, or long where that is best",
     )
     prompt_length: int | None = Field(None, ge=1, le=512, description="soft tokens; default: as many as the text has")
-    seed: int = Field(0, ge=0)
+    seed: int = Field(0, ge=0, description="of everything that is drawn: same seed, same machine, same result")
     device: str = Field("auto", description="auto, cpu, cuda, cuda:1, mps")
-    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
+        "auto", description="auto, float32, bfloat16, float16"
+    )
     batch_size: int | None = Field(
         None, ge=1, description="replies at a time; default: automatic, halved if memory runs out"
     )

@@ -6,9 +6,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+# A greedy reply opens with the likeliest token, not with the likelier kind: refusals open with few words and answers with
+# many, so by the sum of their probabilities a row may count as answered whose likeliest token is a refusal's.
+TEMPERATURE = 0.25
+
 
 def helping_log_odds(states: Tensor, helping_rows: Tensor, refusing_rows: Tensor) -> Tensor:
-    """Log P(first token opens an answer) - log P(first token opens a refusal), among those tokens.
+    """Logit of the likeliest first token of an answer less that of the likeliest first token of a refusal, softly.
 
     Args:
         states: The state at the last token of the chat, [batch, d].
@@ -16,9 +20,10 @@ def helping_log_odds(states: Tensor, helping_rows: Tensor, refusing_rows: Tensor
         refusing_rows: Output embeddings of tokens that open refusals, [r, d].
 
     Returns:
-        The log-odds of each row, [batch].
+        The log-odds of each row, [batch]; above 0 the reply opens as an answer does.
     """
-    return torch.logsumexp(states @ helping_rows.T, -1) - torch.logsumexp(states @ refusing_rows.T, -1)
+    helping, refusing = (states @ rows.T / TEMPERATURE for rows in (helping_rows, refusing_rows))
+    return TEMPERATURE * (torch.logsumexp(helping, -1) - torch.logsumexp(refusing, -1))
 
 
 def behaviour_loss(log_odds: Tensor, label: Tensor) -> Tensor:

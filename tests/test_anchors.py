@@ -1,0 +1,60 @@
+"""Which first words count as the opening of a refusal and of an answer."""
+
+import torch
+
+from babelguard.anchors import Anchors, first_tokens
+
+# One direction a word, so that a state gives the logits of the words one by one.
+WORDS = ["sorry", "cannot", "yes", "first", "take", "I", "rare", "<unused>"]
+HEAD = torch.eye(len(WORDS))
+
+
+def state(**odds: float) -> torch.Tensor:
+    """A state after which the words named have these probabilities and the others hardly any."""
+    chances = torch.tensor([odds.get(word.strip("<>"), 1e-7) for word in WORDS])
+    return torch.log(chances)
+
+
+def anchors(refused: list[torch.Tensor], answered: list[torch.Tensor]) -> Anchors:
+    states = torch.stack([*refused, *answered])
+    compliance = torch.tensor([0.0] * len(refused) + [1.0] * len(answered))
+    return Anchors(states=states, compliance=compliance, harmless=compliance.clone())
+
+
+def words(rows: torch.Tensor) -> set[str]:
+    return {WORDS[int(row.argmax())] for row in rows}
+
+
+def found(anchor_rows: Anchors, harmless: torch.Tensor, per_row: int = 3):
+    base = torch.stack([harmless, state(sorry=1.0)])[None]
+    return first_tokens(HEAD, anchor_rows, base, torch.tensor([1.0, 0.0]), banned=[7, 8], per_row=per_row)
+
+
+def test_a_refusal_counts_by_its_probability_and_not_only_if_it_came_first():
+    known = anchors([state(sorry=0.9, cannot=0.05, rare=0.004)], [state(yes=0.7, first=0.3)])
+    first = found(known, state(yes=0.5, take=0.4, rare=0.1))
+    assert first is not None
+    assert words(first.refusing) == {"sorry", "cannot"}
+    assert words(first.helping) == {"yes", "take", "rare"}
+
+
+def test_a_word_that_opens_both_stands_on_neither_side():
+    known = anchors([state(sorry=0.7, I=0.3)], [state(yes=0.8, I=0.2)])
+    first = found(known, state(yes=0.5, I=0.4, sorry=0.1))
+    assert first is not None
+    assert words(first.refusing) == {"sorry"}
+    assert words(first.helping) == {"yes"}
+
+
+def test_placeholders_are_never_taken():
+    known = anchors([state(sorry=0.5, unused=0.5)], [state(yes=1.0)])
+    first = found(known, state(yes=0.5, unused=0.4, take=0.1))
+    assert first is not None
+    assert words(first.refusing) == {"sorry"}
+    assert words(first.helping) == {"yes", "take"}
+
+
+def test_nothing_to_choose_between():
+    assert found(anchors([], [state(yes=1.0)]), state(yes=1.0)) is None
+    only_refusals = anchors([state(sorry=1.0)], [state(yes=1.0)])
+    assert found(only_refusals, state(sorry=1.0), per_row=1) is None
