@@ -21,7 +21,8 @@ _MCD: dict[str, Any] = {
     "decay": "cosine",
     "steps": 240,
     "select": "validation",
-    "select_every": 40,
+    "select_rows": 32,
+    "select_every": 80,
 }
 
 PRESETS: Mapping[str, Mapping[str, Any]] = {
