@@ -70,14 +70,11 @@ def arguments(description: str | None, name: str) -> argparse.Namespace:
 
 def minutes_of(planned: Planned, output: Path, options: Mapping[str, Any], first: bool) -> float:
     """What a run will cost, as its own first screen says; the baselines are counted with the first run alone."""
-    from babelguard.plan import make_plan
-
     settings = load_settings(planned.asked(options))
     if settings.wanted_languages:  # the cost is that of so many languages, whichever: choosing them takes minutes
         some = load_corpus().split("train").languages[: settings.wanted_languages]
         settings = settings.model_copy(update={"languages": some})
-    job = Job(settings, output / planned.name, Screen())
-    plan = make_plan(job.settings, job.chat, job.train_rows, job.test, job.test_languages, len(job.start_ids))
+    plan = Job(settings, output / planned.name, Screen()).costs
     return plan.minutes if first else plan.minutes - plan.minutes_of_baseline
 
 

@@ -20,20 +20,20 @@ def job(folders, files, tmp_path):
 
 
 def test_languages_trained_on_are_tested_first(job):
-    assert job(limit_languages=2).test_languages == ("da", "ko")
-    assert job(limit_languages=3).test_languages == ("da", "ko", "en")
-    assert job(limit_languages=1, test_languages=("ko", "en")).test_languages == ("ko", "en")
+    assert job(limit_languages=2).on.test.languages == ("da", "ko")
+    assert job(limit_languages=3).on.test.languages == ("da", "ko", "en")
+    assert job(limit_languages=1, test_languages=("ko", "en")).on.test.languages == ("ko", "en")
 
 
 def test_a_run_depends_on_the_rows_it_uses_and_no_others(job, tmp_path):
     used = {"test_languages": ("da", "ko")}
     fewer = write_corpus(tmp_path / "fewer.csv", ("da", "ko"))
-    whole = job(**used).corpus_digest
-    assert job(corpus=fewer, **used).corpus_digest == whole
-    assert job().corpus_digest != whole  # English is tested as well
+    whole = job(**used).on.facts["corpus_sha256"]
+    assert job(corpus=fewer, **used).on.facts["corpus_sha256"] == whole
+    assert job().on.facts["corpus_sha256"] != whole  # English is tested as well
     changed = tmp_path / "changed.csv"
     changed.write_text(fewer.read_text().replace("Forklar mig train-harmful-0", "Fortæl mig train-harmful-0"))
-    assert job(corpus=changed, **used).corpus_digest != whole
+    assert job(corpus=changed, **used).on.facts["corpus_sha256"] != whole
 
 
 def test_the_start_of_training_is_not_the_baseline(job):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,27 +9,23 @@ from typing import Any
 
 import torch
 
-from babelguard.analysis.auto import auto_languages
 from babelguard.config import Settings, load_settings
-from babelguard.corpus import load_corpus
 from babelguard.defence import Defence, written_defence
 from babelguard.errors import UserError
-from babelguard.evaluation.measure import Bench, Question, mean_error, questions
+from babelguard.evaluation.measure import Bench, Question, mean_error
 from babelguard.evaluation.metrics import compute_metrics
 from babelguard.evaluation.outcome import Metrics, ScoredReply
 from babelguard.evaluation.tables import sheet, terminal
 from babelguard.hook import embed, embedding_rms
-from babelguard.languages import display_name
 from babelguard.learning import learn
-from babelguard.models.load import ChatModel, load_chat_model
-from babelguard.plan import make_plan
+from babelguard.plan import Plan, make_plan
+from babelguard.prepare import prepare
 from babelguard.presets import PRESETS
 from babelguard.report import write_report
-from babelguard.run_folder import RunFolder, default_output, open_run, remember_model, write_text
+from babelguard.run_folder import RunFolder, open_run, remember_model, write_text
 from babelguard.safety_prompt import SafetyPrompt, template_digest
 from babelguard.screen import Screen, Silent
 from babelguard.slot import install
-from babelguard.target import read_json
 from babelguard.training_data import start_ids
 from babelguard.written import BEST, WRITTEN_PROMPTS, prompt_text
 
@@ -68,40 +63,14 @@ def fit(
 
 
 class Job:
-    """One run: the model, the corpus and the folder, and the stages in order."""
+    """One run: what it works on, the written prompt to beat, the slot that is trained, and the stages in order."""
 
     def __init__(
         self, settings: Settings, output: Path | str | None, screen: Screen, reuse: Sequence[Path | str] = ()
     ) -> None:
-        self.screen, self.reuse, self.asked = screen, tuple(map(Path, reuse)), settings.languages
-        corpus = load_corpus(settings.corpus)
-        self.train_rows, self.validation_rows = corpus.split("train"), corpus.split("validation")
-        test = corpus.split("test")
-        for part, name in ((self.train_rows, "train"), (self.validation_rows, "validation"), (test, "test")):
-            if not part.rows:
-                raise UserError(f"The corpus {corpus.name} has no rows of the split '{name}', which this job needs.")
-        # Each names a language that the corpus does not have, before anything is loaded.
-        if settings.wanted_languages is None:
-            self.train_rows.select(settings.languages)
-            self.validation_rows.select(settings.languages)
-        if settings.steps and settings.anchors == "english":
-            self.train_rows.select(("en",))
-        test = test.select(settings.test_languages, settings.limit)
-        screen.title(f"Loading {settings.model}")
-        self.chat: ChatModel = load_chat_model(
-            settings.model,
-            revision=settings.revision,
-            device=settings.device,
-            dtype=settings.dtype,
-            trust_remote_code=settings.trust_remote_code,
-            say=lambda text: screen.say(f"  {text}"),
-        )
-        self.output = Path(output) if output is not None else default_output(settings, self.chat.name)
-        self.settings = self._with_languages(settings)
-        trained_first = sorted(test.languages, key=lambda code: code not in self.settings.languages)
-        self.test_languages = settings.test_languages or tuple(trained_first[: settings.limit_languages])
-        self.test = test.select(self.test_languages)
-        self.corpus_digest = self._corpus_digest()
+        self.screen, self.reuse = screen, tuple(map(Path, reuse))
+        self.on = prepare(settings, output, screen)
+        self.settings, self.chat = self.on.settings, self.on.chat
         # Which is the best is measured later; until then the longest, so that what fits now fits then.
         baseline = "long" if settings.prompt == BEST else settings.prompt
         self._compare_with(baseline)
@@ -112,52 +81,21 @@ class Job:
                 "shorter --prompt or --prompt-length."
             )
 
-    def _corpus_digest(self) -> str:
-        """Hash of the rows and languages that this run uses: a corpus may gain others without changing the run."""
-        codes = self.settings.languages
-        learned = codes
-        if self.settings.steps and self.settings.anchors == "english" and "en" not in codes:
-            learned = ("en", *codes)  # the anchors are asked in it
-        parts = (self.train_rows.select(learned), self.validation_rows.select(codes), self.test)
-        return hashlib.sha256("".join(part.digest for part in parts).encode()).hexdigest()
-
-    def _with_languages(self, settings: Settings) -> Settings:
-        """The settings with `auto:5` replaced by the languages chosen: those of the run, if it was begun already."""
-        count = settings.wanted_languages
-        if count is None:
-            return settings
-        begun = read_json(RunFolder(self.output).settings_file)
-        same = (settings.languages[0], self.chat.fingerprint)
-        if (begun.get("languages_asked"), begun.get("model_fingerprint")) == same:
-            return settings.model_copy(update={"languages": tuple(begun["languages"])})
-        shared = tuple(code for code in self.train_rows.languages if code in self.validation_rows.languages)
-        self.screen.title(f"Choosing {count} of {len(shared)} languages by how alike attacks look to the model")
-        with self.screen.progress("languages") as (tick, _):
-            chosen = auto_languages(self.chat, self.train_rows.select(shared), count, tick)
-        named = ", ".join(display_name(code) for code in chosen.languages)
-        self.screen.say(f"  {named}; mean correlation of a language with the nearest of them {chosen.coverage:.2f}")
-        if chosen.blind:
-            passed = ", ".join(map(display_name, chosen.blind))
-            self.screen.say(f"  passed over, since the model hardly sees harm in them: {passed}")
-        return settings.model_copy(update={"languages": chosen.languages})
+    @property
+    def costs(self) -> Plan:
+        """What will be done and about how long it takes."""
+        return make_plan(self.on, len(self.start_ids))
 
     def plan(self) -> None:
         """Print the first screen."""
-        plan = make_plan(self.settings, self.chat, self.train_rows, self.test, self.test_languages, len(self.start_ids))
+        costs = self.costs
         self.screen.title("What will happen")
-        for line in plan.lines(self.chat, self.slot, str(self.output)):
+        for line in costs.lines(self.on, self.slot):
             self.screen.say(line)
 
     def run(self) -> SafetyPrompt:
         """All stages."""
-        facts = {
-            "model_fingerprint": self.chat.fingerprint,
-            "corpus_sha256": self.corpus_digest,
-            "model": self.chat.name,
-        }
-        if self.asked != self.settings.languages:
-            facts["languages_asked"] = self.asked[0]
-        run = open_run(self.output, self.settings, facts)
+        run = open_run(self.on.output, self.settings, self.on.facts)
         remember_model(run, self.settings.model)
         if run.metrics.exists() and run.prompt.exists():
             self.screen.say(f"This run is done already; its table, from {run.metrics}:")
@@ -204,8 +142,10 @@ class Job:
         screen.say(f"  babelguard evaluate {run.path} --prompts YOUR.csv --defence none")
 
     def _measure(self, bench: Bench, defence: Defence) -> list[ScoredReply]:
-        asked = questions(self.test, self.test_languages, "test")
-        with self.screen.progress(f"{defence.name}: replies") as (tick, _):
+        return self._ask(bench, defence, defence.name, self.on.test_questions)
+
+    def _ask(self, bench: Bench, defence: Defence, name: str, asked: Sequence[Question]) -> list[ScoredReply]:
+        with self.screen.progress(f"{name}: replies") as (tick, _):
             return bench.ask(defence, asked, tokens=self.settings.reply_tokens, tick=tick)
 
     def _metrics(self, bench: Bench, scored: Sequence[ScoredReply]) -> Metrics:
@@ -217,10 +157,6 @@ class Job:
             judge=bench.judge.name,
             trained=self.settings.languages,
         )
-
-    def _validation(self) -> list[Question]:
-        rows = self.validation_rows.select(self.settings.languages, self.settings.select_rows)
-        return questions(rows, self.settings.languages, "validation")
 
     def _compare_with(self, prompt: str) -> None:
         """Take a written prompt as the baseline."""
@@ -240,9 +176,7 @@ class Job:
         errors = {}
         for name, text in WRITTEN_PROMPTS.items():
             candidate = written_defence("written", text, self.chat.tokenizer)
-            with self.screen.progress(f"{name}: replies") as (tick, _):
-                scored = bench.ask(candidate, self._validation(), tokens=self.settings.reply_tokens, tick=tick)
-            errors[name] = mean_error(scored)
+            errors[name] = mean_error(self._ask(bench, candidate, name, self.on.validation_questions))
             self.screen.say(f"  {name}: mean error {100 * errors[name]:.1f} %")
         best = min(errors, key=errors.__getitem__)
         self._compare_with(best)
@@ -255,8 +189,8 @@ class Job:
         if self.settings.steps:
             defences.append(Defence(self.settings.preset, theta=torch.zeros(1), slot=self.slot, carrier=self.carrier))
         lines = []
-        for code in self.test_languages:
-            row = self.test.rows[0]
+        for code in self.on.test.languages:
+            row = self.on.test.rows[0]
             for defence in defences:
                 text = defence.text(self.chat.tokenizer, row.texts[code])
                 lines.append(
@@ -279,7 +213,7 @@ class Job:
         }
         if settings.steps:
             soft = Defence(settings.preset, theta=start, slot=self.slot, carrier=self.carrier)
-            theta, learned = learn(bench, soft, self.train_rows, self._validation(), settings, run.path, screen)
+            theta, learned = learn(bench, soft, self.on.train, self.on.validation_questions, settings, run.path, screen)
             facts |= learned
         prompt = SafetyPrompt(
             theta=theta,

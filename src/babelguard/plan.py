@@ -10,9 +10,8 @@ import torch
 
 from babelguard import engine
 from babelguard.config import Settings
-from babelguard.corpus import Corpus
 from babelguard.languages import display_name
-from babelguard.models.load import ChatModel
+from babelguard.prepare import Prepared
 from babelguard.presets import PRESETS
 from babelguard.slot import Slot
 from babelguard.written import BEST, WRITTEN_PROMPTS, prompt_text
@@ -32,9 +31,9 @@ class Plan:
     minutes: float
     minutes_of_baseline: float
 
-    def lines(self, chat: ChatModel, slot: Slot, where: str) -> list[str]:
+    def lines(self, on: Prepared, slot: Slot) -> list[str]:
         """The first screen, in sentences."""
-        settings = self.settings
+        settings, chat = self.settings, on.chat
         unseen = [code for code in self.test_languages if code not in settings.languages]
         trained = ", ".join(display_name(code) for code in settings.languages)
         dtype = str(chat.model.dtype).removeprefix("torch.")
@@ -59,7 +58,7 @@ class Plan:
             f"{settings.reply_tokens} tokens, {self.anchor_replies} anchor replies of {settings.anchor_tokens}",
             f"Time       about {max(1, round(self.minutes))} minutes on this machine, as measured on a few replies; stop "
             "with Ctrl+C, and the same command resumes",
-            f"Output     {where}",
+            f"Output     {on.output}",
         ]
         if settings.limit is not None:
             by = f"preset {settings.preset}" if PRESETS[settings.preset].get("limit") == settings.limit else "--limit"
@@ -74,10 +73,9 @@ class Plan:
         return lines
 
 
-def make_plan(
-    settings: Settings, chat: ChatModel, train: Corpus, test: Corpus, test_languages: tuple[str, ...], length: int
-) -> Plan:
-    """Count the work and time a few tokens of it."""
+def make_plan(on: Prepared, length: int) -> Plan:
+    """Count the work and time a few tokens of it; `length` is that of the soft prompt."""
+    settings, test = on.settings, on.test
     trained = settings.steps > 0
     defences = 3 if trained else 2
     labels = 2
@@ -90,8 +88,8 @@ def make_plan(
     rounds = 1 + -(-settings.steps // settings.select_every) if trained and settings.select == "validation" else 0
     rounds += len(WRITTEN_PROMPTS) if settings.prompt == BEST else 0
     validation = labels * settings.select_rows * len(settings.languages) * rounds
-    test_replies = len(test.rows) * len(test_languages) * defences
-    forward, decode = time_model(chat.model)
+    test_replies = len(test.rows) * len(test.languages) * defences
+    forward, decode = time_model(on.chat.model)
     per_reply = 28 * forward + decode
     rows = settings.train_batch * (1 + (settings.alignment_languages if settings.alignment == "live" else 0))
     per_reply *= settings.reply_tokens / 24
@@ -101,14 +99,14 @@ def make_plan(
         seconds += settings.steps * (length + 28 * rows) * forward * 3
     return Plan(
         settings=settings,
-        train_rows=len(train.rows),
+        train_rows=len(on.train.rows),
         test_rows=len(test.rows),
-        test_languages=test_languages,
+        test_languages=test.languages,
         anchor_replies=anchors if trained else 0,
         validation_replies=validation,
         test_replies=test_replies,
         minutes=seconds / 60,
-        minutes_of_baseline=per_reply * 2 * len(test.rows) * len(test_languages) / 60,
+        minutes_of_baseline=per_reply * 2 * len(test.rows) * len(test.languages) / 60,
     )
 
 
