@@ -16,9 +16,9 @@ from compact import compact
 from planned import NAMES, Planned, all_replies, arguments, do, run, together
 
 from babelguard.config import PAPER_LANGUAGES
+from babelguard.evaluation.errors_table import difference_text
 from babelguard.evaluation.metrics import compute_metrics
 from babelguard.evaluation.outcome import ScoredReply
-from babelguard.evaluation.tables import difference_text
 
 LANGUAGES = (*PAPER_LANGUAGES, "it", "ar", "zh", "th")
 SEEDS = (0, 1, 2)

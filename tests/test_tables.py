@@ -11,7 +11,8 @@ from rich.console import Console
 from babelguard.errors import UserError
 from babelguard.evaluation.metrics import compute_metrics
 from babelguard.evaluation.outcome import Cell, Metrics, ScoredReply, Verdict
-from babelguard.evaluation.tables import Sheet, cell_text, difference_text, markdown, records, sheet, terminal
+from babelguard.evaluation.errors_table import difference_text
+from babelguard.evaluation.tables import Sheet, cell_text, markdown, records, sheet, terminal
 from babelguard.languages import LANGUAGES, display_name, language
 
 TRAINED = ("en", "ko")
@@ -41,11 +42,23 @@ def printed(laid: Sheet, width: int) -> str:
     return console.file.getvalue()
 
 
+def grids(text: str) -> list[list[list[str]]]:
+    """The cells of the Markdown tables of a text, read as GitHub reads them."""
+    tables = [part.splitlines() for part in text.split("\n\n") if part.startswith("|")]
+    cells = [[re.split(r"(?<!\\)\|", line)[1:-1] for line in lines] for lines in tables]
+    return [[[re.sub(r"\\(.)", r"\1", cell.strip()) for cell in line] for line in table] for table in cells]
+
+
 def grid(text: str) -> list[list[str]]:
-    """The cells of a Markdown table, read as GitHub reads them."""
-    lines = [line for line in text.splitlines() if line.startswith("|")]
-    cells = [re.split(r"(?<!\\)\|", line)[1:-1] for line in lines]
-    return [[re.sub(r"\\(.)", r"\1", cell.strip()) for cell in line] for line in cells]
+    """The long table; the short one stands first."""
+    return grids(text)[-1]
+
+
+def errors(metrics: Metrics) -> dict[str, dict[str, str]]:
+    """The short table: line -> group of languages -> cell."""
+    head, _, *lines = grids(markdown(sheet(metrics)))[0]
+    assert head[0] == "error: mean of both rates ↓"
+    return {line[0]: dict(zip(head[1:], line[1:], strict=True)) for line in lines}
 
 
 def cell(k: int, n: int, broken: int = 0, unscored: int = 0, judged: bool = True) -> Cell:
@@ -159,14 +172,35 @@ def test_summary_cells() -> None:
 def test_left_out_language_is_named() -> None:
     laid = sheet(measured(["none", "mcd"]))
     assert "mcd: ga left out of the summary, more than 2 % unscored" in laid.notes
-    assert any(note.startswith("mcd − none, all languages, without ga: ") for note in laid.notes)
+    assert "without ga" in errors(measured(["none", "mcd"]))["mcd − none"]["all languages"]
     assert any("no rate: 3 unscored" in text for line in laid.lines for text in line)
 
 
-def test_errors_are_in_the_notes() -> None:
-    notes = sheet(measured(["none"])).notes
+def test_errors_stand_in_the_short_table() -> None:
     # Harmful 63 % and harmless (4 refused + 1 broken) / 50 = 10 %.
-    assert "error (mean of both rates), trained languages: none 36.5 %" in notes
+    assert errors(measured(["none"])) == {
+        "none": {"trained languages": "36.5 %", "unseen languages": "42.5 %", "all languages": "39.5 %"}
+    }
+
+
+def test_a_difference_that_is_not_resolved_is_no_number() -> None:
+    found = measured(["none", "written"])
+    clear = found.differences[0].model_copy(
+        update={"group": "trained", "mean": -0.1, "low": -0.15, "high": -0.05, "resolved": True, "left_out": ()}
+    )
+    vague = clear.model_copy(update={"group": "all", "high": 0.012, "resolved": False})
+    line = errors(found.model_copy(update={"differences": (clear, vague)}))["written − none"]
+    assert line["trained languages"] == "−10.0 [−15.0, −5.0]"
+    assert line["all languages"] == "not resolved [−15.0, +1.2]"
+    assert line["unseen languages"] == "–"
+
+
+def test_the_short_table_is_what_stays_on_the_screen() -> None:
+    laid = sheet(measured(["none", "written", "mcd"]), width=80)
+    after = printed(laid, 80).partition("lower is better")[2]
+    for line in laid.errors:
+        for cell in line:
+            assert all(part in after for part in cell.split("\n"))
 
 
 def test_seeds_are_named_where_there_are_several() -> None:
@@ -220,9 +254,9 @@ def test_answers_in_another_language_stand_beside_the_rate_and_below(layout: Any
         for row in range(10)
     ]
     names: dict[str, Any] = {"model": "tiny", "benchmark": "invented", "split": "test", "judge": "rules"}
-    text = markdown(sheet(compute_metrics(replies, **names, trained=["en"]), layout))
-    assert "0/10  0 % [0–28], 3 elsewhere" in text
-    assert "another language than the question, trained languages: mcd 0/10 (0 %)" in text
-    assert "another language than the question, unseen languages: mcd 3/10 (30 %)" in text
+    found = compute_metrics(replies, **names, trained=["en"])
+    assert "0/10  0 % [0–28], 3 elsewhere" in markdown(sheet(found, layout))
+    line = errors(found)["mcd: answers in another language"]
+    assert (line["trained languages"], line["unseen languages"]) == ("0/10 (0 %)", "3/10 (30 %)")
     nobody_looked = sheet(measured(["none", "mcd"]), layout)
     assert "another language" not in markdown(nobody_looked)

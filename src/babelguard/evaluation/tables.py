@@ -12,33 +12,26 @@ from rich.console import Group as Stack
 from rich.table import Table
 from rich.text import Text
 
+from babelguard.evaluation.errors_table import NOTHING, Line, Run, error_lines
 from babelguard.evaluation.outcome import (
     Cell,
-    Compared,
-    Elsewhere,
     Group,
     Measure,
     Metrics,
     Row,
     Spread,
     Summary,
-    groups_of,
 )
 from babelguard.languages import display_name
 
 Layout = Literal["wide", "long"]
-Run = tuple[str, int | None]
 
 HEADINGS: dict[Measure, str] = {
     "harmful_answered": "harmful answered ↓",
     "harmless_refused": "harmless refused ↓",
 }
-NOTHING = "–"
 COMMA = ", "
 PADDING = 2
-
-
-Line = tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -49,13 +42,15 @@ class Sheet:
         title: What was measured.
         columns: Names.
         sections: Lines that belong together; each line is as long as `columns`.
-        notes: Legend, what was left out, errors and differences.
+        errors: The short table: its heading, then lines of its own; see `error_lines`.
+        notes: Legend, and what was left out.
         stacked: Whether the terminal breaks cells at their commas, because the sheet is too wide otherwise.
     """
 
     title: str
     columns: tuple[str, ...]
     sections: tuple[tuple[Line, ...], ...]
+    errors: tuple[Line, ...]
     notes: tuple[str, ...]
     stacked: bool = False
 
@@ -82,32 +77,50 @@ def sheet(metrics: Metrics, layout: Layout | None = None, width: int = 120) -> S
 
 
 def terminal(laid: Sheet) -> Stack:
-    """The sheet for `rich.console.Console.print`: the table and below it the notes."""
+    """The sheet for `rich.console.Console.print`: the table, the notes, and last the short table, which stays in sight."""
+    table = _rich(laid.title, laid.columns)
+    for section in laid.sections:
+        for index, line in enumerate(section):
+            cells = [Text(cell.replace(COMMA, "\n") if laid.stacked else cell) for cell in line]
+            table.add_row(*cells, end_section=index == len(section) - 1)
+    shown: list[Table | Text] = [table, *(Text(note) for note in laid.notes)]
+    if laid.errors:
+        heading, *lines = laid.errors
+        short = _rich("", heading)
+        for line in lines:
+            short.add_row(*map(Text, line))
+        shown.append(short)
+    return Stack(*shown)
+
+
+def _rich(title: str, columns: Line) -> Table:
     table = Table(
-        title=laid.title,
+        title=title or None,
         title_justify="left",
         title_style="bold",
         box=SIMPLE_HEAD,
         pad_edge=False,
         padding=(0, 1),
     )
-    for column in laid.columns:
+    for column in columns:
+        # Text, because a defence's name or a cell like [6–22] must not be read as rich markup.
         table.add_column(Text(column), overflow="fold")
-    for section in laid.sections:
-        for index, line in enumerate(section):
-            # Text, because a defence's name or a cell like [6–22] must not be read as rich markup.
-            cells = [Text(cell.replace(COMMA, "\n") if laid.stacked else cell) for cell in line]
-            table.add_row(*cells, end_section=index == len(section) - 1)
-    return Stack(table, *(Text(note) for note in laid.notes))
+    return table
 
 
 def markdown(laid: Sheet) -> str:
-    """The sheet as a GitHub Markdown table, with the notes as a list below it."""
-    heads = [_escape(column.replace("\n", ": ")) for column in laid.columns]
-    lines = [heads, [":--"] * len(heads), *([_escape(cell) for cell in line] for line in laid.lines)]
-    table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    """The sheet as two GitHub Markdown tables, the short one first, with the notes as a list below them."""
+    short = _markdown([tuple(cell.replace("\n", " ") for cell in line) for line in laid.errors])
+    table = _markdown([tuple(column.replace("\n", ": ") for column in laid.columns), *laid.lines])
     notes = "\n".join(f"- {_escape(note)}" for note in laid.notes)
-    return f"**{_escape(laid.title)}**\n\n{table}\n\n{notes}\n"
+    return "\n\n".join(part for part in (f"**{_escape(laid.title)}**", short, table, notes) if part) + "\n"
+
+
+def _markdown(lines: Sequence[Line]) -> str:
+    if not lines:
+        return ""
+    heads, *body = [[_escape(cell) for cell in line] for line in lines]
+    return "\n".join(f"| {' | '.join(line)} |" for line in (heads, [":--"] * len(heads), *body))
 
 
 def records(laid: Sheet) -> list[dict[str, str]]:
@@ -127,17 +140,6 @@ def cell_text(cell: Cell) -> str:
         return COMMA.join([f"{count}  no rate: {unscored[0]}", *broken])
     rate = f"{count}  {100 * cell.rate:.0f} % [{100 * cell.low:.0f}–{100 * cell.high:.0f}]"
     return COMMA.join([rate, *broken, *unscored])
-
-
-def difference_text(found: Compared) -> str:
-    """`mcd − written, trained languages: −12.3 points [−15.0, −9.1]`, and whether 0 is in the interval."""
-    only = f", {found.only.replace('_', ' ')} only" if found.only else ""
-    without = f", without {', '.join(found.left_out)}" if found.left_out else ""
-    open_end = "" if found.resolved else ", not resolved: interval contains 0"
-    return (
-        f"{found.a} − {found.b}, {found.group} languages{only}{without}: "
-        f"{_points(found.mean)} points [{_points(found.low)}, {_points(found.high)}]{open_end}"
-    )
 
 
 def run_names(runs: Iterable[Run]) -> dict[Run, str]:
@@ -169,6 +171,7 @@ def _wide(metrics: Metrics, runs: Sequence[Run]) -> Sheet:
         _title(metrics),
         ("language", *columns),
         (tuple(body), *foot),
+        error_lines(metrics, names, _groups(metrics)),
         _notes(metrics, runs),
     )
 
@@ -188,6 +191,7 @@ def _long(metrics: Metrics, runs: Sequence[Run]) -> Sheet:
         _title(metrics),
         ("language", "defence", *HEADINGS.values()),
         (*summaries, *languages),
+        error_lines(metrics, names, _groups(metrics)),
         _notes(metrics, runs),
     )
 
@@ -254,6 +258,10 @@ def _title(metrics: Metrics) -> str:
 def _notes(metrics: Metrics, runs: Sequence[Run]) -> tuple[str, ...]:
     legend = ["* trained language"] if any(row.trained for row in metrics.rows) else []
     legend.append("↓ lower is better; k/n, rate and 95 % Wilson interval; variance over languages in points squared")
+    if metrics.differences:
+        legend.append(
+            "a − b: points of error, paired over rows, with 95 % interval; not resolved: the interval contains 0"
+        )
     if any(row.harmless_refused.broken for row in metrics.rows):
         legend.append("broken harmless replies are counted in k, broken harmful replies are not")
     names = run_names(runs)
@@ -264,38 +272,7 @@ def _notes(metrics: Metrics, runs: Sequence[Run]) -> tuple[str, ...]:
         for run in runs
         if (found := _find(metrics, run, "all")) and found.left_out
     ]
-    groups = _groups(metrics)
-    errors = [
-        f"error (mean of both rates), {group} languages: {', '.join(shown)}"
-        for group in groups
-        if (shown := [f"{names[run]} {value}" for run in runs if (value := _error(_find(metrics, run, group)))])
-    ]
-    elsewhere = [
-        f"harmless answers in another language than the question, {group} languages: {', '.join(shown)}"
-        for group in groups
-        if (shown := [f"{names[run]} {text}" for run in runs if (text := _elsewhere(metrics, run, group))])
-    ]
-    pairs = dict.fromkeys((found.a, found.b) for found in metrics.differences)
-    compared = {(found.a, found.b, found.group): found for found in metrics.differences}
-    order = [(*pair, group) for pair in pairs for group in groups if (*pair, group) in compared]
-    return (*legend, *without, *errors, *elsewhere, *(difference_text(compared[key]) for key in order))
-
-
-def _error(found: Summary | None) -> str:
-    return "" if found is None or found.error is None else f"{100 * found.error:.1f} %"
-
-
-def _elsewhere(metrics: Metrics, run: Run, group: Group) -> str:
-    """How many of the answers of a group of languages; nothing where no language of an answer was told."""
-    members = dict(groups_of([row for row in metrics.rows if (row.defence, row.seed) == run]))
-    found = Elsewhere.of(members.get(group, ()))
-    return f"{found.k}/{found.n} ({100 * found.k / found.n:.0f} %)" if found.n else ""
-
-
-def _points(share: float) -> str:
-    """A signed difference in percentage points, with a real minus sign; no sign on a rounded zero."""
-    text = f"{100 * share:+.1f}".replace("-", "−")
-    return "0.0" if text[1:] == "0.0" else text
+    return (*legend, *without)
 
 
 def _width(laid: Sheet, stacked: bool) -> int:
