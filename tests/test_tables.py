@@ -9,9 +9,9 @@ import pytest
 from rich.console import Console
 
 from babelguard.errors import UserError
+from babelguard.evaluation.errors_table import difference_text
 from babelguard.evaluation.metrics import compute_metrics
 from babelguard.evaluation.outcome import Cell, Metrics, ScoredReply, Verdict
-from babelguard.evaluation.errors_table import difference_text
 from babelguard.evaluation.tables import Sheet, cell_text, markdown, records, sheet, terminal
 from babelguard.languages import LANGUAGES, display_name, language
 
