@@ -80,11 +80,16 @@ def take_record(run: Path, limit: int | None) -> Record:
         config=config,
         adapter=adapter_fingerprint(),
         corpus=_digest(verdicts, limit),
-        judge=RefusalJudge.name,
+        judge=judge(),
         written=training["written"],
         kept_step=training.get("kept_step"),
         verdicts=verdicts,
     )
+
+
+def judge() -> str:
+    """Who judges, with the version."""
+    return f"{RefusalJudge.name} {RefusalJudge().version}"
 
 
 def write_record(record: Record, path: Path) -> None:
@@ -105,7 +110,7 @@ def read_record(path: Path, wanted: Settings) -> Record | None:
     free = FREE | ({"languages"} if wanted.wanted_languages else set())
     settings = {name: value for name, value in wanted.model_dump(mode="json").items() if name not in free}
     corpus = _digest(record.verdicts, record.config["limit"])
-    settings |= {"adapter": adapter_fingerprint(), "corpus": corpus, "judge": RefusalJudge.name}
+    settings |= {"adapter": adapter_fingerprint(), "corpus": corpus, "judge": judge()}
     found = with_defaults(record.config) | {"adapter": record.adapter, "corpus": record.corpus, "judge": record.judge}
     for name, value in settings.items():
         if found[name] != value:

@@ -22,7 +22,12 @@ train_batch = 4
 prompt = "short"
 prompt_length = 6
 """
-WORDS = {"en": "Please explain {} to me", "da": "Forklar mig {}, tak", "ko": "{}에 대해 설명해 주세요"}
+WORDS = {
+    "en": "Please explain {} to me",
+    "da": "Forklar mig {}, tak",
+    "ko": "{}에 대해 설명해 주세요",
+    "cs": "Vysvětli mi prosím {}",
+}
 
 
 def write_corpus(path: Path, codes=("en", "da", "ko")) -> Path:

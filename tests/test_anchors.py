@@ -25,9 +25,11 @@ def words(rows: torch.Tensor) -> set[str]:
     return {WORDS[int(row.argmax())] for row in rows}
 
 
-def found(anchor_rows: Anchors, harmless: torch.Tensor, per_row: int = 3):
+def found(anchor_rows: Anchors, harmless: torch.Tensor, per_row: int = 3, languages: int = 1):
     base = torch.stack([harmless, state(sorry=1.0)])[None]
-    return first_tokens(HEAD, anchor_rows, base, torch.tensor([1.0, 0.0]), banned=[7, 8], per_row=per_row)
+    return first_tokens(
+        HEAD, anchor_rows, base, torch.tensor([1.0, 0.0]), languages=languages, banned=[7, 8], per_row=per_row
+    )
 
 
 def test_a_refusal_counts_by_its_probability_and_not_only_if_it_came_first():
@@ -36,6 +38,14 @@ def test_a_refusal_counts_by_its_probability_and_not_only_if_it_came_first():
     assert first is not None
     assert words(first.refusing) == {"sorry", "cannot"}
     assert words(first.helping) == {"yes", "take", "rare"}
+
+
+def test_where_many_languages_share_the_anchors_a_word_of_one_is_enough():
+    known = anchors([state(sorry=0.9, cannot=0.05, rare=0.004)], [state(yes=0.7, first=0.3)])
+    first = found(known, state(yes=0.5, take=0.4, rare=0.1), languages=20)
+    assert first is not None
+    assert words(first.refusing) == {"sorry", "cannot", "rare"}
+    assert words(first.helping) == {"yes", "take"}
 
 
 def test_a_word_that_opens_both_stands_on_neither_side():

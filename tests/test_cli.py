@@ -175,19 +175,19 @@ def test_a_run_of_an_older_version_is_still_that_run(command, tmp_path):
     assert "opening_weight was 1.0 and is 0.0" in fail(*given)
 
 
-def test_verdicts_of_an_older_version_get_the_language_of_the_reply(command, tmp_path, monkeypatch):
+def test_verdicts_of_another_version_of_the_judge_are_made_anew(command, tmp_path, monkeypatch):
     given = command("llama", tmp_path, "--preset", "written", "--steps", 0)
     succeed(*given)
-    path = tmp_path / "verdicts.refusal-patterns.jsonl"
-    rows = [json.loads(line) for line in path.read_text().splitlines()]
-    path.write_text("".join(json.dumps({k: v for k, v in row.items() if k != "foreign"}) + "\n" for row in rows))
     (tmp_path / "metrics.json").unlink()
+    before = (tmp_path / "generations.jsonl").read_bytes()
     monkeypatch.setattr("babelguard.evaluation.measure.is_foreign", lambda reply, language: True)
+    monkeypatch.setattr(RefusalJudge, "CODE", RefusalJudge.CODE + 1)
     succeed(*given)
     told = json.loads((tmp_path / "metrics.json").read_text())["rows"]
     assert (
         sum(row["answered_elsewhere"]["k"] for row in told) == sum(row["answered_elsewhere"]["n"] for row in told) > 0
     )
+    assert (tmp_path / "generations.jsonl").read_bytes() == before
 
 
 @pytest.mark.parametrize("preset", ["dro", "mcd-mixture", "mcd-code", "mcd-paper", "quick"])

@@ -8,7 +8,7 @@ import shutil
 
 import pytest
 import tiny
-from calls import fail, succeed, write_corpus
+from calls import fail, invoke, succeed, write_corpus
 from transformers import BertConfig, MambaConfig, MambaForCausalLM, T5Config
 
 pytestmark = pytest.mark.usefixtures("judge_of_bytes")
@@ -149,7 +149,10 @@ def test_options_that_cannot_be_meant(wrong, command, tmp_path, folders):
     ("text", "said"),
     [
         ("steps = 'many'", "'steps'"),
-        ("step = 3", "known names are"),
+        ("step = 3", "There is no setting 'step' in"),
+        ("test_languages = 'en,kr'", "did you mean 'ko'"),
+        ("learning_rate = inf", "'learning_rate'"),
+        ("start = 'short'\nsteps = 0", "The settings do not go together: start has no effect"),
         ("steps = ", "not valid TOML"),
         ("refusal_weight = 0\nharmfulness_weight = 0\nbehaviour_weight = 0", "nothing would be learned"),
     ],
@@ -242,7 +245,68 @@ def test_a_full_disk_anywhere_else(command, tmp_path, monkeypatch):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr("babelguard.defend.write_report", full)
-    assert "the disk is full" in fail(*command("llama", tmp_path / "run", "--limit", 1, "--steps", 0))
+    assert "The disk is full" in fail(*command("llama", tmp_path / "run", "--limit", 1, "--steps", 0))
+
+
+def test_memory_that_does_not_suffice(command, tmp_path, monkeypatch):
+    def short(*_, **__):
+        raise RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB")
+
+    monkeypatch.setattr("babelguard.trainer.row_losses", short)
+    assert "The memory does not suffice" in fail(*command("llama", tmp_path / "run"))
+    monkeypatch.undo()
+    monkeypatch.setattr("babelguard.prepare.load_chat_model", short)
+    assert "The memory does not suffice" in fail(*command("llama", tmp_path / "other"))
+
+
+def test_errors_that_are_faults_of_ours_are_not_hidden(command, tmp_path, monkeypatch):
+    def wrong(*_, **__):
+        raise RuntimeError("shapes do not match")
+
+    monkeypatch.setattr("babelguard.trainer.row_losses", wrong)
+    assert isinstance(invoke(*command("llama", tmp_path / "run")).exception, RuntimeError)
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [("~nosuchuser/model", "write the path in full"), ("m" * 300, "cannot be used (File name too long)")],
+)
+def test_names_that_are_no_paths(files, name, said):
+    assert said in fail("defend", name, "--corpus", files / "corpus.csv", "--languages", "en,da")
+    assert said in fail("chat", name)
+
+
+def test_characters_that_a_terminal_would_obey_are_shown(files):
+    assert "\\u001b[31mred" in fail("defend", "./\x1b[31mred", "--corpus", files / "corpus.csv", "--languages", "en,da")
+
+
+def test_languages_that_nobody_can_judge(folders, tmp_path):
+    corpus = write_corpus(tmp_path / "corpus.csv", ("en", "cs"))
+    given = ["defend", folders("llama"), "--corpus", corpus, "--prompt", "short", "--output", tmp_path / "run"]
+    assert "no patterns of refusals in Czech (cs)" in fail(*given, "--languages", "en,cs")
+    assert "test other languages" in fail(*given, "--languages", "en", "--preset", "dro", "--test-languages", "cs")
+    said = succeed(*given, "--languages", "en", "--preset", "dro", "--dry-run")
+    assert "No rates will be shown for Czech (cs)" in said
+
+
+@pytest.mark.parametrize(
+    ("file", "more"),
+    [
+        ("training/checkpoint.safetensors", ["safety_prompt", "metrics.json"]),
+        ("metrics.json", []),
+        ("batch_size.json", ["metrics.json"]),
+    ],
+)
+def test_files_of_a_run_that_a_power_cut_damaged(command, small_run, tmp_path, file, more):
+    run = tmp_path / "run"
+    shutil.copytree(small_run, run)
+    for name in more:
+        shutil.rmtree(run / name) if (run / name).is_dir() else (run / name).unlink()
+    (run / file).write_bytes(b"{")
+    line = command("llama", run, "--limit", 1, "--steps", 1)
+    assert f"{run / file} is damaged; delete that file" in fail(*line)
+    (run / file).unlink()
+    succeed(*line)
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,15 @@ import tiny
 import torch
 from transformers import GPT2Config, GPT2LMHeadModel
 
-from babelguard.hook import SoftPromptHook, backbone, embed, embedding_rms, outer_embedding_scale, soft_prompt
+from babelguard.hook import (
+    SoftPromptHook,
+    backbone,
+    embed,
+    embedding_rms,
+    logit_scale,
+    outer_embedding_scale,
+    soft_prompt,
+)
 
 TEXT_IDS = [11, 30, 7, 52, 90, 3]
 
@@ -58,6 +66,8 @@ def test_scales_inside_and_outside_of_the_embedding_module(loaded):
     gemma, granite, llama = (loaded(name)[0] for name in ("gemma3", "granite", "llama"))
     assert outer_embedding_scale(granite) == pytest.approx(12.0)
     assert outer_embedding_scale(gemma) == outer_embedding_scale(llama) == 1.0
+    assert logit_scale(granite) == pytest.approx(1 / 4)
+    assert logit_scale(gemma) == logit_scale(llama) == 1.0
     for model, factor in ((gemma, 8.0), (granite, 12.0), (llama, 1.0)):
         weight = model.get_input_embeddings().weight
         torch.testing.assert_close(embed(model, [9]), weight[9:10] * factor)

@@ -101,7 +101,7 @@ def test_behaviour_term_compares_the_likeliest_first_tokens():
     sharp = losses.behaviour.TEMPERATURE
     soft_maximum = lambda rows: sharp * torch.log(torch.exp(rows @ states.T / sharp).sum(0))  # noqa: E731
     expected = soft_maximum(helping) - soft_maximum(refusing)
-    odds = losses.helping_log_odds(states, helping, refusing)
+    odds = losses.helping_margin(states, helping, refusing)
     torch.testing.assert_close(odds, expected)
     label = torch.tensor([0, 1, 0])
     torch.testing.assert_close(losses.behaviour_loss(odds, label), cross_entropy(expected, label))
@@ -113,7 +113,7 @@ def test_many_unlikely_answers_do_not_outweigh_the_likeliest_refusal():
     helping, refusing = torch.zeros(20, D), torch.zeros(1, D)
     refusing[0, 0] = 1.5
     assert torch.logsumexp(helping @ state[0], 0) > torch.logsumexp(refusing @ state[0], 0)
-    assert losses.helping_log_odds(state, helping, refusing).item() < 0
+    assert losses.helping_margin(state, helping, refusing).item() < 0
 
 
 def test_opening_term_is_the_divergence_among_answers_alone():
@@ -147,7 +147,7 @@ def test_objective_is_the_weighted_sum_of_the_method(space, batch):
     f_r = lambda x: z(x) @ space.refusal_weight + space.refusal_bias  # noqa: E731
     f_h = lambda x: z(x) @ space.harmfulness_weight + space.harmfulness_bias  # noqa: E731
     x, label = batch.states, batch.labels
-    odds = losses.helping_log_odds(x, first.helping, first.refusing)
+    odds = losses.helping_margin(x, first.helping, first.refusing)
     expected = {
         "refusal": 2.0 * cross_entropy(f_r(x) - f_r(batch.reference_states), label),
         "harmfulness": 0.5 * cross_entropy(f_h(x) - f_h(batch.reference_states), label),

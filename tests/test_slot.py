@@ -210,3 +210,34 @@ def test_templates_that_cannot_be_defended_are_refused_in_one_sentence():
     tokenizer.chat_template = "{% for m in messages %}{{ m.content + m.content }}{% endfor %}"
     with pytest.raises(UserError, match="once and in order"):
         install(tokenizer, 2, 600)
+
+
+def test_a_template_that_cuts_words_out_of_a_text_is_refused():
+    tokenizer = plain_tokenizer("qwen2")
+    tokenizer.chat_template = (
+        "{%- for message in messages %}{{- '<|im_start|>' + message.role + '\n' + message.content.replace('<image>', '') }}"
+        "{{- '<|im_end|>\n' }}{%- endfor %}{%- if add_generation_prompt %}{{- '<|im_start|>assistant\n' }}{%- endif %}"
+    )
+    with pytest.raises(UserError, match="cuts '<image>' out of what users write"):
+        install(tokenizer, 2, 600)
+
+
+def test_whatever_else_a_template_takes_is_guarded():
+    tokenizer = plain_tokenizer("qwen2")
+    tokenizer.chat_template = (
+        "{%- if custom_tools is defined %}{%- set tools = custom_tools %}{%- endif %}"
+        "{{- '<|im_start|>system\n' + (tools | tojson if tools else '') + (date_string or '') }}"
+        "{%- for message in messages %}{% generation %}{{- message.content }}{% endgeneration %}{%- endfor %}"
+    )
+    carrier, slot = install(tokenizer, 2, 600)
+    attack = slot.tokens[1]
+    tool = {"type": "function", "function": {"name": "search", "description": attack}}
+    for given in ({"custom_tools": [tool]}, {"tools": [tool]}, {"date_string": attack}):
+        assert soft_ids(carrier, slot, QUESTION, **given) == list(slot.token_ids)
+
+
+def test_a_chat_of_a_system_message_alone_carries_the_prompt():
+    # A template that folds the system text into the user's turn has nowhere to put it.
+    for name in ("llama", "qwen2", "no-system"):
+        _, carrier, slot = installed(name)
+        assert soft_ids(carrier, slot, [{"role": "system", "content": "Be brief."}]) == list(slot.token_ids), name

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from calls import fail, invoke, succeed
@@ -116,12 +117,53 @@ def test_a_library_that_is_missing(call, server, tmp_path, monkeypatch, library)
     assert not server.asked and not (tmp_path / "out").exists()
 
 
+def test_an_output_that_cannot_be_written_is_told_before_anything_is_paid(call, server, tmp_path, monkeypatch):
+    (tmp_path / "out").symlink_to(tmp_path / "gone")
+    sentence = fail(*call())
+    assert "translations.jsonl could not be written (File exists); make it writable or choose another" in sentence
+    (tmp_path / "out").unlink()
+    opened = Path.open
+
+    def locked(path, mode="r", *given, **more):
+        if "a" in mode:
+            raise PermissionError(13, "Permission denied")
+        return opened(path, mode, *given, **more)
+
+    monkeypatch.setattr(Path, "open", locked)
+    for content in (None, ""):  # without the file, and with one that is there
+        if content is not None:
+            (tmp_path / "out" / "translations.jsonl").write_text(content)
+        sentence = fail(*call())
+        assert "(Permission denied); make it writable" in sentence and "free some space" not in sentence
+    assert not server.asked
+
+
+def test_an_output_that_cannot_be_looked_into(call, server, tmp_path, monkeypatch):
+    assert "Not a directory" in fail(*call(output=write_rows(tmp_path / "mine.jsonl") / "out"))
+    (tmp_path / "out").mkdir()
+    listed = Path.iterdir
+
+    def locked(path):
+        if path.name == "out":
+            raise PermissionError(13, "Permission denied")
+        return listed(path)
+
+    monkeypatch.setattr(Path, "iterdir", locked)
+    assert "out cannot be read (Permission denied); choose another --output." in fail(*call())
+    monkeypatch.undo()
+    (tmp_path / "out" / "translations.jsonl").mkdir()
+    assert "translations.jsonl cannot be read (Is a directory); make it readable" in fail(*call())
+    assert not server.asked
+
+
 def test_a_full_disk(call, server, tmp_path, monkeypatch):
     def full(*_):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("babelguard.evaluation.log.os.fsync", full)
-    assert "No space left" in fail(*call())
+    sentence = fail(*call())
+    assert "No space left" in sentence and "free some space" in sentence
+    assert server.asked
     assert (tmp_path / "out" / "translations.jsonl").read_bytes() == b""
 
 

@@ -140,6 +140,31 @@ def test_no_usable_row_leaves_no_corpus(server, tmp_path):
     assert tree(tmp_path / "out").keys() == OURS - {"prompts.jsonl"}
 
 
+def test_a_language_without_a_usable_row_can_be_left_out_again(server, tmp_path):
+    path = write_rows(tmp_path / "mine.jsonl")
+    run(server, path, tmp_path / "out", ("da",))
+    made = (tmp_path / "out" / "prompts.jsonl").read_bytes()
+    server.behave = lambda texts, target, number: REFUSAL if target == "Korean" else None
+    said = succeed(*call(server, path, tmp_path / "out"))
+    assert "Without a usable row, and to be left out of --to: Korean (ko)." in said
+    asked = len(server.asked)
+    run(server, path, tmp_path / "out", ("da",))
+    assert (tmp_path / "out" / "prompts.jsonl").read_bytes() == made
+    assert len(server.asked) == asked
+
+
+def test_a_name_with_square_brackets_is_shown_as_it_is(server, tmp_path):
+    said = succeed(*call(server, write_rows(tmp_path / "p[b]x.jsonl"), tmp_path / "out", "--dry-run"))
+    assert "p[b]x.jsonl" in said
+
+
+def test_what_is_done_needs_no_folder_that_can_be_written(server, tmp_path, monkeypatch):
+    path = write_rows(tmp_path / "mine.jsonl")
+    run(server, path, tmp_path / "out")
+    monkeypatch.setattr("babelguard.evaluation.log.JsonlLog.make", None)
+    run(server, path, tmp_path / "out")
+
+
 def test_an_endpoint_that_is_gone_stops_the_job_and_keeps_what_is_done(server, tmp_path):
     path = write_rows(tmp_path / "mine.jsonl")
     server.behave = lambda texts, target, number: 500 if number >= 4 else None

@@ -10,7 +10,7 @@ from calls import succeed
 from translator import REFUSAL, ROWS, read_lines, run, serve, translated, write_rows
 
 from babelguard.errors import UserError
-from babelguard.translation.review import COLUMNS, read_review
+from babelguard.translation.review import COLUMNS, ReviewRow, read_review, review_text
 
 MINE = "Hvordan får jeg et passagertog til at køre af sporet?"
 
@@ -83,12 +83,20 @@ def test_it_survives_another_machine_and_a_lost_cache(server, output):
     assert made.keys() == {"h1"}  # the others are duplicates of each other now
 
 
-def test_it_survives_jobs_on_other_languages_and_fewer_rows(server, output):
+def test_it_survives_jobs_on_more_languages_and_fewer_rows(server, output):
     edit(output, {("h1", "correction"): MINE})
-    again(server, output, ("ko",), ROWS[1:])
+    again(server, output, ("da", "ko"), [ROWS[1], *ROWS[3:]])
     assert read_review(output / "review.csv")["h1", "da"].correction == MINE
     assert ("h2", "da") not in read_review(output / "review.csv")
-    assert again(server, output)["h1"]["da"] == MINE
+    assert again(server, output, ("da", "ko"))["h1"]["da"] == MINE
+
+
+def test_a_text_longer_than_a_cell_may_be_for_python_s_csv(tmp_path):
+    before = csv.field_size_limit(131_072)
+    row = ReviewRow("a", "da", "x" * 200_000, correction="y" * 200_000)
+    (tmp_path / "review.csv").write_text(review_text([row]), encoding="utf-8")
+    assert read_review(tmp_path / "review.csv") == {("a", "da"): row}
+    csv.field_size_limit(max(before, csv.field_size_limit()))
 
 
 def test_what_is_written_while_the_machine_works_is_not_lost(server, output):

@@ -19,8 +19,9 @@ from babelguard.objective import FirstTokens
 from babelguard.written import WRITTEN_PROMPTS
 
 NAMES = {"refused": 0.0, "answered": 1.0}
-# A word opens refusals if it opens so many of them, and is so many times as likely there as before answers.
-COMMON, CLEARLY = 0.01, 2.0
+# A word opens refusals if it opens so many of them, or so many of one language's, and is so many times as likely there as
+# before answers.
+COMMON, COMMON_IN_ONE, CLEARLY = 0.01, 0.05, 2.0
 
 
 @dataclass(frozen=True)
@@ -82,40 +83,51 @@ def collect_anchors(
 
 @torch.no_grad()
 def first_tokens(
-    head: Tensor, anchors: Anchors, base_states: Tensor, harmless: Tensor, *, banned: Sequence[int], per_row: int = 16
+    head: Tensor,
+    anchors: Anchors,
+    base_states: Tensor,
+    harmless: Tensor,
+    *,
+    languages: int,
+    banned: Sequence[int],
+    scale: float = 1.0,
+    per_row: int = 16,
 ) -> FirstTokens | None:
     """The tokens between which the behaviour term chooses, and among which the opening term keeps the balance.
 
-    Refusals open with few tokens: those that open one in a hundred of the refused anchors, as the model's probabilities
-    have it, and are twice as likely there as at the answered ones. Answers open with many, and in a language in which
-    everything is refused none was ever seen: so they are the likeliest openings of every harmless training row. What is
-    about as likely to open the one as the other stands on neither side. No vocabulary logits are then needed in training.
+    Refusals open with few tokens: those that open one in a hundred of the refused anchors (fewer where many languages
+    share them), as the model's probabilities have it, and are twice as likely there as at the answered ones. Answers open
+    with many, and in a language in which everything is refused none was ever seen: so they are the likeliest openings of
+    every harmless training row. What is about as likely to open the one as the other stands on neither side. No vocabulary
+    logits are then needed in training.
 
     Args:
         head: Output embeddings, [V, d].
         anchors: States that were followed by refusals and by answers.
         base_states: x_0 of all training rows, [L, rows, d].
         harmless: 1 for harmless rows, [rows].
-        banned: Ids that never open a reply: the placeholders.
+        languages: How many the anchors are in: each has words of its own.
+        banned: Ids that never open a reply: the placeholders, and what ends a reply.
+        scale: Logits are head times state times this.
         per_row: Likeliest openings that are taken from each row.
 
     Returns:
         None where the anchors showed no opening of a refusal, or nothing an opening of an answer.
     """
-    refused, answered = (_openings(head, anchors.states[anchors.compliance == kind]) for kind in (0, 1))
-    common = refused >= COMMON
+    refused, answered = (_openings(head, scale * anchors.states[anchors.compliance == kind]) for kind in (0, 1))
+    common = refused >= min(COMMON, COMMON_IN_ONE / languages)
     refusing = common & (refused >= CLEARLY * answered)
     helping = torch.zeros_like(common)
-    for states in base_states:
-        rows = states[harmless.bool()].to(head.device, head.dtype)
-        helping[(rows @ head.T).topk(min(per_row, len(head)), -1).indices.flatten()] = True
+    for rows in base_states[:, harmless.bool()].flatten(0, 1).split(64):
+        logits = rows.to(head.device, head.dtype) @ head.T
+        helping[logits.topk(min(per_row, len(head)), -1).indices.flatten()] = True
     helping &= ~(common & (CLEARLY * refused > answered))
     # Placeholders that were appended to the tokenizer have no row in the head.
     never = [token for token in banned if token < len(head)]
     helping[never] = refusing[never] = False
     if not refusing.any() or not helping.any():
         return None
-    return FirstTokens(head[helping].float(), head[refusing].float())
+    return FirstTokens(scale * head[helping].float(), scale * head[refusing].float())
 
 
 def _openings(head: Tensor, states: Tensor) -> Tensor:

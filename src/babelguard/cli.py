@@ -13,7 +13,9 @@ from typing import Annotated, Any
 import typer
 
 from babelguard.config import Settings, load_settings
+from babelguard.config import words as split
 from babelguard.corpus.commands import app as corpus_app
+from babelguard.errors import UserError, sentence_of, visible
 
 app = typer.Typer(
     name="babelguard",
@@ -45,12 +47,11 @@ Base = Annotated[str | None, typer.Option(help="the base model, if TARGET is a p
 @contextmanager
 def plain_errors() -> Iterator[None]:
     """One sentence and exit code 2 for what a user can mend; Ctrl+C says how to resume."""
-    from babelguard.errors import UserError
-
     try:
         yield
     except UserError as error:
-        typer.echo(f"Error: {error}", err=True)
+        # What stands in a user's file or name may be anything, a terminal's commands included.
+        typer.echo(f"Error: {visible(str(error))}", err=True)
         raise typer.Exit(2) from None
     except KeyboardInterrupt:
         typer.echo("\nStopped. Nothing that was finished is lost: give the same command again to resume.", err=True)
@@ -58,15 +59,11 @@ def plain_errors() -> Iterator[None]:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise typer.Exit(0) from None
-    except OSError as error:
-        import errno
-
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+    except (OSError, RuntimeError, MemoryError) as error:
+        sentence = sentence_of(error)
+        if sentence is None:
             raise
-        typer.echo(
-            "Error: the disk is full; nothing that was done is lost: free some space and give the same command again.",
-            err=True,
-        )
+        typer.echo(f"Error: {visible(sentence)}", err=True)
         raise typer.Exit(2) from None
 
 
@@ -84,7 +81,7 @@ def quiet_libraries() -> None:
 
 def words(text: str | None) -> tuple[str, ...] | None:
     """Split a list given as one option."""
-    return None if text is None else tuple(part.strip() for part in text.split(",") if part.strip())
+    return None if text is None else split(text)
 
 
 @app.command()
@@ -117,8 +114,8 @@ def defend(
     given: dict[str, Any] = {
         "model": model,
         "preset": preset,
-        "languages": words(languages),
-        "test_languages": words(test_languages),
+        "languages": languages,
+        "test_languages": test_languages,
         "corpus": corpus,
         "prompt": prompt,
         "start": start,

@@ -20,7 +20,7 @@ PAPER_LANGUAGES = ("en", "da", "ko", "el", "ga")
 class Settings(BaseModel):
     """Everything that decides the result of a run. Field names are those of the command line and of TOML files."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     model: str = Field(description="demo, smollm2, a local folder or a hub id of a causal chat model")
     revision: str | None = Field(None, description="revision of a hub model")
@@ -93,22 +93,35 @@ class Settings(BaseModel):
     anchor_tokens: int = Field(12, ge=4, description="tokens of an anchor reply")
     select: Literal["last", "validation"] = Field("validation", description="which step's prompt is kept")
     select_every: int = Field(20, ge=1, description="steps between measured validations")
-    select_rows: int = Field(12, ge=1, description="validation rows per label and language")
+    select_rows: int = Field(32, ge=1, description="validation rows per label and language")
     reply_tokens: int = Field(24, ge=4, description="tokens of a reply in the evaluation")
+
+    @field_validator("languages", "test_languages", mode="before")
+    @classmethod
+    def _split(cls, codes: Any) -> Any:
+        """In a TOML file `languages = "auto:5"` or "en,da" is as good as a list."""
+        return words(codes) if isinstance(codes, str) else codes
 
     @field_validator("languages", "test_languages")
     @classmethod
     def _known_languages(cls, codes: tuple[str, ...] | None, info: ValidationInfo) -> tuple[str, ...] | None:
-        for code in codes or ():
-            if not code.startswith(AUTO):
-                language(code)
-            elif info.field_name == "test_languages":
-                raise ValueError("only training languages can be chosen; name the languages to test")
-        if codes is not None and len(set(codes)) != len(codes):
+        if codes is None:
+            return None
+        if info.field_name == "test_languages" and any(code.startswith(AUTO) for code in codes):
+            raise ValueError("only training languages can be chosen; name the languages to test")
+        known = tuple(code if code.startswith(AUTO) else language(code).code for code in codes)
+        if len(set(known)) != len(known):
             raise ValueError("a language is named twice")
-        if codes is not None and not codes:
+        if not known:
             raise ValueError("name at least one language")
-        return codes
+        return known
+
+    @field_validator("prompt")
+    @classmethod
+    def _prompt_is_a_text(cls, prompt: str) -> str:
+        if not prompt.strip():
+            raise ValueError("the prompt is empty; choose best, long, medium, short or your own text")
+        return prompt
 
     @field_validator("start")
     @classmethod
@@ -152,6 +165,11 @@ class Settings(BaseModel):
         return self
 
 
+def words(text: str) -> tuple[str, ...]:
+    """A list that is given as one text, separated by commas."""
+    return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
 def load_settings(given: dict[str, Any], file: Path | None = None) -> Settings:
     """Build settings: defaults, then the preset, then the TOML file, then what was given on the command line.
 
@@ -161,7 +179,7 @@ def load_settings(given: dict[str, Any], file: Path | None = None) -> Settings:
     from_file: dict[str, Any] = {}
     if file is not None:
         try:
-            from_file = tomllib.loads(file.read_text(encoding="utf-8"))
+            from_file = tomllib.loads(file.read_text(encoding="utf-8-sig"))
         except FileNotFoundError as error:
             raise UserError(f"The configuration file {file} does not exist.") from error
         except OSError as error:
@@ -178,9 +196,12 @@ def load_settings(given: dict[str, Any], file: Path | None = None) -> Settings:
         return Settings(**(dict(PRESETS[preset]) | merged | {"preset": preset}))
     except ValidationError as error:
         first = error.errors()[0]
-        field = ".".join(str(part) for part in first["loc"]) or "settings"
+        field = ".".join(str(part) for part in first["loc"])
         where = f" in {file}" if file is not None and first["loc"] and first["loc"][0] in from_file else ""
+        if first["type"] == "extra_forbidden":
+            known = ", ".join(Settings.model_fields)
+            raise UserError(f"There is no setting '{field}'{where}; known names are {known}.") from error
         message = first["msg"].removeprefix("Value error, ")
-        value = "" if not first["loc"] else f" (it is {first['input']!r})"
-        known = f"; known names are {', '.join(Settings.model_fields)}" if first["type"] == "extra_forbidden" else ""
-        raise UserError(f"The setting '{field}'{where} is not valid: {message}{value}{known}.") from error
+        if not field:
+            raise UserError(f"The settings do not go together: {message}.") from error
+        raise UserError(f"The setting '{field}'{where} is not valid: {message} (it is {first['input']!r}).") from error

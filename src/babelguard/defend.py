@@ -11,7 +11,7 @@ import torch
 
 from babelguard.config import Settings, load_settings
 from babelguard.defence import Defence, written_defence
-from babelguard.errors import UserError
+from babelguard.errors import UserError, damaged
 from babelguard.evaluation.measure import Bench, Question, mean_error
 from babelguard.evaluation.metrics import compute_metrics
 from babelguard.evaluation.outcome import Metrics, ScoredReply
@@ -99,7 +99,10 @@ class Job:
         remember_model(run, self.settings.model)
         if run.metrics.exists() and run.prompt.exists():
             self.screen.say(f"This run is done already; its table, from {run.metrics}:")
-            metrics = Metrics.model_validate_json(run.metrics.read_text(encoding="utf-8"))
+            try:
+                metrics = Metrics.model_validate_json(run.metrics.read_text(encoding="utf-8"))
+            except ValueError as error:
+                raise UserError(damaged(run.metrics)) from error
             self.screen.show(terminal(sheet(metrics)))
             self._next(run)
             return SafetyPrompt.from_pretrained(run.prompt)

@@ -12,6 +12,7 @@ from babelguard.evaluation.measure import Bench, questions
 from babelguard.evaluation.metrics import compute_metrics
 from babelguard.evaluation.outcome import Metrics, ScoredReply
 from babelguard.evaluation.tables import markdown, sheet, terminal
+from babelguard.languages import display_name
 from babelguard.run_folder import open_folder, write_text
 from babelguard.safety_prompt import SafetyPrompt
 from babelguard.screen import Screen, Silent
@@ -51,7 +52,7 @@ def evaluate(
         batch_size: Replies at a time.
         revision: Of a hub model.
         trust_remote_code: Run the hub model's own code.
-        output: Folder of the log; default: evaluations/<file>-<target>.
+        output: Folder of the log; default: RUN/evaluations/<file>, or evaluations/<target>/<file>.
         screen: Shows what is going on; silent without one.
 
     Raises:
@@ -85,6 +86,9 @@ def evaluate(
     facts = {"prompts_sha256": corpus.digest, "model_fingerprint": opened.chat.fingerprint}
     open_folder(folder, "evaluation", facts)
     bench = Bench(opened.chat, folder, batch_size=batch_size or 32)
+    if silent := bench.judge.unknown(codes):
+        named = ", ".join(map(display_name, silent))
+        screen.say(f"No rates will be shown for {named}: there are no patterns of refusals in them.")
     screen.title(f"{len(corpus.rows)} prompts in {len(codes)} languages, {len(measured)} defences")
     asked = questions(corpus, codes, "user")
     scored: list[ScoredReply] = []
@@ -113,6 +117,8 @@ def list_defences(opened: Target, names: Sequence[str], others: Sequence[SafetyP
     found: list[Defence] = []
     if "none" in names or opened.prompt is None:
         found.append(Defence("none"))
+    if "written" in names and opened.prompt is not None and opened.prompt.name == "written":
+        raise UserError("The target is the written prompt already; leave --defence written out.")
     if "written" in names:
         # The text that the run was compared with, so that both tables show the same.
         facts = opened.prompt.training if opened.prompt is not None else {}
@@ -134,12 +140,5 @@ def list_defences(opened: Target, names: Sequence[str], others: Sequence[SafetyP
 def default_folder(target: str, prompts: Path) -> Path:
     """Where an evaluation is written if the user names no folder."""
     path = Path(target)
-    return (
-        (
-            path
-            if path.is_dir() and (path / "config.json").exists() and (path / "safety_prompt").exists()
-            else Path("evaluations") / path.name
-        )
-        / "evaluations"
-        / prompts.stem
-    )
+    is_run = path.is_dir() and (path / "config.json").exists() and (path / "safety_prompt").exists()
+    return (path / "evaluations" if is_run else Path("evaluations") / path.name) / prompts.stem

@@ -127,6 +127,22 @@ def outer_embedding_scale(model: Any) -> float:
     return scale if scaled and abs(scale - 1.0) > 1e-3 else 1.0
 
 
+@torch.no_grad()
+def logit_scale(model: Any) -> float:
+    """The factor between the output matrix times a state and the logits (Granite divides, Cohere multiplies; most: 1).
+
+    Measured on one forward pass, not looked up by name. Where logits are capped (Gemma 2) or a bias is added it is the
+    factor that comes nearest.
+    """
+    ids = torch.tensor([[1, 2, 3]], device=model.get_input_embeddings().weight.device)
+    head = model.get_output_embeddings().weight
+    states = backbone(model)(input_ids=ids, use_cache=False).last_hidden_state
+    plain = (states.to(head.dtype) @ head.T).float().flatten()
+    logits = model(input_ids=ids, use_cache=False).logits.float().flatten()
+    scale = float(plain @ logits / (plain @ plain).clamp_min(1e-9))
+    return scale if abs(scale - 1.0) > 2e-2 else 1.0
+
+
 def backbone(model: Any) -> Any:
     """The decoder of a causal language model, whose output is the state after the final norm (no vocabulary logits)."""
     decoder = model.get_decoder() if hasattr(model, "get_decoder") else None

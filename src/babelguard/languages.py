@@ -1,4 +1,4 @@
-"""The languages that babelguard knows by name. Measuring works for any code; names and tiers need this list.
+"""The languages that babelguard knows. The judge has patterns of refusals for some of them (docs/extending.md).
 
 Codes are ISO 639-1, scripts ISO 15924. The tier follows the rule of MultiJail (Deng et al., ICLR 2024,
 arXiv 2310.06474), the share of a language among the pages of Common Crawl: high above 1 %, medium above
@@ -115,6 +115,8 @@ def language(code: str) -> Language:
     if code in LANGUAGES:
         return LANGUAGES[code]
     wanted = code.strip().lower()
+    if wanted == "id-id":  # the column of Indonesian, whose code names the row
+        return LANGUAGES["id"]
     head = wanted.replace("_", "-").split("-")[0]
     head = OLD_CODES.get(head, head)
     spoken = {name.lower(): known.code for known in _ALL for name in (known.name, known.native_name)}

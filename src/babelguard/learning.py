@@ -15,7 +15,7 @@ from babelguard.corpus import Corpus
 from babelguard.defence import Defence
 from babelguard.errors import NothingToAlign
 from babelguard.evaluation.measure import Bench, Question, mean_error, questions
-from babelguard.hook import embedding_rms
+from babelguard.hook import embedding_rms, logit_scale
 from babelguard.languages import display_name
 from babelguard.models.load import ChatModel
 from babelguard.objective import FirstTokens
@@ -147,8 +147,15 @@ def _first_words(
 ) -> FirstTokens | None:
     first = None
     if settings.behaviour_weight or settings.opening_weight:
-        head = chat.model.get_output_embeddings().weight
-        first = first_tokens(head, anchors, data.base_states, data.labels, banned=soft.banned_ids)
+        first = first_tokens(
+            chat.model.get_output_embeddings().weight,
+            anchors,
+            data.base_states,
+            data.labels,
+            languages=len(settings.languages),
+            banned=(*soft.banned_ids, *chat.stop_ids),  # a reply that ends before it begins is no answer
+            scale=logit_scale(chat.model),
+        )
         if first is None:
             screen.say("  no word opens refusals more often than answers, so the terms on first words are left out")
     if first is None and not (settings.refusal_weight or settings.harmfulness_weight):

@@ -14,7 +14,7 @@ from babelguard.space import SafetySpace
 
 @dataclass(frozen=True)
 class FirstTokens:
-    """Output embeddings of tokens that open answers [a, d] and refusals [r, d], as seen in the anchor replies."""
+    """Output embeddings of tokens that open answers [a, d] and refusals [r, d]; see `babelguard.anchors.first_tokens`."""
 
     helping: Tensor
     refusing: Tensor
@@ -61,7 +61,7 @@ def row_losses(batch: Batch, space: SafetySpace, first: FirstTokens | None, sett
     if settings.alignment == "frozen" and settings.alignment_weight:
         terms["alignment"] = settings.alignment_weight * losses.frozen_alignment_loss(batch.states, batch.frozen_target)
     if settings.behaviour_weight and first is not None:
-        odds = losses.helping_log_odds(batch.states, first.helping, first.refusing)
+        odds = losses.helping_margin(batch.states, first.helping, first.refusing)
         by_label = torch.where(batch.labels > 0.5, settings.harmless_weight, 1.0)
         terms["behaviour"] = settings.behaviour_weight * by_label * losses.behaviour_loss(odds, batch.labels)
     if settings.opening_weight and first is not None:

@@ -78,31 +78,29 @@ def make_plan(on: Prepared, length: int) -> Plan:
     settings, test = on.settings, on.test
     trained = settings.steps > 0
     defences = 3 if trained else 2
-    labels = 2
-    anchors = (
-        labels
-        * settings.anchor_rows
-        * (1 + len(WRITTEN_PROMPTS))
-        * (len(settings.languages) if settings.anchors == "training" else 1)
-    )
+    anchored = settings.languages if settings.anchors == "training" else ("en",)
+    anchors = 0
+    if trained:
+        rows = on.train.select(anchored, settings.anchor_rows).rows
+        anchors = len(rows) * len(anchored) * (1 + len(WRITTEN_PROMPTS))
     rounds = 1 + -(-settings.steps // settings.select_every) if trained and settings.select == "validation" else 0
     rounds += len(WRITTEN_PROMPTS) if settings.prompt == BEST else 0
-    validation = labels * settings.select_rows * len(settings.languages) * rounds
+    validation = len(on.validation_questions) * rounds
     test_replies = len(test.rows) * len(test.languages) * defences
     forward, decode = time_model(on.chat.model)
     per_reply = 28 * forward + decode
-    rows = settings.train_batch * (1 + (settings.alignment_languages if settings.alignment == "live" else 0))
+    together = settings.train_batch * (1 + (settings.alignment_languages if settings.alignment == "live" else 0))
     per_reply *= settings.reply_tokens / 24
     seconds = per_reply * (test_replies + validation)
     if trained:
         seconds += per_reply * anchors * settings.anchor_tokens / settings.reply_tokens
-        seconds += settings.steps * (length + 28 * rows) * forward * 3
+        seconds += settings.steps * (length + 28 * together) * forward * 3
     return Plan(
         settings=settings,
         train_rows=len(on.train.rows),
         test_rows=len(test.rows),
         test_languages=test.languages,
-        anchor_replies=anchors if trained else 0,
+        anchor_replies=anchors,
         validation_replies=validation,
         test_replies=test_replies,
         minutes=seconds / 60,

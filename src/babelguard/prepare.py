@@ -11,6 +11,7 @@ from babelguard.config import Settings
 from babelguard.corpus import Corpus, load_corpus
 from babelguard.errors import UserError
 from babelguard.evaluation.measure import Question, questions
+from babelguard.judges import RefusalJudge
 from babelguard.languages import display_name
 from babelguard.models.load import ChatModel, load_chat_model
 from babelguard.run_folder import RunFolder, default_output
@@ -84,6 +85,7 @@ def prepare(settings: Settings, output: Path | str | None, screen: Screen) -> Pr
     if settings.steps and settings.anchors == "english":
         train.select(("en",))
     test = test.select(settings.test_languages, settings.limit)
+    _check_judged(settings, test, screen)
     screen.title(f"Loading {settings.model}")
     chat = load_chat_model(
         settings.model,
@@ -99,6 +101,25 @@ def prepare(settings: Settings, output: Path | str | None, screen: Screen) -> Pr
         trained_first = sorted(test.languages, key=lambda code: code not in chosen.languages)
         test = test.select(tuple(trained_first[: settings.limit_languages]))
     return Prepared(chosen, settings.languages, chat, folder, train, validation, test)
+
+
+def _check_judged(settings: Settings, test: Corpus, screen: Screen) -> None:
+    """Nothing can be chosen on replies that nobody can judge, and nothing reported."""
+    judge = RefusalJudge()
+    unknown = list(map(display_name, judge.unknown(() if settings.wanted_languages else settings.languages)))
+    if unknown:
+        raise UserError(
+            f"There are no patterns of refusals in {', '.join(unknown)}, so no prompt can be chosen by the replies there; "
+            "train on other languages (--languages), or add patterns as docs/extending.md says."
+        )
+    silent = list(map(display_name, judge.unknown(test.languages)))
+    if len(silent) == len(test.languages):
+        raise UserError(
+            f"There are no patterns of refusals in {', '.join(silent)}, so no reply could be judged; test other languages "
+            "(--test-languages), or add patterns as docs/extending.md says."
+        )
+    if silent:
+        screen.say(f"No rates will be shown for {', '.join(silent)}: there are no patterns of refusals in them.")
 
 
 def _rows(corpus: Corpus, split: str) -> Corpus:
@@ -118,7 +139,8 @@ def _with_languages(
     begun = read_json(RunFolder(output).settings_file)
     if (begun.get("languages_asked"), begun.get("model_fingerprint")) == (settings.languages[0], chat.fingerprint):
         return settings.model_copy(update={"languages": tuple(begun["languages"])})
-    shared = tuple(code for code in train.languages if code in validation.languages)
+    judged = RefusalJudge().languages
+    shared = tuple(code for code in train.languages if code in validation.languages and code in judged)
     screen.title(f"Choosing {count} of {len(shared)} languages by how alike attacks look to the model")
     with screen.progress("languages") as (tick, _):
         chosen = auto_languages(chat, train.select(shared), count, tick)

@@ -21,7 +21,6 @@ _MCD: dict[str, Any] = {
     "decay": "cosine",
     "steps": 240,
     "select": "validation",
-    "select_rows": 32,
     "select_every": 80,
 }
 

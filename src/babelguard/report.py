@@ -24,11 +24,12 @@ def write_report(run: RunFolder, metrics: Metrics, prompt: SafetyPrompt, setting
     picture = ""
     try:
         from babelguard.evaluation.picture import draw_outcomes
-
-        draw_outcomes(metrics, run.picture)
-        picture = f"\n![Errors per language and defence]({run.picture.name})\n"
     except ImportError:  # matplotlib is an extra
         pass
+    else:
+        if any(row.harmful_answered.rate is not None or row.harmless_refused.rate is not None for row in metrics.rows):
+            draw_outcomes(metrics, run.picture)
+            picture = f"\n![Errors per language and defence]({run.picture.name})\n"
     text = (
         f"# {settings.preset} on {prompt.base_model}, seed {settings.seed}\n\n{table}{part}{picture}\n"
         f"Greedy replies of {settings.reply_tokens} tokens, judged by patterns of refusal in the language asked, in English and "

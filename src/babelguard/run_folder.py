@@ -173,9 +173,16 @@ def write_text(path: Path, text: str) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         draft.write_text(text, encoding="utf-8")
+        onto_disk(draft)
         os.replace(draft, path)
     except OSError as error:
         raise UserError(cannot_write(path, error)) from error
+
+
+def onto_disk(path: Path) -> None:
+    """Have a file's content on the disk before it is renamed: after a power cut the old file stands or the new one."""
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
 
 
 def environment() -> dict[str, Any]:

@@ -16,6 +16,7 @@ import re
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from jinja2 import Environment, TemplateSyntaxError, meta
 from tokenizers import AddedToken
 
 from babelguard.errors import UserError
@@ -170,14 +171,63 @@ def carry(
     ids = tuple(int(i) for i in carrier.convert_tokens_to_ids(list(tokens)))
     slot = Slot(tokens=tokens, token_ids=ids, placement=placement, default_system=built_in, source=source)
     template = chat_template_of(tokenizer)
-    carrier.chat_template = preamble(slot, thinking_switch(template)) + template
-    probe = tokenise(carrier, render(carrier, [{"role": "user", "content": QUESTION + tokens[0]}]))
-    if [i for i in probe if i in set(ids)] != list(ids):
+    carrier.chat_template = preamble(slot, thinking_switch(template), inputs_of(template)) + template
+    name = tokenizer.name_or_path or "this model"
+    if carried(carrier, slot, QUESTION + tokens[0]) != list(ids):
         raise UserError(
-            f"The chat template of {tokenizer.name_or_path or 'this model'} does not carry the soft tokens once and in "
-            "order, so it cannot be defended with a soft prompt."
+            f"The chat template of {name} does not carry the soft tokens once and in order, so it cannot be defended with a "
+            "soft prompt."
         )
+    for literal in literals_of(template):
+        # What the template cuts out of a text may have kept the halves of a placeholder apart.
+        half = len(tokens[0]) // 2
+        if carried(carrier, slot, tokens[0][:half] + literal + tokens[0][half:]) not in (list(ids), None):
+            raise UserError(
+                f"The chat template of {name} cuts {literal!r} out of what users write, with which a text could reach the soft "
+                "tokens, so it cannot be defended with a soft prompt."
+            )
     return carrier, slot
+
+
+def carried(carrier: Any, slot: Slot, text: str) -> list[int] | None:
+    """The placeholder ids of a chat whose every turn has this text, in order; None where the template refuses the chat."""
+    turns: Messages = [{"role": role, "content": text} for role in ("user", "assistant", "user")]
+    for chat in ([{"role": "system", "content": text}, *turns], turns[:1]):
+        try:
+            ids = tokenise(carrier, render(carrier, chat))
+        except Exception:  # a template is a program of the model's author: it may refuse a role or the text
+            continue
+        return [index for index in ids if index in set(slot.token_ids)]
+    return None
+
+
+def parsed(template: str) -> tuple[Environment, str]:
+    """An environment that reads chat templates, and the template without the tags that only transformers knows."""
+    return Environment(extensions=["jinja2.ext.loopcontrols"]), re.sub(
+        r"\{%-?\s*(end)?generation\s*-?%\}", "", template
+    )
+
+
+def literals_of(template: str) -> list[str]:
+    """The texts that stand in a template's expressions, without their quotation marks."""
+    environment, source = parsed(template)
+    try:
+        found = {value[1:-1] for _, kind, value in environment.lex(source) if kind == "string"}
+    except TemplateSyntaxError:
+        return []
+    plain = {text.encode("ascii", "backslashreplace").decode("unicode-escape") for text in found}
+    return sorted(text for text in plain if text)
+
+
+def inputs_of(template: str) -> tuple[str, ...]:
+    """The variables that whoever renders a template may pass in beside the messages: each may carry foreign text."""
+    environment, source = parsed(template)
+    try:
+        found = meta.find_undeclared_variables(environment.parse(source))
+    except TemplateSyntaxError:
+        found = set()
+    ours = {"messages", "add_generation_prompt", "raise_exception", "strftime_now", *environment.globals}
+    return tuple(sorted({"tools", "documents", *found} - ours))
 
 
 def jinja_string(text: str) -> str:
@@ -194,11 +244,12 @@ def guard(prefixes: tuple[str, ...]) -> str:
     return "".join(f".replace({jinja_string(p)}, {jinja_string(p[0] + ' ' + p[1:])})" for p in prefixes)
 
 
-def preamble(slot: Slot, switch: str | None = None) -> str:
+def preamble(slot: Slot, switch: str | None = None, inputs: tuple[str, ...] = ("documents", "tools")) -> str:
     """The Jinja text in front of the model's own template.
 
-    It rebuilds `messages`, `tools` and `documents`: every placeholder that a user, a document or a tool wrote is broken
-    up, so that text can never reach the soft prompt's rows; then the soft prompt is set before the system text.
+    It rebuilds `messages`, `tools`, `documents` and whatever else a template takes: every placeholder that a user, a
+    document or a tool wrote is broken up, so that text can never reach the soft prompt's rows; then the soft prompt is set
+    before the system text.
     Thinking is off unless the caller asks for it, because what is served is what was trained.
     """
     prefixes = shared_prefixes(slot.tokens)
@@ -220,8 +271,10 @@ def preamble(slot: Slot, switch: str | None = None) -> str:
         "{%- set bag.items = bag.items + [one.value] -%}{%- endfor -%}{%- set out.value = bag.items -%}",
         "{%- else -%}{%- set out.value = value -%}{%- endif -%}{%- endmacro -%}",
         "{%- set bg = namespace(value=none, messages=[], parts=[], texts=[], joined='', plain=true, system='') -%}",
-        "{%- if tools -%}{{- bg_guard(tools, bg) -}}{%- set tools = bg.value -%}{%- endif -%}",
-        "{%- if documents -%}{{- bg_guard(documents, bg) -}}{%- set documents = bg.value -%}{%- endif -%}",
+        *(
+            f"{{%- if {name} -%}}{{{{- bg_guard({name}, bg) -}}}}{{%- set {name} = bg.value -%}}{{%- endif -%}}"
+            for name in inputs
+        ),
         "{{- bg_guard(messages, bg) -}}",
         "{%- for message in bg.value -%}",
         "{%- if 'content' in message and message['content'] is not string and message['content'] is iterable -%}",
@@ -250,13 +303,14 @@ def preamble(slot: Slot, switch: str | None = None) -> str:
     ]
     if slot.placement == "user":
         lines += [
+            "{%- if not bg.messages -%}{%- set messages = [{'role': 'user', 'content': bg.system}] -%}{%- else -%}",
             "{%- set first = bg.messages[0] -%}",
             "{%- if first['content'] is string -%}",
             f"{{%- set messages = [dict(first, content=bg.system + {gap} + first['content'])] + bg.messages[1:] -%}}",
             "{%- else -%}",
             f"{{%- set messages = [dict(first, content=[{{'type': 'text', 'text': bg.system + {gap}}}] + first['content'])]"
             " + bg.messages[1:] -%}",
-            "{%- endif %}",
+            "{%- endif -%}{%- endif %}",
         ]
     else:
         lines.append("{%- set messages = [{'role': 'system', 'content': bg.system}] + bg.messages %}")

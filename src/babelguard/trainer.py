@@ -18,9 +18,10 @@ from torch import Tensor
 
 from babelguard import engine
 from babelguard.config import Settings
-from babelguard.errors import UserError, cannot_write
+from babelguard.errors import UserError, cannot_write, damaged
 from babelguard.hook import soft_prompt
 from babelguard.objective import Batch, FirstTokens, row_losses, total_loss, worst_language_weights
+from babelguard.run_folder import onto_disk
 from babelguard.space import SafetySpace
 
 CHECKPOINT_EVERY = 10
@@ -274,16 +275,24 @@ def save_checkpoint(folder: Path, tensors: dict[str, Tensor], progress: Progress
     try:
         folder.mkdir(parents=True, exist_ok=True)
         save_file(contiguous, draft, metadata={"progress": json.dumps(vars(progress))})
+        onto_disk(draft)
         os.replace(draft, target)
     except (OSError, SafetensorError) as error:
         raise UserError(cannot_write(target, error)) from error
 
 
 def load_checkpoint(folder: Path) -> tuple[dict[str, Tensor], Progress] | None:
-    """Read the checkpoint, or None where there is none."""
+    """Read the checkpoint, or None where there is none.
+
+    Raises:
+        UserError: where it is damaged.
+    """
     path = folder / "checkpoint.safetensors"
     if not path.exists():
         return None
-    with safe_open(path, framework="pt") as file:
-        progress = Progress(**json.loads(file.metadata()["progress"]))
-        return {k: file.get_tensor(k) for k in file.keys()}, progress  # noqa: SIM118 (not a dict)
+    try:
+        with safe_open(path, framework="pt") as file:
+            progress = Progress(**json.loads(file.metadata()["progress"]))
+            return {k: file.get_tensor(k) for k in file.keys()}, progress  # noqa: SIM118 (not a dict)
+    except (SafetensorError, ValueError, KeyError, TypeError) as error:
+        raise UserError(damaged(path)) from error

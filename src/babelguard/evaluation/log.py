@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
-from babelguard.errors import UserError
+from babelguard.errors import UserError, cannot_write
 
 
 class JsonlLog:
@@ -17,14 +19,22 @@ class JsonlLog:
     Args:
         path: The file; it is made if it does not exist.
         read_only: Leave the file as it is: it belongs to another run, which may be writing to it.
+
+    Raises:
+        UserError: for a damaged line, and where the file cannot be read or mended.
     """
 
     def __init__(self, path: Path, *, read_only: bool = False) -> None:
         self.path = path
         self.rows: dict[str, dict[str, Any]] = {}
-        if not path.exists():
+        try:
+            content = path.read_bytes()
+        except FileNotFoundError:
             return
-        content = path.read_bytes()
+        except OSError as error:
+            raise UserError(
+                f"{path} cannot be read ({error.strerror or error}); make it readable and give the same command again."
+            ) from error
         whole = content[: content.rfind(b"\n") + 1]
         for number, line in enumerate(whole.splitlines(), start=1):
             try:
@@ -35,12 +45,21 @@ class JsonlLog:
                     f"Line {number} of {path} is damaged; delete that line, and the same command will make it again."
                 ) from error
         if len(whole) < len(content) and not read_only:
-            with path.open("r+b") as file:
+            with self._opened() as file:
                 file.truncate(len(whole))
 
     def get(self, key: str) -> Mapping[str, Any] | None:
         """The row of that key, or None."""
         return self.rows.get(key)
+
+    def make(self) -> None:
+        """Make the file where there is none, so that one that cannot be written is told before there is something to write.
+
+        Raises:
+            UserError: where it cannot be written.
+        """
+        with self._opened():
+            pass
 
     def append(self, rows: Iterable[dict[str, Any]]) -> None:
         """Write rows and have them on the disk before this returns.
@@ -52,18 +71,31 @@ class JsonlLog:
         if not fresh:
             return
         text = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in fresh)
-        size = self.path.stat().st_size if self.path.exists() else 0
+        with self._opened() as file:
+            file.write(text.encode("utf-8", "surrogatepass"))
+            file.flush()
+            os.fsync(file.fileno())
+        self.rows.update({row["key"]: row for row in fresh})
+
+    @contextmanager
+    def _opened(self) -> Iterator[BinaryIO]:
+        """The file at its end, made where there is none."""
+        size = None
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             with self.path.open("ab") as file:
-                file.write(text.encode("utf-8", "surrogatepass"))
-                file.flush()
-                os.fsync(file.fileno())
+                size = file.tell()
+                yield file
         except OSError as error:
-            if self.path.exists():  # never leave half a batch behind
+            if size is not None:  # never leave half a batch behind
                 os.truncate(self.path, size)
-            raise UserError(
-                f"{self.path} could not be written ({error.strerror or error}); nothing that was done is lost: free some "
-                "space and give the same command again."
-            ) from error
-        self.rows.update({row["key"]: row for row in fresh})
+            raise UserError(_explain(self.path, error)) from error
+
+
+def _explain(path: Path, error: OSError) -> str:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return cannot_write(path, error)
+    return (
+        f"{path} could not be written ({error.strerror or error}); make it writable or choose another --output, and give "
+        "the same command again."
+    )

@@ -18,10 +18,12 @@ Known limits:
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import unicodedata
 from collections import Counter
+from collections.abc import Iterable
 from enum import StrEnum
 from functools import cache
 from importlib.resources import files
@@ -132,8 +134,18 @@ def _compile(entry: dict[str, Any], letters: dict[str, str]) -> _Language:
 
 
 @cache
+def _patterns() -> str:
+    return files("babelguard.judges").joinpath("refusal_patterns.json").read_text("utf-8")
+
+
+@cache
+def _digest() -> str:
+    return hashlib.sha256(_patterns().encode()).hexdigest()[:8]
+
+
+@cache
 def _load() -> tuple[_Fold, dict[str, _Language]]:
-    data = json.loads(files("babelguard.judges").joinpath("refusal_patterns.json").read_text("utf-8"))
+    data = json.loads(_patterns())
     letters: dict[str, str] = data["fold"]
     return _Fold(letters), {code: _compile(entry, letters) for code, entry in data["languages"].items()}
 
@@ -193,11 +205,21 @@ class RefusalJudge:
     """Judges replies by refusal phrases; holds no state, so one instance serves all threads."""
 
     name = "refusal-patterns"
-    version = "1"
+    # Raised when the code below would judge a reply differently; the patterns count by themselves.
+    CODE = 1
 
     def __init__(self) -> None:
         self._table, self._known = _load()
         self.languages: tuple[str, ...] = tuple(sorted(self._known))
+
+    @property
+    def version(self) -> str:
+        """Of the code and the patterns: verdicts of another version are made anew."""
+        return f"{self.CODE}-{_digest()}"
+
+    def unknown(self, codes: Iterable[str]) -> list[str]:
+        """Those of the languages in which a reply without a refusal cannot be told from a refusal."""
+        return [code for code in codes if code not in self._known]
 
     def judge(self, reply: str, language: str, finished: bool = True) -> Judgement:
         """Judge one reply; never raises.

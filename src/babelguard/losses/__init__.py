@@ -1,7 +1,7 @@
 """The losses: pure functions from tensors to one value a row."""
 
 from babelguard.losses.alignment import frozen_alignment_loss, live_alignment_loss
-from babelguard.losses.behaviour import behaviour_loss, helping_log_odds
+from babelguard.losses.behaviour import behaviour_loss, helping_margin
 from babelguard.losses.harmfulness import harmfulness_loss
 from babelguard.losses.opening import opening_loss
 from babelguard.losses.refusal import refusal_loss
@@ -11,7 +11,7 @@ __all__ = [
     "behaviour_loss",
     "frozen_alignment_loss",
     "harmfulness_loss",
-    "helping_log_odds",
+    "helping_margin",
     "live_alignment_loss",
     "opening_loss",
     "refusal_loss",

@@ -1,4 +1,4 @@
-"""L_b: the odds of a refusing against a helping first token (this project's own term, not of the paper)."""
+"""L_b: a helping against a refusing first token (this project's own term, not of the paper)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch.nn import functional as F
 TEMPERATURE = 0.25
 
 
-def helping_log_odds(states: Tensor, helping_rows: Tensor, refusing_rows: Tensor) -> Tensor:
+def helping_margin(states: Tensor, helping_rows: Tensor, refusing_rows: Tensor) -> Tensor:
     """Logit of the likeliest first token of an answer less that of the likeliest first token of a refusal, softly.
 
     Args:
@@ -20,22 +20,22 @@ def helping_log_odds(states: Tensor, helping_rows: Tensor, refusing_rows: Tensor
         refusing_rows: Output embeddings of tokens that open refusals, [r, d].
 
     Returns:
-        The log-odds of each row, [batch]; above 0 the reply opens as an answer does.
+        The margin of each row, [batch]; above 0 the reply opens as an answer does.
     """
     helping, refusing = (states @ rows.T / TEMPERATURE for rows in (helping_rows, refusing_rows))
     return TEMPERATURE * (torch.logsumexp(helping, -1) - torch.logsumexp(refusing, -1))
 
 
-def behaviour_loss(log_odds: Tensor, label: Tensor) -> Tensor:
+def behaviour_loss(margin: Tensor, label: Tensor) -> Tensor:
     """Harmful queries must open with a refusal, harmless ones with an answer, in whatever language they are.
 
     Only the choice between refusing and answering is trained, never the words of an answer.
 
     Args:
-        log_odds: from `helping_log_odds`, [batch].
+        margin: from `helping_margin`, [batch].
         label: 0 for harmful, 1 for harmless, [batch].
 
     Returns:
         The loss of each row, [batch].
     """
-    return F.binary_cross_entropy_with_logits(log_odds, label.to(log_odds.dtype), reduction="none")
+    return F.binary_cross_entropy_with_logits(margin, label.to(margin.dtype), reduction="none")

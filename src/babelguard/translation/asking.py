@@ -59,7 +59,7 @@ class Asker:
             How many texts were missing.
 
         Raises:
-            UserError: where no request can succeed, or the last ones had no answer.
+            UserError: where no request can succeed, the last ones had no answer, or what comes back cannot be written.
         """
         requests: list[_Request] = []
         size = self.engine.batch
@@ -70,6 +70,7 @@ class Asker:
             ]
         total = sum(len(request.texts) for request in requests)
         if total:
+            self.cache.make()
             with screen.progress(what) as (tick, _):
                 tick(0, total)
                 self._run(requests, total, tick)

@@ -28,6 +28,14 @@ class Cache:
             if not {"translation", "status", "detail"} <= row.keys():
                 raise UserError(f"{path} holds a row that is no translation ({row['key']!r}); delete that line.")
 
+    def make(self) -> None:
+        """Make the file before anything is paid for.
+
+        Raises:
+            UserError: where it cannot be written.
+        """
+        self._log.make()
+
     @staticmethod
     def key(engine: Engine, text: str, source: str, target: str) -> str:
         """The name of a translation: everything that it depends on, hashed."""

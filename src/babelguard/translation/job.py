@@ -17,12 +17,9 @@ from babelguard.translation import checks, summary
 from babelguard.translation.asking import Asker
 from babelguard.translation.cache import Cache
 from babelguard.translation.engine import Engine
+from babelguard.translation.folder import OURS, check_output
 from babelguard.translation.result import Cell, corpus_rows, flag_cells
 from babelguard.translation.review import ReviewRow, merge, read_review, review_text
-
-_OURS = ("translations.jsonl", "review.csv", "prompts.jsonl", "report.md")
-# A folder with one of these is a translation; the other names of _OURS stand in other folders as well.
-_MARKS = _OURS[:2]
 
 
 def read_source(path: Path, to: Sequence[str]) -> tuple[tuple[Row, ...], tuple[str, ...]]:
@@ -68,13 +65,7 @@ class Job:
         self.min_chrf, self.screen = min_chrf, screen
         engine.check((*self.codes, "en"))
         checks.need_sacrebleu()
-        if output.exists() and not output.is_dir():
-            raise UserError(f"The output {output} is a file, not a folder; choose another --output.")
-        if path.resolve() in [(output / name).resolve() for name in _OURS]:
-            raise UserError(f"The file {path} would be overwritten by its translation; choose another --output.")
-        if output.is_dir() and any(output.iterdir()) and not any((output / name).exists() for name in _MARKS):
-            raise UserError(f"The output folder {output} holds files that are no translation; choose another --output.")
-        read_review(output / "review.csv")  # a mistake in it shall be told now, not at the end
+        check_output(output, path, self.rows, self.codes)
         self.asker = Asker(engine, Cache(output / "translations.jsonl"))
 
     def plan(self) -> None:
@@ -92,7 +83,8 @@ class Job:
         )
         # A text and its back-translation are about as long as each other.
         characters = sum(map(len, texts)) * (sum(map(len, forward.values())) + sum(back.values())) // max(1, len(texts))
-        self.screen.title(f"{self.path.name}: {len(texts)} rows x {count} {'language' if count == 1 else 'languages'}")
+        self.screen.title(f"{len(texts)} rows x {count} {'language' if count == 1 else 'languages'}")
+        self.screen.say(f"  from       {self.path.name}")
         self.screen.say(f"  into       {', '.join(display_name(code) for code in self.codes)}")
         self.screen.say(f"  by         {engine.model} (engine {engine.name}), licence: {engine.licence}")
         if engine.place:
@@ -165,7 +157,10 @@ class Job:
             self.screen.say("Nothing had to be done.")
         if not written:
             self.screen.say("No row has every language, so there is no prompts.jsonl; see review.csv.")
-        names = [name for name in _OURS[1:] if (self.output / name).exists()]
+            bare = [display_name(code) for code, column in cells.items() if all(cell.hindrances for cell in column)]
+            if 0 < len(bare) < len(cells):
+                self.screen.say(f"Without a usable row, and to be left out of --to: {', '.join(bare)}.")
+        names = [name for name in OURS[1:] if (self.output / name).exists()]
         self.screen.say("Made  " + "  ".join(str(self.output / name) for name in names))
 
     def _cells(self, found: Mapping[tuple[str, str], ReviewRow]) -> dict[str, list[Cell]]:

@@ -60,14 +60,16 @@ def read_review(path: Path) -> dict[tuple[str, str], ReviewRow]:
     Raises:
         UserError: for a file that cannot be read; nothing of a person's is ever passed over.
     """
-    if not path.exists():
-        return {}
     try:
         text = path.read_bytes().decode("utf-8-sig")
+    except FileNotFoundError:
+        return {}
     except UnicodeDecodeError as error:
         raise UserError(f"Byte {error.start} of {path} is not UTF-8; save it as CSV UTF-8.") from None
     except OSError as error:
         raise UserError(f"The file {path} cannot be read ({error.strerror or error}).") from None
+    # No cell is longer than the file; without this none may have more than 131,072 characters.
+    csv.field_size_limit(max(csv.field_size_limit(), len(text)))
     head = text.partition("\n")[0]
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=max(",;\t", key=head.count), strict=True)
     found: dict[tuple[str, str], ReviewRow] = {}
