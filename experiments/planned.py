@@ -117,7 +117,7 @@ def do(plan: Sequence[Planned], args: argparse.Namespace) -> list[Planned] | Non
         folders = [args.output / p.name for p in plan if p != planned]
         others = [folder for folder in folders if (folder / "generations.jsonl").exists()]
         fit(reuse=[*others, *args.reuse], screen=screen, output=args.output / planned.name, **planned.asked(options))
-        write_record(take_record(args.output / planned.name, args.limit), args.records / f"{planned.name}.json")
+        write_record(take_record(args.output / planned.name), args.records / f"{planned.name}.json")
         screen.say(f"  took {(time.monotonic() - began) / 60:.1f} minutes")
     return chosen
 

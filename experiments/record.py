@@ -62,9 +62,10 @@ class Record(BaseModel):
         return str(self.config["preset"])
 
 
-def take_record(run: Path, limit: int | None) -> Record:
+def take_record(run: Path) -> Record:
     """The record of a finished run folder."""
     config = json.loads((run / "config.json").read_text(encoding="utf-8"))
+    limit = config["limit"]
     training = json.loads((run / "safety_prompt" / "config.json").read_text(encoding="utf-8"))["training"]
     lines = (run / f"verdicts.{RefusalJudge.name}.jsonl").read_text(encoding="utf-8").splitlines()
     found = {}
@@ -112,8 +113,10 @@ def read_record(path: Path, wanted: Settings) -> Record | None:
     corpus = _digest(record.verdicts, record.config["limit"])
     settings |= {"adapter": adapter_fingerprint(), "corpus": corpus, "judge": judge()}
     found = with_defaults(record.config) | {"adapter": record.adapter, "corpus": record.corpus, "judge": record.judge}
+    if wanted.wanted_languages:
+        settings["languages_asked"] = wanted.languages[0]
     for name, value in settings.items():
-        if found[name] != value:
+        if found.get(name) != value:
             raise UserError(
                 f"{path} was made with {name} = {found.get(name)!r} and {value!r} is asked for; choose another --records, or "
                 "delete the file to do the run again."

@@ -75,7 +75,7 @@ def recorded(modules, plan, tmp_path):
     other = {"harmful": ["refused", "unscored"], "harmless": ["answered shortly", "answered elsewhere"]}
     run = args.output / "mcd-seed0"
     a_run(run, settings, {name: {"en": one, "da": other} for name in ("none", "written", "mcd")})
-    record.write_record(record.take_record(run, 2), args.records / "mcd-seed0.json")
+    record.write_record(record.take_record(run), args.records / "mcd-seed0.json")
     return args
 
 
