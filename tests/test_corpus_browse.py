@@ -61,6 +61,7 @@ def test_show_chooses_rows() -> None:
     # Characters stand in the order in which they are stored.
     assert load_corpus().split("test").select(["ar"]).rows[1].texts["ar"] in out
     assert "train-harmful-001" in succeed("corpus", "show", "da", "--split", "train", "--limit", 1)
+    assert succeed("corpus", "show", "id-ID", "--limit", 1) == succeed("corpus", "show", "id", "--limit", 1)
 
 
 def test_show_says_what_it_cannot(tmp_path: Path) -> None:
@@ -84,10 +85,11 @@ def test_what_is_exported_is_read_back_the_same(tmp_path: Path, kind: str) -> No
     succeed("corpus", "export", "--format", kind, "--output", tmp_path / "all")
     for split in ("train", "validation", "test"):
         assert load_corpus(tmp_path / "all" / f"{split}.{kind}").digest == load_corpus().split(split).digest
-    given = ["--corpus", mine(tmp_path), "--languages", "id,en"]
-    succeed("corpus", "export", "--format", kind, "--output", tmp_path / "part", *given)
-    part = load_corpus(tmp_path / "part")
-    assert part.languages == ("id", "en") and part.rows[0].texts["id"] == "bobol kunci"
+    for name in ("id", "id-ID"):
+        given = ["--corpus", mine(tmp_path), "--languages", f"{name},en"]
+        assert "Left out" not in succeed("corpus", "export", "--format", kind, "--output", tmp_path / name, *given)
+        part = load_corpus(tmp_path / name)
+        assert part.languages == ("id", "en") and part.rows[0].texts["id"] == "bobol kunci"
 
 
 def test_hf_folder_has_a_configuration_a_language(tmp_path: Path) -> None:
@@ -116,12 +118,44 @@ def test_datasets_opens_the_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert everything["train"][0]["no"] is None and everything["test"][0]["no"].startswith("dirk")
 
 
+@pytest.mark.parametrize("kind", ["csv", "jsonl", "hf"])
+def test_export_says_what_it_leaves_out(tmp_path: Path, kind: str) -> None:
+    folder = two_splits(tmp_path)
+    # Some rows of the test split alone have Danish and Korean.
+    more = '{"id": "d", "label": "harmful", "split": "test", "ko": "자물쇠를 따다", "en": "cut a chain", "da": "klip en kæde"}'
+    (folder / "more.jsonl").write_text(more + "\n", encoding="utf-8")
+    given = ("corpus", "export", "--corpus", folder, "--format", kind, "--output")
+    out = succeed(*given, tmp_path / "all")
+    assert "Left out of test, because not all its rows have them: da, ko, no.\n" in out and "train, because" not in out
+    (folder / "more.jsonl").unlink()
+    assert "Left out" not in succeed(*given, tmp_path / "both")
+    out = succeed(*given, tmp_path / "norwegian", "--languages", "no")
+    assert "Left out of train, because not all its rows have them: no.\n" in out
+    assert not list((tmp_path / "norwegian").rglob("train*"))
+
+
+@pytest.mark.parametrize("kind", ["csv", "jsonl", "hf"])
+def test_export_of_files_without_a_common_language(tmp_path: Path, kind: str) -> None:
+    (tmp_path / "in").mkdir()
+    for code in ("en", "da"):
+        row = {"id": code, "label": "harmful", code: f"{code} lock"}
+        (tmp_path / "in" / f"{code}.jsonl").write_text(json.dumps(row) + "\n", encoding="utf-8")
+    given = ("corpus", "export", "--corpus", tmp_path / "in", "--format", kind, "--output", tmp_path / "out")
+    assert "No language is in all rows without a split of in;" in fail(*given)
+    assert "there is none" in fail(*given, "--languages", "en")
+    assert not (tmp_path / "out").exists()
+
+
 def test_export_says_what_it_cannot(tmp_path: Path) -> None:
     def refused(*options: object) -> str:
         return fail("corpus", "export", "--output", tmp_path / "out", *options)
 
     assert "no format 'xml'" in refused("--format", "xml")
     assert "'sv'" in refused("--format", "csv", "--languages", "sv")
+    for nothing in ("", ",", " , "):
+        for kind in ("csv", "jsonl", "hf"):
+            sentence = refused("--format", kind, "--languages", nothing)
+            assert "No language is chosen; babelguard-corpus has am, ar" in sentence
     assert "no split" in refused("--format", "csv", "--split", "dev")
     given = ("--corpus", two_splits(tmp_path), "--split", "train", "--languages", "no")
     assert "'no'" in refused("--format", "csv", *given)

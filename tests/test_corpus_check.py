@@ -137,6 +137,27 @@ def test_rows_and_files_that_lack_a_language(tmp_path: Path) -> None:
     assert report.count("parallel") == 3
 
 
+def test_a_file_has_the_same_languages_in_all_its_splits(tmp_path: Path) -> None:
+    rows = shipped()
+    for row in rows[30:]:
+        row["split"] = "train"
+        del row["ko"]
+    ((_, code, name, message),) = found(checked(write(tmp_path / "a.jsonl", rows), "parallel"))
+    assert (code, name) == (
+        "ko",
+        "",
+    ) and message == "no row of the split train has 'ko', which other rows of the file have"
+    # Two files may differ, as long as their splits do.
+    files = [write(tmp_path / "a.jsonl", rows[:30]), write(tmp_path / "b.jsonl", rows[30:])]
+    assert not check_corpus(files, CheckOptions(skip=frozenset(CHECKS) - {"parallel"})).failed
+
+
+def test_a_column_without_a_text_is_one_finding(tmp_path: Path) -> None:
+    rows = [row | {"ga": cell} for row, cell in zip(shipped(), ["", None, " "] * 20, strict=True)]
+    ((_, code, _, message),) = found(checked(write(tmp_path / "a.jsonl", rows), "parallel"))
+    assert code == "ga" and message == "'ga' is empty in every row; fill it or remove it"
+
+
 def test_twins_and_topics(tmp_path: Path) -> None:
     rows = shipped()
     for row in rows:

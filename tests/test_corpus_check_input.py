@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from calls import fail
 
+from babelguard.corpus import load_corpus
 from babelguard.corpus.checking import CHECKS, CheckOptions, Report, check_corpus
 
 TEXT_CHECKS = {"encoding", "normalisation", "columns", "rows"}
@@ -41,6 +42,29 @@ def test_crlf_is_usual_in_csv(tmp_path: Path) -> None:
     report = checked(tmp_path / "a.csv", text, *TEXT_CHECKS)
     assert report.rows == 2 and found(report) == []
     assert "CRLF" in found(checked(tmp_path / "a.csv", text + "c,harmful,four\n", *TEXT_CHECKS))[0][3]
+
+
+def test_line_ends_inside_cells_are_not_those_of_the_file(tmp_path: Path) -> None:
+    text = 'id,label,en\r\na,harmful,"one\n\ntwo"\r\nb,harmless,three\r\n'
+    assert found(checked(tmp_path / "excel.csv", text, *TEXT_CHECKS)) == []
+    assert found(checked(tmp_path / "git.csv", text.replace("\n\n", "\r\n"), *TEXT_CHECKS)) == []
+    turned = text.replace("\r\n", "\n").replace("\n\n", "\r")
+    ((check, _, line, message),) = found(checked(tmp_path / "a.csv", turned, *TEXT_CHECKS))
+    assert (check, line) == ("normalisation", 2) and "U+000D" in message
+
+
+def test_what_is_not_nfc_is_measured_as_the_loader_has_it(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    rows = [
+        {"id": row.id, "label": row.label, "en": row.texts["en"], "ko": row.texts["ko"]}
+        for row in load_corpus().split("test").rows[:60]
+    ]
+    composed = checked(path, rows, "language", "length").languages["ko"]
+    rows = [row | {"ko": unicodedata.normalize("NFD", row["ko"])} for row in rows]
+    report = checked(path, rows, "language", "length", "normalisation")
+    assert report.count("normalisation", "ko") == 60
+    assert report.languages["ko"].length == composed.length
+    assert report.languages["ko"].identified == composed.identified == 1.0
 
 
 @pytest.mark.parametrize("kind", ["csv", "jsonl"])
@@ -99,13 +123,17 @@ def test_joiners_are_letters_where_they_shape_them(tmp_path: Path) -> None:
         ("zh-TW", None, "simplified"),
         ("pt-BR", "pt", "name it 'pt'"),
         ("kr", None, "did you mean 'ko'"),
+        ("xx", None, "not among the languages"),
+        ("prompt", None, "name it by its language"),
+        ("fr\u200f", None, "holds the invisible character U+200F"),
+        (" ", None, "column 5 has no name"),
         ("lable", None, "did you mean 'label'"),
     ],
 )
 def test_columns_that_mean_two_things(tmp_path: Path, column: str, code: str | None, needed: str) -> None:
     report = checked(tmp_path / "a.jsonl", [ROW | {column: "words"}, ROW | {"id": "b", column: "more"}], "columns")
     ((check, _, line, message),) = found(report)
-    assert (check, line) == ("columns", 1) and needed in message and f"'{column}'" in message
+    assert (check, line) == ("columns", 1) and needed in message and (f"'{column}'" in message or column == " ")
     assert set(report.languages) == {"en", "fr", *([code] if code else [])}
 
 
@@ -117,6 +145,25 @@ def test_two_columns_of_one_language_and_two_named_id(tmp_path: Path) -> None:
     ((_, _, _, message),) = found(report)
     assert "'id' occurs twice" in message and "'id-ID'" in message
     assert "id" not in report.languages
+
+
+def test_faults_of_a_header_stand_in_its_line(tmp_path: Path) -> None:
+    text = "\n,,,\nid,label,en,\na,harmful,bread,x\n"
+    ((check, _, line, message),) = found(checked(tmp_path / "a.csv", text, *TEXT_CHECKS))
+    assert (check, line, message) == ("columns", 3, "column 4 has no name; name it or remove it")
+
+
+def test_a_file_that_is_named_twice_is_checked_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    checked(tmp_path / "a.jsonl", [ROW])
+    report = check_corpus([Path("a.jsonl"), tmp_path / "a.jsonl", tmp_path])
+    assert report.files == ["a.jsonl"] and report.rows == 1 and not report.failed
+
+
+def test_a_raw_control_character_is_a_fault_and_the_row_is_read(tmp_path: Path) -> None:
+    line = json.dumps(ROW).replace("bake bread", "bake\tbread")
+    ((check, _, number, message),) = found(checked(tmp_path / "a.jsonl", line + "\n", *TEXT_CHECKS))
+    assert (check, number) == ("rows", 1) and "control character" in message and "write it as a code" in message
 
 
 def test_rows_that_cannot_be_used(tmp_path: Path) -> None:
@@ -140,8 +187,32 @@ def test_csv_that_breaks_off(tmp_path: Path) -> None:
 def test_files_of_which_nothing_can_be_read(tmp_path: Path, codec: str) -> None:
     (tmp_path / "a.csv").write_bytes("id,label,en\na,harmful,bread\n".encode(codec))
     assert "save it as UTF-8" in fail("corpus", "check", tmp_path / "a.csv")
-    (tmp_path / "b.jsonl").write_text("not JSON\n")
-    assert "no row that can be read" in fail("corpus", "check", tmp_path / "b.jsonl")
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "needed"),
+    [
+        ("a.jsonl", "not JSON\n", "the first fault, in line 1: this is not valid JSON"),
+        ("a.jsonl", json.dumps([ROW]), "the first fault, in line 1: this is not a JSON object"),
+        (
+            "a.csv",
+            "id,label,en\na,harmful,one, two\n",
+            "in line 2: the row has 4 cells and the header 3 columns; put a text",
+        ),
+        (
+            "a.csv",
+            'id,label,en\na,harmful,"one\nb,harmful,two\n',
+            "the first fault, in line 2: from here on the file is not",
+        ),
+        ("a.csv", "sep=;\nid;label;en\na;harmful;one\n", "the first fault, in line 1: the column 'sep='"),
+        ("a.csv", "id,label,english\na,harmful,one,two\n", "did you mean 'en' (English)?"),
+        ("a.csv", "id,label,en\n", "holds no row that can be read; write one row per prompt."),
+    ],
+)
+def test_why_no_row_can_be_read(tmp_path: Path, name: str, text: str, needed: str) -> None:
+    (tmp_path / name).write_text(text)
+    assert needed in fail("corpus", "check", tmp_path / name)
+    assert needed in fail("corpus", "check", tmp_path / name, "--skip", "rows,columns")
 
 
 def test_a_large_file_is_never_in_memory(tmp_path: Path) -> None:

@@ -172,6 +172,17 @@ def test_blank_lines_are_skipped_and_counted(tmp_path: Path) -> None:
     refusal(load_prompts, write(tmp_path / "c.jsonl", '\n{"id": "a", "label": "bad", "en": "x"}\n'), "line 2 ")
 
 
+def test_rows_of_blank_cells_are_skipped_and_counted(tmp_path: Path) -> None:
+    good = ",,\nid,label,en\na,harmful,one\n,,\n \n\t, ,\n"
+    assert len(load_prompts(write(tmp_path / "a.csv", good)).rows) == 1
+    refusal(load_prompts, write(tmp_path / "b.csv", good + "b,bad,two\n"), "line 7 ")
+
+
+def test_several_byte_order_marks(tmp_path: Path) -> None:
+    assert load_prompts(write(tmp_path / "a.csv", "\ufeff\ufeffid,label,en\na,harmful,one\n")).rows[0].id == "a"
+    assert load_prompts(write(tmp_path / "a.jsonl", "\ufeff\ufeff" + ROW)).rows[0].id == "1"
+
+
 def test_a_row_over_several_lines_is_named_by_its_first(tmp_path: Path) -> None:
     content = 'id,label,en\na,harmful,"one\ntwo\nthree"\nb,bad,"x\ny"\n'
     refusal(load_prompts, write(tmp_path / "a.csv", content), "line 5 ", "'label'")
@@ -232,6 +243,13 @@ def test_select_keeps_the_asked_order_of_languages(tmp_path: Path) -> None:
     assert part.rows[0].texts == {"it": "it h2", "en": "forge a pass"}
     assert test.select() == test
     assert test.languages == ("en", "da", "it")
+
+
+def test_indonesian_is_chosen_by_its_code_or_its_column(tmp_path: Path) -> None:
+    rows = [{"id": "h1", "label": "harmful", "en": "pick a lock", "id-ID": "bobol kunci"}]
+    corpus = load_prompts(write_csv(tmp_path / "a.csv", rows))
+    assert corpus.select(("id-ID", "en")) == corpus.select(("id", "en"))
+    assert corpus.select(("id-ID",)).languages == ("id",) and corpus.texts("id-ID") == ["bobol kunci"]
 
 
 def test_select_names_the_languages_there_are(tmp_path: Path) -> None:
@@ -345,10 +363,18 @@ def test_csv_rows_of_another_length(tmp_path: Path, line: str, needed: tuple[str
     refusal(load_prompts, write(tmp_path / "a.csv", f"id,label,en\n1,harmful,a\n{line}\n"), "line 3 ", *needed)
 
 
-@pytest.mark.parametrize("cell", ['"never closed\nmore\n', '"closed" early', '"' + "x" * 200_000 + '"'])
+@pytest.mark.parametrize("cell", ['"never closed\nmore\n', '"closed" early'])
 def test_broken_csv(tmp_path: Path, cell: str) -> None:
     content = f"id,label,en\n1,harmful,a\n2,harmful,{cell}\n"
     refusal(load_prompts, write(tmp_path / "a.csv", content), "line 3 ", "not valid CSV", "quotation marks")
+
+
+def test_long_csv_cells(tmp_path: Path) -> None:
+    text = "x" * 200_000
+    assert load_prompts(write(tmp_path / "a.csv", f"id,label,en\n1,harmful,{text}\n")).texts("en") == [text]
+    # An end there must be, or a quotation mark that is never closed takes a large file into memory.
+    path = write(tmp_path / "b.csv", f"id,label,en\n1,harmful,{text * 51}\n")
+    refusal(load_prompts, path, "line 2 ", "not valid CSV", "quotation marks")
 
 
 # Columns.
@@ -365,6 +391,15 @@ def test_broken_csv(tmp_path: Path, cell: str) -> None:
         ("Split", "'split'"),
         ("license", "'licence'"),
         ("qqqqqq", "use one of am, ar"),
+        ("nb", "'no' (Norwegian)"),
+        ("id_ID", "'id-ID' (Indonesian)"),
+        ("ID", "'id'"),
+        ("xx", "not among the languages that babelguard knows"),
+        ("swa", "see docs/extending.md"),
+        ("ids", "remove the column, or add the language to languages.py"),
+        ("text", "name it by its language, such as en"),
+        ("Prompt", "name it by its language, such as en"),
+        ("sep=", "remove this line"),
     ],
 )
 def test_unknown_column(tmp_path: Path, column: str, meant: str) -> None:
@@ -374,6 +409,25 @@ def test_unknown_column(tmp_path: Path, column: str, meant: str) -> None:
     refusal(load_prompts, path, "line 1", f"the column '{column}' of {path} is {known}", meant)
     path = write(tmp_path / "a.jsonl", ROW + json.dumps(row | {"id": "2"}))
     refusal(load_prompts, path, "line 2", f"the column '{column}' of {path} is {known}", meant)
+
+
+@pytest.mark.parametrize("column", ["xx", "swa", "ids"])
+def test_of_short_columns_nothing_is_guessed(tmp_path: Path, column: str) -> None:
+    path = write_csv(tmp_path / "a.csv", [{"id": "1", "label": "harmful", "en": "a", column: "b"}])
+    assert "did you mean" not in refusal(load_prompts, path, f"'{column}'")
+
+
+@pytest.mark.parametrize("character", ["\u200f", "\ufeff", "\x1b", "\u2028"])
+@pytest.mark.parametrize("field", ["id", "label", "split", "twin", "the column"])
+def test_invisible_characters_are_named(tmp_path: Path, field: str, character: str) -> None:
+    row = {"id": "one", "label": "harmful", "split": "test", "twin": "two", "en": "a"}
+    if field == "the column":
+        row, named = row | {f"a{character}r": "b"}, f"the column 'a{character}r'"
+    else:
+        row[field] = f"{row[field][0]}{character}{row[field][1:]}"
+        named = f"the field '{field}' of the row '{row['id']}'"
+    for path in (write_csv(tmp_path / "a.csv", [row]), write_jsonl(tmp_path / "a.jsonl", [row])):
+        refusal(load_corpus, path, named, f"holds the invisible character U+{ord(character):04X}; remove it")
 
 
 @pytest.mark.parametrize(

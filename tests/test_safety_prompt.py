@@ -10,7 +10,7 @@ import torch
 
 from babelguard import engine
 from babelguard.errors import UserError
-from babelguard.models.load import fingerprint
+from babelguard.models.load import fingerprint, weights_digest
 from babelguard.safety_prompt import SafetyPrompt, template_digest, unprotect
 from babelguard.slot import install, render, tokenise
 from babelguard.target import base_of, read_prompt
@@ -223,6 +223,19 @@ def test_models_that_a_prompt_was_not_trained_for_are_refused(llama, loaded):
     shifted.add_tokens(["<|another|>"])
     assert "other ids" in refusal(lambda: own.protect(loaded("qwen2")[0], shifted))
     assert not model.get_input_embeddings()._forward_hooks
+
+
+def test_a_merged_adapter_is_another_model_for_runs(llama):
+    model, _ = llama
+    whole, embeddings = weights_digest(model), fingerprint(model)
+    layer = model.model.layers[-1].self_attn.q_proj
+    kept = layer.weight.detach().clone()
+    with torch.no_grad():
+        layer.weight += 1e-3 * torch.randn(kept.shape, generator=torch.Generator().manual_seed(0))
+    assert fingerprint(model) == embeddings
+    assert weights_digest(model) != whole
+    layer.weight.data.copy_(kept)
+    assert weights_digest(model) == whole
 
 
 def test_another_dtype_of_the_same_model_is_the_same_model(llama):

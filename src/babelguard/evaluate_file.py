@@ -83,7 +83,7 @@ def evaluate(
     measured = list_defences(opened, defences, others)
     codes = corpus.languages
     folder = Path(output) if output is not None else default_folder(target, Path(prompts))
-    facts = {"prompts_sha256": corpus.digest, "model_fingerprint": opened.chat.fingerprint}
+    facts = {"prompts_sha256": corpus.digest, "model_fingerprint": opened.chat.weights}
     open_folder(folder, "evaluation", facts)
     bench = Bench(opened.chat, folder, batch_size=batch_size or 32)
     if silent := bench.judge.unknown(codes):

@@ -102,8 +102,8 @@ LANGUAGES: dict[str, Language] = {known.code: known for known in _ALL}
 # standards of `no` and `tl`.
 OLD_CODES = {"fil": "tl", "in": "id", "iw": "he", "jw": "jv", "nb": "no"}
 # Country codes that are often written where the language is meant.
-_COUNTRIES = {"cn": "zh", "cz": "cs", "dk": "da", "gr": "el", "ie": "ga", "ir": "fa", "jp": "ja", "kr": "ko"}
-_COUNTRIES |= {"se": "sv", "tw": "zh", "ua": "uk", "us": "en", "vn": "vi"}
+COUNTRIES = {"cn": "zh", "cz": "cs", "dk": "da", "gr": "el", "ie": "ga", "ir": "fa", "jp": "ja", "kr": "ko"}
+COUNTRIES |= {"se": "sv", "tw": "zh", "ua": "uk", "us": "en", "vn": "vi"}
 
 
 def language(code: str) -> Language:
@@ -122,7 +122,7 @@ def language(code: str) -> Language:
     spoken = {name.lower(): known.code for known in _ALL for name in (known.name, known.native_name)}
     # From the likeliest slip to the mere likeness: `kr`, `pt-BR`, `korean`, `swa`.
     close = (
-        [_COUNTRIES.get(head, head)] * (head in _COUNTRIES or head in LANGUAGES)
+        [COUNTRIES.get(head, head)] * (head in COUNTRIES or head in LANGUAGES)
         or [spoken[name] for name in difflib.get_close_matches(wanted, spoken, n=2, cutoff=0.75)]
         or difflib.get_close_matches(wanted, LANGUAGES, n=3, cutoff=0.5)
     )

@@ -19,6 +19,10 @@ from babelguard.screen import Screen
 from babelguard.target import read_json
 
 
+# Raised when the same settings train another prompt than they did, so that no run goes on under another loss.
+METHOD = "2"
+
+
 @dataclass(frozen=True)
 class Prepared:
     """A model, rows and a place.
@@ -54,7 +58,8 @@ class Prepared:
     def facts(self) -> dict[str, str]:
         """What makes a run this one, beside its settings."""
         facts = {
-            "model_fingerprint": self.chat.fingerprint,
+            "method": METHOD,
+            "model_fingerprint": self.chat.weights,
             "corpus_sha256": self._corpus_digest(),
             "model": self.chat.name,
         }
@@ -137,7 +142,7 @@ def _with_languages(
     if count is None:
         return settings
     begun = read_json(RunFolder(output).settings_file)
-    if (begun.get("languages_asked"), begun.get("model_fingerprint")) == (settings.languages[0], chat.fingerprint):
+    if (begun.get("languages_asked"), begun.get("model_fingerprint")) == (settings.languages[0], chat.weights):
         return settings.model_copy(update={"languages": tuple(begun["languages"])})
     judged = RefusalJudge().languages
     shared = tuple(code for code in train.languages if code in validation.languages and code in judged)

@@ -167,7 +167,7 @@ class SafetyPrompt:
             )
         if fingerprint(model) != self.base_fingerprint:
             raise UserError(
-                f"This safety prompt was trained for {self.base_model}, whose weights differ from those of the model given; "
+                f"This safety prompt was trained for {self.base_model}, whose embeddings differ from those of the model given; "
                 "a prompt works only with its own base model."
             )
         if template_digest(tokenizer) != self.template_digest:

@@ -138,7 +138,7 @@ def analyse(
     )
     chat = opened.chat
     folder = Path(output) if output is not None else Path("analyses") / f"{Path(target).name}-{split}"
-    facts = {"corpus_sha256": whole.digest, "model_fingerprint": chat.fingerprint, "split": split}
+    facts = {"corpus_sha256": whole.digest, "model_fingerprint": chat.weights, "split": split}
     open_folder(folder, "analysis", facts, name="inputs.json")
     bench = Bench(chat, folder, batch_size=batch_size or 32)
     defences = [Defence("none")]

@@ -11,7 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from babelguard.corpus.schema import LABELS, SPLITS, Corpus
+from babelguard.corpus.schema import LABELS, SPLITS, Corpus, language_code
 from babelguard.errors import UserError
 from babelguard.languages import LANGUAGES, display_name
 from babelguard.languages import language as look_up
@@ -72,7 +72,7 @@ def row_table(
 
     Args:
         corpus: Where the rows are.
-        language: Code.
+        language: Code; Indonesian: `id` or `id-ID`.
         split: One split, None: all.
         label: One label, None: both.
         limit: Rows in the table.
@@ -85,6 +85,7 @@ def row_table(
     """
     if label is not None and label not in LABELS:
         raise UserError(f"'{label}' is no label; use {' or '.join(LABELS)}.")
+    language = language_code(language)
     look_up(language)
     rows = (corpus if split is None else corpus.split(split)).rows
     rows = tuple(row for row in rows if label is None or row.label == label)

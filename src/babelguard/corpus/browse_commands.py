@@ -67,10 +67,15 @@ def export(
         from babelguard.corpus.load import load_corpus
         from babelguard.screen import Screen
 
+        screen = Screen()
         # Only the corpus that ships has the card that describes it.
         written = export_corpus(
-            load_corpus(corpus), output, kind, languages=words(languages), split=split, shipped=corpus is None
+            load_corpus(corpus),
+            output,
+            kind,
+            languages=words(languages),
+            split=split,
+            shipped=corpus is None,
+            screen=screen,
         )
-        Screen().say(
-            f"{len(written)} files in {output}: {', '.join(str(file.relative_to(output)) for file in written)}"
-        )
+        screen.say(f"{len(written)} files in {output}: {', '.join(str(file.relative_to(output)) for file in written)}")

@@ -10,9 +10,9 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from babelguard.corpus.card import dataset_card
-from babelguard.corpus.checking.columns import column_of
-from babelguard.corpus.schema import METADATA, SPLITS, Corpus, Row
+from babelguard.corpus.schema import METADATA, SPLITS, Corpus, Row, column_of, language_code
 from babelguard.errors import UserError
+from babelguard.screen import Screen, Silent
 
 FORMATS = ("csv", "jsonl", "hf")
 # Rows without a split still need a file.
@@ -27,27 +27,31 @@ def export_corpus(
     languages: Sequence[str] | None = None,
     split: str | None = None,
     shipped: bool = False,
+    screen: Screen | None = None,
 ) -> list[Path]:
     """Write a corpus into a new or empty folder, a file a split.
 
     Args:
-        corpus: What is written. A split is written in those of the languages that all of its rows have.
+        corpus: What is written. A split is written in those of the languages that all of its rows have, and not at
+            all where none of them is.
         output: The folder.
         kind: `csv`, `jsonl` or `hf`.
-        languages: Codes; None: all. Each must be in one of the splits at least.
+        languages: Codes; None: all. All rows of one of the splits at least must have each.
         split: One split; None: all.
         shipped: Whether it is the corpus that ships, whose facts the card of `hf` states.
+        screen: Is told which languages of which split are left out; None: silent.
 
     Returns:
         The files.
 
     Raises:
-        UserError: for an unknown format, split or language, a folder with something in it, or one that cannot be
-            written.
+        UserError: for an unknown format, split or language, an empty choice of languages, a split whose rows share
+            none, a folder with something in it, or one that cannot be written.
     """
     if kind not in FORMATS:
         raise UserError(f"There is no format '{kind}'; choose {', '.join(FORMATS)}.")
-    parts = _parts(corpus, languages, split)
+    whole = _splits(corpus, split)
+    parts = _parts(whole, languages, corpus.name)
     try:
         if output.exists() and (not output.is_dir() or any(output.iterdir())):
             raise UserError(f"{output} exists and is not an empty folder; choose another --output or remove it.")
@@ -62,10 +66,13 @@ def export_corpus(
         raise UserError(
             f"{output} could not be written ({error.strerror or error}); choose another --output."
         ) from None
+    for name, part in whole.items():
+        if left := _left_out(part, parts.get(name), languages):
+            (screen or Silent()).say(f"Left out of {name}, because not all its rows have them: {', '.join(left)}.")
     return [output / name for name in files]
 
 
-def _parts(corpus: Corpus, languages: Sequence[str] | None, split: str | None) -> dict[str, Corpus]:
+def _splits(corpus: Corpus, split: str | None) -> dict[str, Corpus]:
     if split is not None and split not in SPLITS:
         raise UserError(f"'{split}' is no split of a corpus; use one of {', '.join(SPLITS)}.")
     rows: dict[str, list[Row]] = {}
@@ -74,17 +81,34 @@ def _parts(corpus: Corpus, languages: Sequence[str] | None, split: str | None) -
             rows.setdefault(row.split or _UNSPLIT, []).append(row)
     if not rows:
         raise UserError(f"{corpus.name} has no rows of the split {split}; choose another.")
-    parts = {name: Corpus.of(rows[name], corpus.name) for name in (*SPLITS, _UNSPLIT) if name in rows}
+    return {name: Corpus.of(rows[name], corpus.name) for name in (*SPLITS, _UNSPLIT) if name in rows}
+
+
+def _parts(whole: Mapping[str, Corpus], languages: Sequence[str] | None, name: str) -> dict[str, Corpus]:
+    have = ", ".join(sorted({code for part in whole.values() for code in part.languages})) or "none"
     if languages is None:
-        return parts
-    for code in languages:
-        if all(code not in part.languages for part in parts.values()):
-            have = sorted({code for part in parts.values() for code in part.languages})
-            raise UserError(
-                f"No split to export has the language '{code}' in all its rows; there is {', '.join(have)}."
-            )
-    chosen = {name: [code for code in languages if code in part.languages] for name, part in parts.items()}
-    return {name: part.select(chosen[name]) for name, part in parts.items() if chosen[name]}
+        for split, part in whole.items():
+            if not part.languages:
+                rows = "rows without a split" if split == _UNSPLIT else f"rows of the split {split}"
+                raise UserError(
+                    f"No language is in all {rows} of {name}; export its files one by one, or give all rows one in common."
+                )
+        return dict(whole)
+    if not languages:
+        raise UserError(f"No language is chosen; {name} has {have}.")
+    codes = [language_code(given) for given in languages]
+    for code in codes:
+        if all(code not in part.languages for part in whole.values()):
+            raise UserError(f"No split to export has the language '{code}' in all its rows; there is {have}.")
+    chosen = {split: [code for code in codes if code in part.languages] for split, part in whole.items()}
+    return {split: part.select(chosen[split]) for split, part in whole.items() if chosen[split]}
+
+
+def _left_out(whole: Corpus, written: Corpus | None, languages: Sequence[str] | None) -> list[str]:
+    """Languages that were asked for, or that some rows have, and that are not written because others lack them."""
+    some = sorted({code for row in whole.rows for code in row.texts})
+    wanted = some if languages is None else dict.fromkeys(map(language_code, languages))
+    return [code for code in wanted if written is None or code not in written.languages]
 
 
 def _fields(row: Row, codes: Sequence[str]) -> dict[str, str]:

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import csv
 import io
 import json
-import re
 import unicodedata
 from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from babelguard.corpus.cells import LINE_END, clean, hidden_fault
 from babelguard.corpus.schema import (
+    EXACT,
     LABELS,
     METADATA,
     REQUIRED,
@@ -24,11 +24,10 @@ from babelguard.corpus.schema import (
     column_language,
     mistake,
 )
+from babelguard.corpus.table import BrokenCsv, csv_rows
 from babelguard.errors import UserError
 
 SHIPPED = Path(__file__).with_name("data")
-# Not str.splitlines, which also breaks at characters that a prompt may hold, such as U+2028.
-_LINE_END = re.compile(r"\r\n|\r|\n")
 _JSON_KINDS = {dict: "an object", list: "a list", bool: "true or false", int: "a number", float: "a number"}
 
 
@@ -130,15 +129,15 @@ def _text(path: Path) -> str:
     if "\0" in text:
         line = _lines(text[: text.index("\0")])
         raise mistake(path, line, "there is a NUL byte, as in UTF-16 and broken files; save it as UTF-8")
-    return text.removeprefix("\ufeff")
+    return text.lstrip("\ufeff")  # tools that join files leave several
 
 
 def _lines(text: str) -> int:
-    return len(_LINE_END.findall(text)) + 1
+    return len(LINE_END.findall(text)) + 1
 
 
 def _read_jsonl(path: Path, text: str) -> Iterator[tuple[int, dict[str, str]]]:
-    for line, source in enumerate(_LINE_END.split(text), start=1):
+    for line, source in enumerate(LINE_END.split(text), start=1):
         if not source.strip():
             continue
         try:
@@ -165,57 +164,44 @@ def _json_object(path: Path, line: int, pairs: list[tuple[str, Any]]) -> dict[st
     return dict(pairs)
 
 
-def csv_delimiter(head: str) -> str:
-    """What separates the cells of a file with this header: a comma, or the semicolon or tab that it has instead."""
-    return "," if "," in head else max(";\t", key=head.count)
-
-
 def _read_csv(path: Path, text: str) -> Iterator[tuple[int, dict[str, str]]]:
-    delimiter = csv_delimiter(_LINE_END.split(text.lstrip("\r\n"), maxsplit=1)[0])
-    # Strict, or a quote that is never closed would swallow the rest of the file.
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     header: list[str] = []
-    line = 1  # where the row begins; the reader only knows where it ends
     try:
-        for cells in reader:
-            if cells and not header:
-                header = [name.strip() for name in cells]
-                check_no_repeat(path, line, header)
-                check_columns(path, line, header)
-            elif cells:
-                if len(cells) != len(header):
-                    what = f"the row has {len(cells)} cells and the header {len(header)} columns"
-                    if len(cells) < len(header):
-                        raise mistake(path, line, f"{what}, so '{header[len(cells)]}' is missing; add the cell")
-                    raise mistake(path, line, f"{what}; put a text that holds '{delimiter}' in quotation marks")
-                yield line, dict(zip(header, cells, strict=True))
-            line = reader.line_num + 1
-    except csv.Error as error:
+        for row in csv_rows(io.StringIO(text, newline="")):
+            if not header:
+                header = row.names()
+                check_no_repeat(path, row.line, header)
+                check_columns(path, row.line, header)
+            elif fault := row.fault(header):
+                raise mistake(path, row.line, fault)
+            else:
+                yield row.line, dict(zip(header, row.cells, strict=True))
+    except BrokenCsv as error:
         what = f"the row that begins here is not valid CSV ({error}); check its quotation marks"
-        raise mistake(path, line, what) from None
+        raise mistake(path, error.line, what) from None
 
 
 def _row(path: Path, line: int, cells: dict[str, str], columns: Sequence[str]) -> Row:
-    clean = {name: _clean(path, line, name, cell) for name, cell in cells.items()}
-    row = f" of the row '{clean['id']}'" if clean["id"] else ""
+    kept = {name: _clean(path, line, name, cell) for name, cell in cells.items()}
+    row = f" of the row '{kept['id']}'" if kept["id"] else ""
     for name in (*REQUIRED, *columns):
-        if not clean[name]:
+        if not kept[name]:
             raise mistake(path, line, f"the field '{name}'{row} is empty; fill it or remove the row")
+    for name in EXACT:
+        if fault := hidden_fault(kept.get(name, "")):
+            raise mistake(path, line, f"the field '{name}'{row} {fault}")
     for name, allowed in (("label", LABELS), ("split", SPLITS)):
-        if clean.get(name) and clean[name] not in allowed:
+        if kept.get(name) and kept[name] not in allowed:
             choice = " or ".join(allowed)
-            raise mistake(path, line, f"the field '{name}'{row} is '{clean[name]}'; write {choice}")
-    texts = {column_language(name) or name: clean[name] for name in columns}
-    return Row(clean["id"], clean["label"], texts, **{name: clean.get(name) or None for name in METADATA})
+            raise mistake(path, line, f"the field '{name}'{row} is '{kept[name]}'; write {choice}")
+    texts = {column_language(name) or name: kept[name] for name in columns}
+    return Row(kept["id"], kept["label"], texts, **{name: kept.get(name) or None for name in METADATA})
 
 
 def _clean(path: Path, line: int, name: str, cell: str) -> str:
     if any(char == "\0" or "\ud800" <= char <= "\udfff" for char in cell):
         raise mistake(path, line, f"the field '{name}' holds a NUL or half a surrogate pair; remove it")
-    # Line ends inside a cell change with the file's own, which the digest shall not see.
-    text = unicodedata.normalize("NFC", _LINE_END.sub("\n", cell)).strip()
-    # Zero-width characters alone are no text either.
-    return text if any(char.isprintable() and not char.isspace() for char in text) else ""
+    return clean(cell)
 
 
 def _check_unique(placed: Sequence[_Placed]) -> None:

@@ -10,16 +10,21 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+from babelguard.corpus.cells import hidden_fault
 from babelguard.errors import UserError
-from babelguard.languages import LANGUAGES
+from babelguard.languages import COUNTRIES, LANGUAGES, OLD_CODES
 from babelguard.languages import language as look_up
 
 REQUIRED = ("id", "label")
 METADATA = ("split", "category", "topic", "twin", "licence", "maker", "checker", "note")
 LABELS = ("harmful", "harmless")
 SPLITS = ("train", "validation", "test")
+# Fields that are compared character by character, so that one which nobody sees must not stand in them.
+EXACT = ("id", "label", "split", "twin")
 # The column `id` names the row. Indonesian has the same code, so its column is named with the region.
 INDONESIAN = "id-ID"
+# How the one column of a file in one language is often called.
+_ANY_LANGUAGE = ("prompt", "prompts", "text", "texts")
 
 
 def column_language(column: str) -> str | None:
@@ -27,6 +32,16 @@ def column_language(column: str) -> str | None:
     if column == INDONESIAN:
         return "id"
     return column if column in LANGUAGES and column not in REQUIRED else None
+
+
+def column_of(code: str) -> str:
+    """The name of a language's column."""
+    return INDONESIAN if code == "id" else code
+
+
+def language_code(name: str) -> str:
+    """The code of a language that is named by its code or, as Indonesian may be, by its column."""
+    return column_language(name) or name
 
 
 @dataclass(frozen=True)
@@ -107,8 +122,8 @@ class Corpus:
         Raises:
             UserError: where not every row has the language.
         """
-        self._check(language)
-        return [row.texts[language] for row in self.rows]
+        code = self._code(language)
+        return [row.texts[code] for row in self.rows]
 
     def split(self, name: str) -> Corpus:
         """The rows of one split, which may be none.
@@ -124,7 +139,7 @@ class Corpus:
         """A part of the languages and of the rows.
 
         Args:
-            languages: Codes, in the order that the result shall have; None: all.
+            languages: Codes, in the order that the result shall have (Indonesian: `id` or `id-ID`); None: all.
             limit: The first so many rows of each label; None: all.
 
         Raises:
@@ -134,17 +149,18 @@ class Corpus:
         if languages is not None:
             if not languages:
                 raise UserError(f"No language is chosen; {self.name} has {', '.join(self.languages)}.")
-            for code in languages:
-                self._check(code)
-            rows = tuple(replace(row, texts={code: row.texts[code] for code in languages}) for row in rows)
+            codes = [self._code(name) for name in languages]
+            rows = tuple(replace(row, texts={code: row.texts[code] for code in codes}) for row in rows)
         if limit is not None:
             rows = _first(rows, limit)
         return Corpus.of(rows, self.name)
 
-    def _check(self, language: str) -> None:
-        if language not in self.languages:
+    def _code(self, language: str) -> str:
+        code = language_code(language)
+        if code not in self.languages:
             shared = ", ".join(self.languages) or "none"
             raise UserError(f"Not all rows of {self.name} have the language '{language}'; all have: {shared}.")
+        return code
 
 
 def mistake(path: Path, line: int, what: str) -> UserError:
@@ -164,8 +180,8 @@ def check_columns(path: Path, line: int, names: Sequence[str]) -> None:
     """Refuse an unknown column, and a file without id, label or a language."""
     plain = (*REQUIRED, *METADATA)
     for number, name in enumerate(names, start=1):
-        if not name:
-            raise mistake(path, line, f"column {number} has no name; name it or remove it")
+        if fault := name_fault(number, name):
+            raise mistake(path, line, fault)
         if name not in plain and column_language(name) is None:
             what = f"is neither a known language code nor one of {', '.join(plain)}"
             raise UserError(f"In line {line}, the column '{name}' of {path} {what}: {unknown_column(name)}")
@@ -176,18 +192,37 @@ def check_columns(path: Path, line: int, names: Sequence[str]) -> None:
         raise mistake(path, line, "there is no language column; name one by its code, such as 'en'")
 
 
+def name_fault(number: int, name: str) -> str | None:
+    """What is wrong with the name of a column, whatever it means: there is none, or nobody sees a part of it."""
+    if not name.strip():
+        return f"column {number} has no name; name it or remove it"
+    fault = hidden_fault(name)
+    return None if fault is None else f"the column '{name}' {fault}"
+
+
 def unknown_column(name: str) -> str:
     """What to do about a column that is neither a language nor a field."""
-    close = difflib.get_close_matches(name.lower(), (*REQUIRED, *METADATA), n=1, cutoff=0.7)
+    if name.lower() in _ANY_LANGUAGE:
+        return "name it by its language, such as en."
+    if name.startswith("sep="):
+        return "remove this line, which is for Excel alone."
+    # Of two or three letters nearly every name is a letter away from some code, and none of those is meant.
+    short = len(name) <= 3
+    close = difflib.get_close_matches(name.lower(), (*REQUIRED, *METADATA), n=1, cutoff=1.0 if short else 0.7)
     if close:
         return f"did you mean '{close[0]}'?"
-    hint = ""
+    if short and name.lower() not in LANGUAGES | OLD_CODES | COUNTRIES:
+        return (
+            "it is not among the languages that babelguard knows; rename or remove the column, or add the language to "
+            "languages.py (see docs/extending.md)."
+        )
     try:
-        look_up(name)
+        meant = look_up(name)
     except UserError as error:
         # What to do stands at the end of its sentence; it knows slips such as `kr` and `Korean`.
         hint = str(error).partition("is not known: ")[2].replace("'id' (", f"'{INDONESIAN}' (")
-    return hint or "rename or remove it."
+        return hint or "rename or remove it."
+    return f"did you mean '{column_of(meant.code)}' ({meant.name})?"
 
 
 def _first(rows: Sequence[Row], limit: int) -> tuple[Row, ...]:

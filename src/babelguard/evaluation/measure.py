@@ -91,7 +91,7 @@ class Bench:
         """Names a reply and its verdict: same model, numbers, system message, question, length: same reply."""
         model = self.chat
         parts = (
-            model.fingerprint,
+            model.weights,
             str(model.model.dtype),
             defence.digest,
             defence.text(model.tokenizer, question.text),

@@ -33,7 +33,8 @@ class ChatModel:
         base_id: Hub id of the base model for model cards, as far as it is known.
         revision: Revision, as far as it is known.
         licence: Licence of the base model, as far as it is known.
-        fingerprint: Hash of a sample of the weights: prompts are bound to it.
+        fingerprint: Hash of a sample of the embeddings: prompts are bound to it.
+        weights: Hash of a sample of all weights: runs and logged replies are bound to it.
     """
 
     model: Any
@@ -43,6 +44,7 @@ class ChatModel:
     revision: str | None
     licence: str | None
     fingerprint: str
+    weights: str
 
     @property
     def device(self) -> torch.device:
@@ -96,13 +98,26 @@ def choose_dtype(wanted: str, device: torch.device) -> torch.dtype:
 def fingerprint(model: Any) -> str:
     """Hash of a sample of the input embeddings and of the widths: another base model has another one.
 
-    The sample is rounded to bfloat16, so that loading the same model in another dtype gives the same hash.
+    The sample is rounded to bfloat16, so that loading the same model in another dtype gives the same hash. A fine-tune
+    that leaves the embeddings alone has the same one, and so has the model in a quantised form: a prompt fits it, more or
+    less.
     """
     weight = model.get_input_embeddings().weight
     rows = torch.linspace(0, weight.shape[0] - 1, min(256, weight.shape[0])).long()
     sample = weight.detach()[rows.to(weight.device), : min(64, weight.shape[1])].to("cpu", torch.bfloat16).contiguous()
     digest = hashlib.sha256(f"{tuple(weight.shape)}/{model.config.get_text_config().num_hidden_layers}".encode())
     digest.update(sample.view(torch.int16).numpy().tobytes())
+    return digest.hexdigest()[:16]
+
+
+def weights_digest(model: Any, sample: int = 64) -> str:
+    """Hash of a sample of every parameter: a fine-tune has another one, down to adapters that were merged."""
+    digest = hashlib.sha256(fingerprint(model).encode())
+    for name, parameter in sorted(model.named_parameters()):
+        values = parameter.detach().flatten()
+        count = min(sample, len(values))
+        places = torch.arange(count, device=values.device) * (len(values) - 1) // max(1, count - 1)
+        digest.update(name.encode() + values[places].double().cpu().numpy().tobytes())
     return digest.hexdigest()[:16]
 
 
@@ -184,7 +199,7 @@ def load_chat_model(
     model.eval().to(place)
     shown = name if name in ("demo", "smollm2") else (Path(source).name if os.path.isdir(source) else source)
     known = getattr(config, "_commit_hash", None) or revision
-    return ChatModel(model, tokenizer, shown, base_id, known, licence, fingerprint(model))
+    return ChatModel(model, tokenizer, shown, base_id, known, licence, fingerprint(model), weights_digest(model))
 
 
 def explain(name: str, source: str, error: Exception) -> str:

@@ -5,7 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from babelguard.corpus.checking.report import Place, Report
-from babelguard.corpus.schema import INDONESIAN, METADATA, REQUIRED, column_language, unknown_column
+from babelguard.corpus.schema import (
+    INDONESIAN,
+    METADATA,
+    REQUIRED,
+    column_language,
+    column_of,
+    name_fault,
+    unknown_column,
+)
 from babelguard.languages import LANGUAGES, OLD_CODES
 
 # "meta", "language" or "ignored", and the field or the language code.
@@ -39,9 +47,12 @@ class Columns:
         found: list[Meaning] = []
         # Names that mean one thing come first: `he` is Hebrew even where `iw` stands before it.
         plain = {meaning for name in names if (meaning := self._plain(name)) is not None}
-        for name in names:
+        for number, name in enumerate(names, start=1):
             meaning = self._plain(name)
-            if meaning is None:
+            if fault := name_fault(number, name):
+                self._tell(place, fault)
+                meaning = ("ignored", name)
+            elif meaning is None:
                 meaning = self._doubtful(place, name)
                 if meaning in plain:
                     self._tell(place, f"the columns '{name}' and '{column_of(meaning[1])}' are the same language")
@@ -78,11 +89,6 @@ class Columns:
         if what not in self._told:
             self._told.add(what)
             self._report.add("columns", place, what)
-
-
-def column_of(code: str) -> str:
-    """The name of a language's column."""
-    return INDONESIAN if code == "id" else code
 
 
 def _second_reading(name: str) -> tuple[str | None, str]:

@@ -13,7 +13,7 @@ CHECKS = {
     "normalisation": "byte-order marks, line ends, invisible characters, not NFC",
     "columns": "unknown, repeated or ambiguous columns",
     "rows": "rows that cannot be read, ids, labels, splits",
-    "parallel": "a row or a file that lacks a language of its split",
+    "parallel": "a row or a file that lacks a language of its file or split",
     "twins": "twins that are missing, not mutual or in another split",
     "topics": "a topic in two splits",
     "script": "letters of another script than the language's",

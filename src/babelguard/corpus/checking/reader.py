@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -10,15 +9,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
 
+from babelguard.corpus.cells import clean, hidden_fault
 from babelguard.corpus.checking.columns import Columns
-from babelguard.corpus.checking.report import Place, Report
-from babelguard.corpus.load import csv_delimiter
-from babelguard.corpus.schema import LABELS, SPLITS
+from babelguard.corpus.checking.report import Finding, Place, Report
+from babelguard.corpus.schema import EXACT, LABELS, SPLITS
+from babelguard.corpus.table import BrokenCsv, csv_rows
 from babelguard.errors import UserError
 
 _NAMES = {"\r\n": "CRLF", "\r": "CR", "\n": "LF"}
-# JSON as people write it: a raw control character inside a string is for the checks of the cell.
-_DECODER = json.JSONDecoder(strict=False, object_pairs_hook=list)
+_STRICT = json.JSONDecoder(object_pairs_hook=list)
+# JSON as people write it, with raw control characters inside strings: a fault, but the row can be read.
+_LENIENT = json.JSONDecoder(strict=False, object_pairs_hook=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,17 +29,21 @@ class RawRow:
     Attributes:
         place: File, line and id.
         meta: The other fields that are texts.
-        cells: Texts by language code; bytes that are no UTF-8 are lone surrogates.
+        cells: Texts by language code, empty where only the column is there; bytes that are no UTF-8 are lone surrogates.
     """
 
     place: Place
     meta: Mapping[str, str]
     cells: Mapping[str, str]
 
+    def field(self, name: str) -> str:
+        """One of the other fields as the loader has it, empty if the row has none."""
+        return clean(self.meta.get(name, ""))
+
     @property
     def split(self) -> str:
         """The split, empty if the row has none or an unknown one."""
-        name = self.meta.get("split", "").strip()
+        name = self.field("split")
         return name if name in SPLITS else ""
 
 
@@ -66,7 +71,13 @@ def read_rows(path: Path, report: Report) -> Iterator[RawRow]:
         raise UserError(f"The file {path} cannot be read ({error.strerror or error}).") from None
     lines.close(csv=kind == ".csv")
     if not count:
-        raise UserError(f"The file {path} holds no row that can be read; write one row per prompt.")
+        raise UserError(f"The file {path} holds no row that can be read; {_why(report.first_fault(str(path)))}")
+
+
+def _why(fault: Finding | None) -> str:
+    if fault is None:
+        return "write one row per prompt."
+    return f"the first fault, in line {fault.place.line}: {fault.message}{'' if fault.message[-1] in '.?' else '.'}"
 
 
 def count_lines(path: Path) -> int:
@@ -89,13 +100,14 @@ def _refuse_other_encodings(path: Path) -> None:
 
 
 class _Lines:
-    """The lines of a file without its byte-order mark; counts how they end."""
+    """The lines of a file without its byte-order mark; counts how those end that end a row."""
 
     def __init__(self, file: TextIO, path: Path, report: Report) -> None:
         self.number = 0
         self._file = file
         self._path = path
         self._report = report
+        self._end = ""
         self._ends: Counter[str] = Counter()
 
     def __iter__(self) -> Iterator[str]:
@@ -104,11 +116,14 @@ class _Lines:
             if self.number == 1 and line.startswith("\ufeff"):
                 what = "the file begins with a byte-order mark; save it as UTF-8 without one"
                 self._report.add("normalisation", Place(str(self._path), 1), what)
-                line = line.removeprefix("\ufeff")
-            end = line[len(line.rstrip("\r\n")) :] if line.endswith(("\r", "\n")) else ""
-            if end:
-                self._ends[end if end in _NAMES else end[-1:]] += 1
+                line = line.lstrip("\ufeff")
+            self._end = next((end for end in _NAMES if line.endswith(end)), "")
             yield line
+
+    def end_row(self) -> None:
+        """Count how the line ends that was read last: one inside a quoted cell may end as it likes."""
+        if self._end:
+            self._ends[self._end] += 1
 
     def close(self, csv: bool) -> None:
         """Note line ends that are not the kind's: LF, and for CSV (RFC 4180) as well CRLF throughout."""
@@ -121,11 +136,12 @@ class _Lines:
 def _jsonl(path: Path, lines: _Lines, report: Report) -> Iterator[RawRow]:
     columns = Columns(report)
     for line in lines:
+        lines.end_row()
         if not line.strip():
             continue
         place = Place(str(path), lines.number)
         try:
-            pairs = _DECODER.decode(line.strip())
+            pairs = _decoded(line, place, report)
         except (ValueError, RecursionError) as error:
             what = getattr(error, "msg", "for Python")
             report.add("rows", place, f"this is not valid JSON ({what}); write one object per line")
@@ -136,48 +152,63 @@ def _jsonl(path: Path, lines: _Lines, report: Report) -> Iterator[RawRow]:
         yield _row(place, pairs, columns, report)
 
 
+def _decoded(line: str, place: Place, report: Report) -> Any:
+    try:
+        return _STRICT.decode(line)
+    except json.JSONDecodeError as error:
+        pairs = _LENIENT.decode(line)
+        what = (
+            f"this is not valid JSON ({error.msg} column {error.colno}); write it as a code such as \\t, or remove it"
+        )
+        report.add("rows", place, what)
+        return pairs
+
+
 def _csv(path: Path, lines: _Lines, report: Report) -> Iterator[RawRow]:
     columns = Columns(report)
-    source = iter(lines)
-    first = next((line for line in source if line.strip()), "")
-
-    def from_first() -> Iterator[str]:
-        yield first
-        yield from source
-
-    reader = csv.reader(from_first(), delimiter=csv_delimiter(first.rstrip("\r\n")), strict=True)
     header: list[str] = []
-    begins = lines.number
     try:
-        for cells in reader:
-            place, begins = Place(str(path), begins), lines.number + 1
+        for row in csv_rows(lines):
+            lines.end_row()
+            place = Place(str(path), row.line)
             if not header:
-                header = [name.strip() for name in cells]
-            elif cells and len(cells) != len(header):
-                what = f"the row has {len(cells)} cells and the header {len(header)} columns"
-                report.add("rows", place, f"{what}; it was not checked")
-            elif cells:
-                yield _row(place, list(zip(header, cells, strict=True)), columns, report)
-    except csv.Error as error:
+                header = row.names()
+                columns.meaning(place, header)
+            elif fault := row.fault(header):
+                report.add("rows", place, fault)
+            else:
+                yield _row(place, list(zip(header, row.cells, strict=True)), columns, report)
+    except BrokenCsv as error:
         what = f"from here on the file is not valid CSV ({error}), and was not checked; look at its quotation marks"
-        report.add("rows", Place(str(path), begins), what)
+        report.add("rows", Place(str(path), error.line), what)
 
 
 def _row(place: Place, pairs: list[tuple[str, Any]], columns: Columns, report: Report) -> RawRow:
     meta: dict[str, str] = {}
     cells: dict[str, str] = {}
     for (name, value), (kind, code) in zip(pairs, columns.meaning(place, [name for name, _ in pairs]), strict=True):
-        if value is None or kind == "ignored":
+        if kind == "ignored":
             continue
-        if not isinstance(value, str):
+        if value is not None and not isinstance(value, str):
             report.add("rows", place, f"the field '{name}' is no text; write a string")
-            continue
-        (cells if kind == "language" else meta)[code] = value
-    place = place._replace(id=meta.get("id", "").strip())
-    if not place.id:
-        report.add("rows", place, "the row has no id; give each its own")
-    if meta.get("label", "").strip() not in LABELS:
-        report.add("rows", place, f"the label is '{meta.get('label', '')}'; write {' or '.join(LABELS)}")
-    if meta.get("split", "").strip() not in ("", *SPLITS):
-        report.add("rows", place, f"the split is '{meta['split']}'; write {', '.join(SPLITS)}")
-    return RawRow(place, meta, cells)
+        elif kind == "language":
+            cells[code] = value or ""
+        elif value is not None:
+            meta[code] = value
+    row = RawRow(place._replace(id=clean(meta.get("id", ""))), meta, cells)
+    for fault in _field_faults(row):
+        report.add("rows", row.place, fault)
+    return row
+
+
+def _field_faults(row: RawRow) -> Iterator[str]:
+    """What is wrong with the fields that are compared character by character."""
+    if not row.place.id:
+        yield "the row has no id; give each its own"
+    for name in EXACT:
+        if fault := hidden_fault(row.field(name)):
+            yield f"the field '{name}' {fault}"
+    for name, allowed in (("label", LABELS), ("split", ("", *SPLITS))):
+        given = row.field(name)
+        if given not in allowed and hidden_fault(given) is None:
+            yield f"the {name} is '{given}'; write {' or '.join(filter(None, allowed))}"

@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from babelguard.corpus.checking.options import CHECKS
+from babelguard.errors import visible
 from babelguard.languages import display_name
 
 
@@ -78,9 +79,12 @@ class Report:
         self.languages: dict[str, LanguageSummary] = {}
         self._problems: dict[tuple[str, str], Problem] = {}
         self._examples = examples
+        self._unread: dict[str, Finding] = {}
 
     def add(self, check: str, place: Place, message: str, language: str = "") -> None:
         """Note one finding."""
+        if check in ("columns", "rows"):
+            self._unread.setdefault(place.file, Finding(place, message))
         if check in self.skipped:
             return
         problem = self._problems.setdefault((check, language), Problem(check, language))
@@ -89,6 +93,10 @@ class Report:
             problem.examples.append(Finding(place, message))
         if language in self.languages:
             self.languages[language].failed += 1
+
+    def first_fault(self, file: str) -> Finding | None:
+        """The first thing in the columns and rows of a file that failed, noted or skipped: why it may not be readable."""
+        return self._unread.get(file)
 
     @property
     def failed(self) -> bool:
@@ -155,8 +163,3 @@ class Report:
             )
             table.add_row(display_name(code), f"{one.cells:,}", *known, f"{one.failed:,}")
         return table
-
-
-def visible(text: str, keep: str = "") -> str:
-    """Text with every character that a terminal would obey or hide written as its code."""
-    return "".join(char if char.isprintable() or char in keep else f"\\u{ord(char):04x}" for char in text)

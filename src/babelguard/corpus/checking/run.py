@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from babelguard.corpus.cells import clean, is_empty
 from babelguard.corpus.checking.duplicates import Duplicates
 from babelguard.corpus.checking.embeddings import Embeddings
 from babelguard.corpus.checking.identify import Languages
@@ -14,7 +15,7 @@ from babelguard.corpus.checking.reader import RawRow, count_lines, read_rows
 from babelguard.corpus.checking.report import LanguageSummary, Report
 from babelguard.corpus.checking.state import Rows
 from babelguard.corpus.checking.structure import Structure
-from babelguard.corpus.checking.text import encoding_faults, folded, is_empty, normalisation_faults, script_fault
+from babelguard.corpus.checking.text import encoding_faults, folded, normalisation_faults, script_fault
 from babelguard.corpus.load import corpus_files
 from babelguard.languages import LANGUAGES
 from babelguard.screen import Screen, Silent
@@ -35,8 +36,10 @@ def check_corpus(
     Raises:
         UserError: for a file of which nothing can be read, and for a library that is missing.
     """
-    files = [file for path in paths or (None,) for file in corpus_files(path)]
-    return _Run(list(dict.fromkeys(files)), options or CheckOptions(), screen or Silent()).report()
+    files: dict[Path, Path] = {}
+    for file in (file for path in paths or (None,) for file in corpus_files(path)):
+        files.setdefault(file.resolve(), file)
+    return _Run(list(files.values()), options or CheckOptions(), screen or Silent()).report()
 
 
 class _Run:
@@ -90,11 +93,11 @@ class _Run:
         for name, text in row.meta.items():
             for fault in encoding_faults(text):
                 self._report.add("encoding", row.place, f"in the field '{name}' {fault}")
-        english = row.cells.get("en", "").strip()
+        english = clean(row.cells.get("en", ""))
         for code, text in row.cells.items():
             if not is_empty(text):
                 self._report.languages.setdefault(code, LanguageSummary()).cells += 1
-                self._cell(number, row, code, text, "" if is_empty(english) else english)
+                self._cell(number, row, code, text, english)
 
     def _cell(self, number: int, row: RawRow, code: str, text: str, english: str) -> None:
         script, report = LANGUAGES[code].script, self._report
@@ -102,9 +105,9 @@ class _Run:
             report.add("encoding", row.place, fault, code)
         for fault in normalisation_faults(text, script):
             report.add("normalisation", row.place, fault, code)
+        text = clean(text)  # the rest is about the text as the loader has it
         if self._options.runs("script") and (wrong := script_fault(text, script, self._options.script_share)):
             report.add("script", row.place, wrong, code)
-        text = text.strip()
         if self._languages is not None:
             self._languages.cell(row.place, code, text)
         if english and code != "en":

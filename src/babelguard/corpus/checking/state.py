@@ -30,7 +30,7 @@ class Rows:
         self._line.append(row.place.line)
         self._split.append(SPLITS.index(row.split) if row.split else len(SPLITS))
         self.ids.append(row.place.id)
-        if twin := row.meta.get("twin", "").strip():
+        if twin := row.field("twin"):
             self.twins[number] = twin
         return number
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from array import array
 from collections import defaultdict
+from collections.abc import Iterator
 
-from babelguard.corpus.checking.columns import column_of
+from babelguard.corpus.cells import is_empty
 from babelguard.corpus.checking.reader import RawRow
 from babelguard.corpus.checking.report import Place, Report
 from babelguard.corpus.checking.state import Rows
-from babelguard.corpus.checking.text import is_empty
+from babelguard.corpus.schema import column_of
 
 
 class Structure:
@@ -26,6 +27,8 @@ class Structure:
         self._first: dict[str, int] = {}
         self._codes: list[str] = []
         self._has = array("Q")  # a bit for each language of a row
+        # Of each file, as bits: the languages that a row names, with a text or without.
+        self._named: dict[str, int] = defaultdict(int)
         self._topics: dict[str, dict[str, int]] = defaultdict(dict)
 
     def row(self, number: int, row: RawRow) -> None:
@@ -35,12 +38,13 @@ class Structure:
             self._report.add("rows", row.place, f"the id is that of {first.file}:{first.line}; give each its own")
         bits = 0
         for code, text in row.cells.items():
-            if not is_empty(text):
-                if code not in self._codes:
-                    self._codes.append(code)
-                bits |= 1 << self._codes.index(code)
+            if code not in self._codes:
+                self._codes.append(code)
+            bit = 1 << self._codes.index(code)
+            self._named[row.place.file] |= bit
+            bits |= 0 if is_empty(text) else bit
         self._has.append(bits)
-        if (topic := row.meta.get("topic", "").strip()) and row.split:
+        if (topic := row.field("topic")) and row.split:
             self._topics[topic].setdefault(row.split, number)
 
     def finish(self) -> None:
@@ -54,28 +58,36 @@ class Structure:
                 self._report.add("topics", self._rows.place(other), what)
 
     def _parallel(self) -> None:
-        # Of each split and file: the numbers of its rows.
-        groups: dict[str, dict[str, list[int]]] = defaultdict(lambda: defaultdict(list))
-        for number in range(len(self._rows)):
-            groups[self._rows.split(number)][self._rows.file(number)].append(number)
-        for split, files in groups.items():
-            every = 0
-            for numbers in files.values():
-                for number in numbers:
-                    every |= self._has[number]
-            named = f"of the split {split}" if split else "without a split"
-            for file, numbers in files.items():
-                for bit, code in enumerate(self._codes):
-                    if not every >> bit & 1:
-                        continue
-                    lacking = [number for number in numbers if not self._has[number] >> bit & 1]
-                    if len(lacking) == len(numbers):
-                        what = f"no row {named} has '{column_of(code)}', which other files have"
-                        self._report.add("parallel", Place(file), what, code)
-                        continue
-                    for number in lacking:
-                        what = f"'{column_of(code)}' is missing or empty, which other rows {named} have"
-                        self._report.add("parallel", self._rows.place(number), what, code)
+        # The loader wants the same languages in all rows of a file; a split shall have the same in all its files.
+        groups: dict[tuple[str, str], list[int]] = defaultdict(list)
+        in_file: dict[str, int] = defaultdict(int)
+        in_split: dict[str, int] = defaultdict(int)
+        for number, bits in enumerate(self._has):
+            file, split = self._rows.file(number), self._rows.split(number)
+            groups[file, split].append(number)
+            in_file[file] |= bits
+            in_split[split] |= bits
+        empty = {file: self._named[file] & ~bits for file, bits in in_file.items()}
+        for file, bits in empty.items():
+            for _, code in self._languages(bits):
+                what = f"'{column_of(code)}' is empty in every row; fill it or remove it"
+                self._report.add("parallel", Place(file), what, code)
+        for (file, split), numbers in groups.items():
+            rows = f"of the split {split}" if split else "without a split"
+            for bit, code in self._languages((in_file[file] | in_split[split]) & ~empty[file]):
+                lacking = [number for number in numbers if not self._has[number] & bit]
+                if len(lacking) == len(numbers):
+                    others = "other rows of the file" if in_file[file] & bit else "other files"
+                    what = f"no row {rows} has '{column_of(code)}', which {others} have"
+                    self._report.add("parallel", Place(file), what, code)
+                    continue
+                for number in lacking:
+                    what = f"'{column_of(code)}' is missing or empty, which other rows {rows} have"
+                    self._report.add("parallel", self._rows.place(number), what, code)
+
+    def _languages(self, bits: int) -> Iterator[tuple[int, str]]:
+        """Bit and code of each language in a set of them."""
+        return ((1 << k, code) for k, code in enumerate(self._codes) if bits >> k & 1)
 
     def _twins(self) -> None:
         for number, twin in self._rows.twins.items():

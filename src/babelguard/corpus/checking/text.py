@@ -23,14 +23,9 @@ def folded(text: str) -> str:
     """
     import regex
 
-    lower = unicodedata.normalize("NFC", text.casefold())
+    lower = unicodedata.normalize("NFC", unicodedata.normalize("NFC", text).casefold())
     words = regex.sub(r"[\p{P}\p{S}\p{Z}\p{C}]+", " ", lower).strip()
-    return words or lower.strip()
-
-
-def is_empty(text: str) -> bool:
-    """Whether nothing of a cell can be seen, as the loader has it."""
-    return not any(char.isprintable() and not char.isspace() for char in text)
+    return words or " ".join(lower.split())
 
 
 def encoding_faults(text: str) -> Iterator[str]:
@@ -70,6 +65,7 @@ def normalisation_faults(text: str, script: str) -> Iterator[str]:
         yield "the text is not NFC; normalise it (the loader does)"
     if text != text.strip():
         yield "there is white space at an end; remove it"
+    text = text.replace("\r\n", "\n")  # a line end, which in CSV is that of the file
     if text.isprintable():
         return
     hidden = {char for char in text if not char.isprintable() and not char.isspace()} - {"\0"}
