@@ -18,7 +18,6 @@ from babelguard.run_folder import RunFolder, default_output
 from babelguard.screen import Screen
 from babelguard.target import read_json
 
-
 # Raised when the same settings train another prompt than they did, so that no run goes on under another loss.
 METHOD = "2"
 
