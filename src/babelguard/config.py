@@ -59,6 +59,9 @@ class Settings(BaseModel):
     steps: int = Field(120, ge=0, description="training steps; 0 keeps the written prompt")
     train_batch: int = Field(16, ge=2, description="rows a step")
     learning_rate: float = Field(0.06, gt=0, description="relative to the root mean square of the model's embeddings")
+    beta2: float = Field(
+        0.999, gt=0, lt=1, description="memory of AdamW's second moment; less of it forgives a sudden large gradient"
+    )
     decay: Literal["none", "cosine"] = Field(
         "none",
         description="cosine: the step size rises over the first twelfth of the steps and then falls to a twentieth",

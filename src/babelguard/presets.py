@@ -18,6 +18,7 @@ _MCD: dict[str, Any] = {
     "opening_weight": 2.0,
     "harmless_weight": 2.0,
     "learning_rate": 0.1,
+    "beta2": 0.95,
     "decay": "cosine",
     "steps": 240,
     "select": "validation",

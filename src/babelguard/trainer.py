@@ -195,7 +195,7 @@ def train(
     space = space.to(device)
     # Theta and the optimiser's state stay in float32: under AdamW a bfloat16 parameter stalls.
     parameter = torch.nn.Parameter(theta.detach().to(device=device, dtype=torch.float32).clone())
-    optimiser = torch.optim.AdamW([parameter], lr=step_size, weight_decay=0.0)
+    optimiser = torch.optim.AdamW([parameter], lr=step_size, betas=(0.9, settings.beta2), weight_decay=0.0)
     weights = torch.ones(data.base_states.shape[0], device=device)
     progress, best = Progress(), parameter.detach().clone()
     saved = load_checkpoint(folder)
