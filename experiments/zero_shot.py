@@ -30,8 +30,8 @@ LEFT_OUT = ("ko", "sw", "hi")
 DRAWS = 5
 # With many languages fewer rows of each suffice, for the anchors and for choosing the step.
 MANY = {"anchor_rows": 4, "select_rows": 3, "select_every": 60}
-# How the step is chosen in all runs, on fewer rows than the preset's.
-CHOSEN: dict[str, Any] = {"select_rows": 12, "select_every": 40, "beta2": 0.999}
+# As the preset was when these runs were begun: choosing among languages needs them all alike, not the latest.
+CHOSEN: dict[str, Any] = {"select_rows": 12, "select_every": 40, "beta2": 0.999, "harmless_weight": 2.0}
 # What `five` chooses and begins from. Choosing anew for every run would cost replies to other baselines.
 SAME: dict[str, Any] = {"preset": "mcd", "prompt": "medium", "start": "long", **CHOSEN}
 

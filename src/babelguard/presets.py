@@ -16,7 +16,6 @@ _MCD: dict[str, Any] = {
     "harmfulness_weight": 1e-2,
     "behaviour_weight": 4.0,
     "opening_weight": 2.0,
-    "harmless_weight": 2.0,
     "learning_rate": 0.1,
     "beta2": 0.95,
     "decay": "cosine",
