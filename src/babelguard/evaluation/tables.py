@@ -1,4 +1,4 @@
-"""The table of outcomes for the terminal, as GitHub Markdown and as plain rows: three forms of one sheet."""
+"""The table of outcomes for the terminal and as GitHub Markdown: two forms of one sheet."""
 
 from __future__ import annotations
 
@@ -121,12 +121,6 @@ def _markdown(lines: Sequence[Line]) -> str:
         return ""
     heads, *body = [[_escape(cell) for cell in line] for line in lines]
     return "\n".join(f"| {' | '.join(line)} |" for line in (heads, [":--"] * len(heads), *body))
-
-
-def records(laid: Sheet) -> list[dict[str, str]]:
-    """The sheet as one dictionary per line, from column name to cell."""
-    names = [column.replace("\n", ": ") for column in laid.columns]
-    return [dict(zip(names, line, strict=True)) for line in laid.lines]
 
 
 def cell_text(cell: Cell) -> str:
