@@ -116,3 +116,14 @@ def library_warnings() -> Iterator[list[str]]:
     yield heard.texts
     logger.removeHandler(heard)
     assert not heard.texts, heard.texts
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """A real server that speaks the protocol of chat completions, for translations."""
+    from translator import serve
+
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    with serve() as running:
+        yield running

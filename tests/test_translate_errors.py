@@ -9,15 +9,7 @@ from pathlib import Path
 
 import pytest
 from calls import fail, invoke, succeed
-from translator import serve, write_rows
-
-
-@pytest.fixture
-def server(monkeypatch):
-    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    with serve() as running:
-        yield running
+from translator import write_rows
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import json
 
 import pytest
 from calls import fail, succeed
-from translator import REFUSAL, ROWS, read_lines, run, serve, write_rows
+from translator import REFUSAL, ROWS, read_lines, run, write_rows
 
 # Other texts, first with other ids and then with the same.
 STRANGERS = [
@@ -14,14 +14,6 @@ STRANGERS = [
     ("x2", "harmless", "How do I collect stamps?"),
 ]
 NAMESAKES = [(row[0], *other[1:]) for row, other in zip(ROWS, STRANGERS, strict=False)]
-
-
-@pytest.fixture
-def server(monkeypatch):
-    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    with serve() as running:
-        yield running
 
 
 @pytest.fixture
