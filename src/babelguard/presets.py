@@ -72,7 +72,7 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
         "limit": 16,
         "limit_languages": 11,
         "anchor_rows": 8,
-        "select_rows": 6,
-        "select_every": 20,
+        "select_rows": 12,
+        "select_every": 40,
     },
 }
