@@ -12,8 +12,7 @@ from typing import Annotated, Any
 
 import typer
 
-from babelguard.config import Settings, load_settings
-from babelguard.config import words as split
+from babelguard.config import Settings, load_settings, words
 from babelguard.corpus.commands import app as corpus_app
 from babelguard.errors import UserError, sentence_of, visible
 
@@ -77,11 +76,6 @@ def quiet_libraries() -> None:
     # Without a network the hub client tells of every retry.
     for name in ("transformers", "huggingface_hub"):
         logging.getLogger(name).setLevel(logging.ERROR)
-
-
-def words(text: str | None) -> tuple[str, ...] | None:
-    """Split a list given as one option."""
-    return None if text is None else split(text)
 
 
 @app.command()

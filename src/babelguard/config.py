@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, overload
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator, model_validator
 
@@ -138,6 +138,16 @@ class Settings(BaseModel):
         return start
 
     @property
+    def longest_written(self) -> str:
+        """The written prompt to reckon with until the best is known: the longest, so that what fits now fits then."""
+        return "long" if self.prompt == BEST else self.prompt
+
+    @property
+    def starts_from(self) -> str:
+        """The written prompt that training begins from."""
+        return self.start or self.longest_written
+
+    @property
     def wanted_languages(self) -> int | None:
         """How many languages are to be chosen ('auto:5'), or None where they are named."""
         first = self.languages[0]
@@ -168,9 +178,13 @@ class Settings(BaseModel):
         return self
 
 
-def words(text: str) -> tuple[str, ...]:
+@overload
+def words(text: str) -> tuple[str, ...]: ...
+@overload
+def words(text: None) -> None: ...
+def words(text: str | None) -> tuple[str, ...] | None:
     """A list that is given as one text, separated by commas."""
-    return tuple(part.strip() for part in text.split(",") if part.strip())
+    return None if text is None else tuple(part.strip() for part in text.split(",") if part.strip())
 
 
 def load_settings(given: dict[str, Any], file: Path | None = None) -> Settings:

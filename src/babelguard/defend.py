@@ -71,10 +71,8 @@ class Job:
         self.screen, self.reuse = screen, tuple(map(Path, reuse))
         self.on = prepare(settings, output, screen)
         self.settings, self.chat = self.on.settings, self.on.chat
-        # Which is the best is measured later; until then the longest, so that what fits now fits then.
-        baseline = "long" if settings.prompt == BEST else settings.prompt
-        self._compare_with(baseline)
-        self._start_from(settings.start or baseline)
+        self._compare_with(settings.longest_written)
+        self._start_from(settings.starts_from)
         if len(self.start_ids) > self.chat.context // 2:
             raise UserError(
                 f"The prompt is {len(self.start_ids)} tokens long and the model's context holds {self.chat.context}; give a "

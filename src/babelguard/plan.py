@@ -41,10 +41,10 @@ class Plan:
         written = f"the best of the written prompts {names} on validation replies"
         if settings.prompt != BEST:
             written = f'"{prompt_text(settings.prompt)}"'
-        start = settings.start or ("long" if settings.prompt == BEST else settings.prompt)
         training = "none: the written prompt is kept as it is"
         if settings.steps:
             work = f"{settings.steps} steps of {settings.train_batch} rows, drawn from {self.train_rows} rows"
+            start = settings.starts_from
             begin = f"the written prompt '{start}'" if start in WRITTEN_PROMPTS else f'"{start}"'
             training = f"{settings.preset}: {work} in {trained}, from {begin}"
         lines = [

@@ -15,11 +15,12 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from babelguard.card import model_card
+from babelguard.chat_template import chat_template_of
 from babelguard.defence import Defence
 from babelguard.errors import UserError
 from babelguard.hook import SoftPromptHook
 from babelguard.models.load import fingerprint
-from babelguard.slot import Slot, carry, chat_template_of
+from babelguard.slot import Slot, carry
 
 FORMAT = 1
 CONFIG, WEIGHTS, CARD = "config.json", "model.safetensors", "README.md"

@@ -60,7 +60,8 @@ def export(
     split: Split = None,
 ) -> None:
     """Write a corpus, or a part of it, into a folder in another format."""
-    from babelguard.cli import plain_errors, words
+    from babelguard.cli import plain_errors
+    from babelguard.config import words
 
     with plain_errors():
         from babelguard.corpus.export import export_corpus

@@ -34,7 +34,8 @@ def check(
     json: Annotated[bool, typer.Option("--json", help="print one JSON object and nothing else")] = False,
 ) -> None:
     """Look for everything that is wrong with FILE, all at once. Exit code 0: nothing, 1: something, 2: unreadable."""
-    from babelguard.cli import plain_errors, words
+    from babelguard.cli import plain_errors
+    from babelguard.config import words
 
     with plain_errors():
         from rich.console import Console
@@ -44,7 +45,7 @@ def check(
         from babelguard.screen import Screen, Silent
 
         options = CheckOptions(
-            skip=known_checks(name for given in skip or () for name in words(given) or ()),
+            skip=known_checks(name for given in skip or () for name in words(given)),
             embeddings=embeddings,
             script_share=script_share,
             language_margin=language_margin,

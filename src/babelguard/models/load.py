@@ -14,10 +14,10 @@ import torch
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 from transformers.utils import logging as transformers_logging
 
+from babelguard.chat_template import chat_template_of
 from babelguard.engine import check_cacheable
 from babelguard.errors import UserError
 from babelguard.models.gguf import Say
-from babelguard.slot import chat_template_of
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 

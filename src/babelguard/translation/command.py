@@ -38,7 +38,8 @@ def translate(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="print the plan and stop")] = False,
 ) -> None:
     """Translate FILE from English, check every text by translating it back, and leave what a person should look at."""
-    from babelguard.cli import plain_errors, quiet_libraries, words
+    from babelguard.cli import plain_errors, quiet_libraries
+    from babelguard.config import words
 
     with plain_errors():
         from babelguard.errors import UserError
@@ -47,7 +48,7 @@ def translate(
 
         if engine not in ("openai", "transformers"):
             raise UserError(f"There is no engine '{engine}'; choose openai or transformers.")
-        codes = words(to) or ()
+        codes = words(to)
         read_source(file, codes)  # before a model is loaded
 
         def build() -> Engine:
