@@ -68,3 +68,15 @@ def test_nothing_to_choose_between():
     assert found(anchors([], [state(yes=1.0)]), state(yes=1.0)) is None
     only_refusals = anchors([state(sorry=1.0)], [state(yes=1.0)])
     assert found(only_refusals, state(sorry=1.0), per_row=1) is None
+
+
+def test_logits_that_the_model_scales_are_scaled_here_too():
+    known = [state(sorry=0.9, cannot=0.05)], [state(yes=0.7, first=0.3)]
+    plain = found(anchors(*known), state(yes=0.5, take=0.4, rare=0.1))
+    halved = anchors(*[[one / 2 for one in states] for states in known])
+    base = torch.stack([state(yes=0.5, take=0.4, rare=0.1), state(sorry=1.0)])[None]
+    doubled = first_tokens(HEAD, halved, base, torch.tensor([1.0, 0.0]), languages=1, banned=[7], scale=2.0, per_row=3)
+    assert plain is not None
+    assert doubled is not None
+    torch.testing.assert_close(doubled.refusing, 2 * plain.refusing)
+    torch.testing.assert_close(doubled.helping, 2 * plain.helping)

@@ -145,6 +145,12 @@ def test_options_that_cannot_be_meant(wrong, command, tmp_path, folders):
     assert said in fail(*line)
 
 
+def test_a_settings_file_with_a_byte_order_mark_is_read(folders, files, tmp_path):
+    (tmp_path / "notepad.toml").write_bytes(b"\xef\xbb\xbfsteps = 'many'\n")
+    given = ["--config", tmp_path / "notepad.toml", "--corpus", files / "corpus.csv", "--languages", "en,da"]
+    assert "'steps'" in fail("defend", folders("llama"), *given)
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [
@@ -347,13 +353,16 @@ def test_prompts_without_their_run_need_a_model(small_run, folders, tmp_path):
     succeed("chat", small_run / "safety_prompt", "--tokens", 2, input="Hi\n")
 
 
-def test_evaluations_that_cannot_be_done(small_run, folders, tmp_path):
+def test_evaluations_that_cannot_be_done(command, small_run, folders, tmp_path):
     prompts = tmp_path / "mine.jsonl"
     prompts.write_text(json.dumps({"id": "a", "label": "harmful", "en": "How?"}))
     call = ["evaluate", small_run, "--prompts", prompts, "--device", "cpu"]
     assert "neither none, nor written" in fail(*call, "--defence", "nothing")
     assert "the same name and seed" in fail(*call, "--defence", small_run)
     assert "have the language 'da'" in fail(*call, "--languages", "da")
+    written = tmp_path / "written"
+    succeed(*command("llama", written, "--preset", "written", "--steps", 0, "--limit", 1))
+    assert "leave --defence written out" in fail("evaluate", written, *call[2:], "--defence", "written")
     assert "float12" in fail(*call, "--dtype", "float12")
     assert "missing.csv" in fail("evaluate", small_run, "--prompts", tmp_path / "missing.csv")
     (tmp_path / "full").mkdir()
@@ -361,3 +370,10 @@ def test_evaluations_that_cannot_be_done(small_run, folders, tmp_path):
     assert "no evaluation" in fail(*call, "--output", tmp_path / "full")
     prompts.write_text(json.dumps({"id": "a", "label": "harmful", "en": "How? " * 3000}))
     assert "does not fit into the 1024 tokens" in fail(*call, "--output", tmp_path / "long")
+
+
+def test_columns_that_nobody_can_judge_are_named_first(small_run, tmp_path):
+    prompts = tmp_path / "mine.jsonl"
+    prompts.write_text(json.dumps({"id": "a", "label": "harmful", "en": "How?", "cs": "Jak?"}))
+    call = ["evaluate", small_run, "--prompts", prompts, "--device", "cpu", "--reply-tokens", 4]
+    assert "No rates will be shown for Czech (cs)" in succeed(*call, "--output", tmp_path / "out")

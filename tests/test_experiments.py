@@ -121,6 +121,21 @@ def test_a_record_of_something_else_is_refused(planned, plan, recorded):
         planned.do(plan, recorded)
 
 
+def test_a_record_of_another_judge_or_choice_is_refused(modules, planned, plan, recorded):
+    record, path = modules[1], recorded.records / "mcd-seed0.json"
+    settings = load_settings(plan[0].asked({"dtype": "auto", "limit": 2}))
+    chosen = settings.model_copy(update={"languages": ("auto:5",)})
+    kept = json.loads(path.read_text(encoding="utf-8"))
+    path.write_text(json.dumps(kept | {"config": kept["config"] | {"languages_asked": "auto:4"}}), encoding="utf-8")
+    with pytest.raises(UserError, match="made with languages_asked = 'auto:4' and 'auto:5' is asked for"):
+        record.read_record(path, chosen)
+    path.write_text(json.dumps(kept | {"config": kept["config"] | {"languages_asked": "auto:5"}}), encoding="utf-8")
+    assert record.read_record(path, chosen) is not None
+    path.write_text(json.dumps(kept | {"judge": "refusal-patterns 0-older"}), encoding="utf-8")
+    with pytest.raises(UserError, match="made with judge = 'refusal-patterns 0-older'"):
+        record.read_record(path, settings)
+
+
 def test_a_run_that_is_not_planned(planned, plan, tmp_path):
     with pytest.raises(UserError, match="no run with 'mdc-seed0'; there are mcd-seed0"):
         planned.do(plan, asked(tmp_path, only="mcd-seed0,mdc-seed0"))

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
-import pytest
-from calls import write_corpus
+import os
 
+import pytest
+from calls import judge_bytes, write_corpus
+
+from babelguard.analysis.auto import Chosen
 from babelguard.config import load_settings
 from babelguard.defend import Job
+from babelguard.errors import UserError
+from babelguard.judges import RefusalJudge
+from babelguard.judges.refusal import Judgement, Verdict
+from babelguard.run_folder import write_text
 from babelguard.screen import Silent
 
 
 @pytest.fixture
 def job(folders, files, tmp_path):
-    def make(**given):
-        base = {"model": str(folders("llama")), "corpus": files / "corpus.csv", "prompt": "short", "dtype": "float32"}
+    def make(family="llama", **given):
+        base = {"model": str(folders(family)), "corpus": files / "corpus.csv", "prompt": "short", "dtype": "float32"}
         return Job(load_settings(base | {"languages": ("da", "ko")} | given), tmp_path / "run", Silent())
 
     return make
@@ -40,3 +47,74 @@ def test_the_start_of_training_is_not_the_baseline(job):
     assert job(prompt="best").start_text != job(prompt="short").start_text
     apart = job(prompt="short", start="Be kind.")
     assert (apart.start_text, "Be kind." in apart.written_text) == ("Be kind.", False)
+
+
+SMALL = {
+    "steps": 2,
+    "train_batch": 4,
+    "anchor_rows": 4,
+    "anchor_tokens": 4,
+    "reply_tokens": 4,
+    "select_rows": 32,  # more than the two that the corpus has
+    "limit": 1,
+}
+
+
+def test_the_plan_counts_the_rows_that_there_are(job, monkeypatch):
+    monkeypatch.setattr(RefusalJudge, "judge", judge_bytes)
+    planned = job(**SMALL)
+    # Two rows a label and language, before the first step and after the last.
+    assert planned.costs.validation_replies == 2 * 2 * 2 * 2
+    assert planned.costs.anchor_replies == 4 * 2 * 2 * 4
+
+
+def test_openings_get_the_scale_of_the_logits_and_no_word_that_ends_a_reply(job, monkeypatch):
+    monkeypatch.setattr(RefusalJudge, "judge", judge_bytes)
+    given = {}
+
+    def look(*_, **named):
+        given.update(named)
+
+    monkeypatch.setattr("babelguard.learning.first_tokens", look)
+    made = job("granite", **SMALL)
+    made.run()
+    assert given["scale"] == pytest.approx(1 / 4)
+    assert made.chat.stop_ids
+    assert {*made.chat.stop_ids, *made.slot.token_ids} <= set(given["banned"])
+
+
+def test_a_run_of_another_method_is_another_run(job, monkeypatch):
+    job(steps=0, limit=1, reply_tokens=4).run()
+    monkeypatch.setattr("babelguard.prepare.METHOD", "another")
+    with pytest.raises(UserError, match="holds another run \\(method was"):
+        job(steps=0, limit=1, reply_tokens=4).run()
+
+
+def test_languages_that_nobody_can_judge_are_not_chosen(job, tmp_path, monkeypatch):
+    asked = []
+
+    def choose(chat, train, count, tick):
+        asked.extend(train.languages)
+        return Chosen(("en", "da"), 0.5, ())
+
+    monkeypatch.setattr("babelguard.prepare.auto_languages", choose)
+    corpus = write_corpus(tmp_path / "wide.csv", ("en", "da", "cs"))
+    assert job(corpus=corpus, languages=("auto:2",)).settings.languages == ("en", "da")
+    assert asked == ["en", "da"]
+
+
+def test_a_run_without_any_rate_has_a_report_and_no_picture(job, monkeypatch):
+    monkeypatch.setattr(RefusalJudge, "judge", lambda *_, **__: Judgement(Verdict.UNSCORED, "nobody knows"))
+    made = job(steps=0, limit=1, reply_tokens=4)
+    made.run()
+    assert "no rate" in (made.on.output / "report.md").read_text()
+    assert not (made.on.output / "outcomes.png").exists()
+
+
+def test_a_draft_is_on_the_disk_before_it_takes_the_name(tmp_path, monkeypatch):
+    done = []
+    real = os.replace
+    monkeypatch.setattr("babelguard.run_folder.os.fsync", lambda handle: done.append("fsync"))
+    monkeypatch.setattr("babelguard.run_folder.os.replace", lambda *given: (done.append("replace"), real(*given)))
+    write_text(tmp_path / "file.txt", "words")
+    assert done == ["fsync", "replace"]

@@ -194,6 +194,12 @@ def test_training_lowers_the_loss_and_leaves_the_model_alone(job, tmp_path):
     assert not model.get_input_embeddings()._forward_hooks
 
 
+def test_a_short_memory_of_gradients_trains_another_prompt(job, tmp_path):
+    long, _ = run(job, settings(), tmp_path / "long")
+    short, _ = run(job, settings(beta2=0.5), tmp_path / "short")
+    assert not torch.equal(long, short)
+
+
 def scored(scores):
     """A validation that gives these scores by step, and the prompts that it has seen."""
     seen = {}
