@@ -71,7 +71,7 @@ def test_nothing_to_choose_between():
 
 
 def test_logits_that_the_model_scales_are_scaled_here_too():
-    known = [state(sorry=0.9, cannot=0.05)], [state(yes=0.7, first=0.3)]
+    known = [state(sorry=0.9, cannot=0.05, rare=0.004)], [state(yes=0.7, first=0.3)]
     plain = found(anchors(*known), state(yes=0.5, take=0.4, rare=0.1))
     halved = anchors(*[[one / 2 for one in states] for states in known])
     base = torch.stack([state(yes=0.5, take=0.4, rare=0.1), state(sorry=1.0)])[None]
