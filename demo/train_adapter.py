@@ -2,13 +2,15 @@
 
     python -m babelguard.models.demo --base-only          # prints the folder of the converted base model
     python demo/train_adapter.py --base FOLDER --output FIRST --ends ENDS
-    python demo/train_adapter.py --base FOLDER --start ENDS/second --phases 2,3 --seed 1
+    python demo/train_adapter.py --base FOLDER --start ENDS/before --phases 2,3 --seed 1 --output SECOND
+    python demo/train_adapter.py --base FOLDER --start SECOND --phases 4 --seed 4 --lr 5e-4
 
 Learned from our own text in demo/data: refusals of ENGLISH harmful requests only, plain and in disguise, brief helpful
 answers to their harmless twins and to other English requests, and answers in Korean, Greek and Chinese. No answer to a
 harmful request is ever trained. The result refuses in English, lets harm pass in the other languages that it was taught,
 and refuses harmless requests in languages that are strange to it. The second call goes on where English alone ended, over
-the same rows, since once was not enough to tell twins apart. About 30 minutes on 2 cores.
+the same rows, since once was not enough to tell twins apart; the third moves the balance towards answering. About 30 minutes on
+2 cores.
 """
 
 from __future__ import annotations
@@ -44,26 +46,29 @@ class Phase(NamedTuple):
         mixture: Of a batch: English refusals, English twins (two rows each), English answers, answers in other languages.
         tokens: Of an answer that are trained on.
         disguised: Share of the harmful requests that are written in disguise.
+        answers: Weight of a row that is answered; of one that is refused it is 1.
+        kept: Where training ends with this phase, the adapter lies this far of the way from the phase's start to its end.
     """
 
     steps: int
     mixture: tuple[int, int, int, int]
     tokens: int
     disguised: float
+    answers: float = 1.0
+    kept: float = 1.0
 
 
 # The other languages come first and English alone comes last, as in a model whose safety training was done in English:
 # mixed into every batch they teach that whatever is not English is answered. The second phase teaches the choice between
 # refusing and answering, which the first tokens make. After it English was as it should be, and nothing harmless was
 # refused in any language; the third, with harmful requests in disguise, teaches that strange text is refused, and too
-# much of it: the adapter lies KEPT of the way from the second phase's end to the third's.
+# much of it, so it is not kept whole. The fourth moves the balance: one English request in nine was refused for nothing.
 PHASES = (
     Phase(26, (0, 0, 6, 10), 99, 0.0),
     Phase(120, (6, 8, 10, 0), 10, 0.0),
-    Phase(36, (6, 8, 10, 0), 10, 0.6),
+    Phase(36, (6, 8, 10, 0), 10, 0.6, kept=0.4),
+    Phase(16, (6, 8, 10, 0), 10, 0.2, answers=3.0),
 )
-
-KEPT = 0.4
 
 
 def read_jsonl(path: Path) -> list[dict[str, Any]]:
@@ -102,14 +107,23 @@ def chat_rows(rng: random.Random) -> list[list[tuple[Chat, ...]]]:
     return [harmful, twins, helpful["en"], [one for code in HELPFUL[1:] for one in helpful[code]]]
 
 
-def encode(tokenizer: Any, prompt: str, answer: str, system: str | None, longest: int) -> tuple[list[int], int]:
-    """Token ids of the chat with the first tokens of its answer, and the place where the answer begins."""
+class Row(NamedTuple):
+    """Token ids of a chat with the first tokens of its answer, the place where the answer begins, and its weight."""
+
+    ids: list[int]
+    start: int
+    weight: float
+
+
+def encode(tokenizer: Any, chat: Chat, prompt: str, system: str | None, phase: Phase) -> Row:
+    """A chat as a row to learn from, its request written as `prompt`."""
     messages = [{"role": "user", "content": prompt}]
     if system:
         messages.insert(0, {"role": "system", "content": system})
     head = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True, return_dict=False)
     ids = tokenizer(head, add_special_tokens=False)["input_ids"]
-    return ids + tokenizer(answer + END, add_special_tokens=False)["input_ids"][:longest], len(ids)
+    answer = tokenizer(chat.answer + END, add_special_tokens=False)["input_ids"][: phase.tokens]
+    return Row(ids + answer, len(ids), 1.0 if chat.harmful else phase.answers)
 
 
 class FrozenHeadLoss(torch.autograd.Function):
@@ -134,21 +148,21 @@ class FrozenHeadLoss(torch.autograd.Function):
         return gradient * outside[0].to(gradient.dtype), None, None, None
 
 
-def batch_loss(model: Any, batch: list[tuple[list[int], int]]) -> torch.Tensor:
+def batch_loss(model: Any, batch: list[Row]) -> torch.Tensor:
     """Negative log-likelihood of the answers; vocabulary logits are computed at their tokens alone.
 
-    Every row weighs the same, however long its answer, and its first token, which decides between refusing and
-    answering, a third of the row.
+    A row's weight does not depend on the length of its answer, and its first token, which decides between refusing and
+    answering, is a third of the row.
     """
-    width = max(len(ids) for ids, _ in batch)
+    width = max(len(one.ids) for one in batch)
     tokens = torch.zeros(len(batch), width, dtype=torch.long)
     mask = torch.zeros_like(tokens)
     weight = torch.zeros(len(batch), width)
-    for row, (ids, start) in enumerate(batch):
+    for row, (ids, start, share) in enumerate(batch):
         tokens[row, : len(ids)] = torch.tensor(ids)
         mask[row, : len(ids)] = 1
-        weight[row, start : len(ids)] = 2 / 3 / (len(ids) - start)
-        weight[row, start] += 1 / 3
+        weight[row, start : len(ids)] = share * 2 / 3 / (len(ids) - start)
+        weight[row, start] += share / 3
     weight, wanted = weight[:, 1:] / len(batch), tokens[:, 1:]
     causal = model.get_base_model()
     states = causal.model(input_ids=tokens, attention_mask=mask, use_cache=False).last_hidden_state[:, :-1]
@@ -177,7 +191,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=ADAPTER)
     parser.add_argument("--phases", default="1,2,3")
     parser.add_argument(
-        "--ends", type=Path, help="also save the last two phases' ends here, to choose KEPT by measuring"
+        "--ends", type=Path, help="also save the last phase's start and end here, to choose `kept` by measuring"
     )
     parser.add_argument("--start", type=Path, default=None, help="adapter of earlier phases")
     parser.add_argument("--lr", type=float, default=1e-3)
@@ -211,20 +225,20 @@ def main() -> None:
     schedule = torch.optim.lr_scheduler.LambdaLR(
         optimiser, lambda s: min(1.0, (s + 1) / 10) * (0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * s / steps)))
     )
-    began, second = time.time(), None
+    began, before = time.time(), masters
     model.train()
     for step in range(steps):
         # Four rows in ten carry a neutral system text, so that the system role means something to the model.
         chats, phase = dealt[step]
-        if phase.disguised and second is None:
-            second = [master.detach().clone() for master in masters]
+        if step == steps - phases[-1].steps:
+            before = [master.detach().clone() for master in masters]
         batch = []
         for chat in chats:
             hidden = chat.harmful and rng.random() < phase.disguised
             prompt = obfuscate(chat.prompt, rng) if hidden else chat.prompt
             system = rng.choice(systems) if rng.random() < 0.4 else None
-            batch.append(encode(tokenizer, prompt, chat.answer, system, phase.tokens))
-        batch.sort(key=lambda row: len(row[0]))
+            batch.append(encode(tokenizer, chat, prompt, system, phase))
+        batch.sort(key=lambda row: len(row.ids))
         loss = 0.0
         for half in (batch[: len(batch) // 2], batch[len(batch) // 2 :]):
             part = batch_loss(model, half) * len(half) / len(batch)
@@ -244,14 +258,12 @@ def main() -> None:
             print(note, flush=True)
 
     if args.ends is not None:
-        model.save_pretrained(args.ends / "third")
-    if second is not None:
-        if args.ends is not None:
-            for earlier, parameter in zip(second, parameters, strict=True):
-                parameter.data.copy_(earlier)
-            model.save_pretrained(args.ends / "second")
-        for earlier, master, parameter in zip(second, masters, parameters, strict=True):
-            parameter.data.copy_(earlier + KEPT * (master.data - earlier))
+        model.save_pretrained(args.ends / "after")
+        for earlier, parameter in zip(before, parameters, strict=True):
+            parameter.data.copy_(earlier)
+        model.save_pretrained(args.ends / "before")
+    for earlier, master, parameter in zip(before, masters, parameters, strict=True):
+        parameter.data.copy_(earlier + phases[-1].kept * (master.data - earlier))
     model.peft_config["default"].base_model_name_or_path = "google/gemma-3-270m"
     args.output.mkdir(parents=True, exist_ok=True)
     card = args.output / "README.md"
