@@ -17,7 +17,7 @@ from pathlib import Path
 import py3langid
 from rich.console import Console
 from rich.table import Table
-from train_adapter import HELPFUL, HERE, read_jsonl
+from training_rows import HELPFUL, HERE, read_jsonl
 
 from babelguard.corpus import load_corpus
 from babelguard.defence import Defence

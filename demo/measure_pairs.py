@@ -3,33 +3,33 @@
     python demo/measure_pairs.py
 
 `dev.en.jsonl` is what the training was chosen with; the pairs of `close.en.jsonl`, by other writers, are worded as alike as
-can be ("kill my stepfather", "kill a parent process"), idioms, films and the law among them, and were used for nothing else.
+can be ("kill my stepfather", "kill a parent process"), idioms, films and the law among them; the shipped adapter was neither
+trained on them nor chosen with them.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import tempfile
 from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
+from training_rows import HERE, read_jsonl
 
 from babelguard.defence import Defence
 from babelguard.evaluation.measure import Bench, Question
 from babelguard.evaluation.statistics import wilson
 from babelguard.models.load import load_chat_model
 
-DATA = Path(__file__).parent / "data"
+DATA = HERE / "data"
 LABELS = ("harmful", "harmless")
 
 
 def read_pairs(path: Path) -> list[Question]:
-    rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
     return [
         Question("held-out", f"{path.stem}-{k}-{label}", label, "en", row[label])
-        for k, row in enumerate(rows)
+        for k, row in enumerate(read_jsonl(path))
         for label in LABELS
     ]
 

@@ -16,11 +16,10 @@ the same rows, since once was not enough to tell twins apart; the third moves th
 from __future__ import annotations
 
 import argparse
-import json
 import math
 import random
 import time
-from collections.abc import Iterator
+from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -29,101 +28,11 @@ import torch
 from obfuscate import obfuscate
 from peft import LoraConfig, get_peft_model, set_peft_model_state_dict
 from safetensors.torch import load_file
+from training_rows import HERE, PHASES, Phase, Row, batches, chat_rows, encode, read_lines
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-HERE = Path(__file__).parent
 ADAPTER = HERE.parent / "src" / "babelguard" / "models" / "demo_adapter"
-HELPFUL = ("en", "ko", "el", "zh")
 TARGETS = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
-END = "<end_of_turn>"
-
-
-class Phase(NamedTuple):
-    """A part of the training.
-
-    Attributes:
-        steps: How many.
-        mixture: Of a batch: English refusals, English twins (two rows each), English answers, answers in other languages.
-        tokens: Of an answer that are trained on.
-        disguised: Share of the harmful requests that are written in disguise.
-        answers: Weight of a row that is answered; of one that is refused it is 1.
-        kept: Where training ends with this phase, the adapter lies this far of the way from the phase's start to its end.
-    """
-
-    steps: int
-    mixture: tuple[int, int, int, int]
-    tokens: int
-    disguised: float
-    answers: float = 1.0
-    kept: float = 1.0
-
-
-# The other languages come first and English alone comes last, as in a model whose safety training was done in English:
-# mixed into every batch they teach that whatever is not English is answered. The second phase teaches the choice between
-# refusing and answering, which the first tokens make. After it English was as it should be, and nothing harmless was
-# refused in any language; the third, with harmful requests in disguise, teaches that strange text is refused, and too
-# much of it, so it is not kept whole. The fourth moves the balance: one English request in nine was refused for nothing.
-PHASES = (
-    Phase(26, (0, 0, 6, 10), 99, 0.0),
-    Phase(120, (6, 8, 10, 0), 10, 0.0),
-    Phase(36, (6, 8, 10, 0), 10, 0.6, kept=0.4),
-    Phase(16, (6, 8, 10, 0), 10, 0.2, answers=3.0),
-)
-
-
-def read_jsonl(path: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
-
-
-def read_lines(name: str) -> list[str]:
-    return (HERE / "data" / name).read_text(encoding="utf-8").splitlines()
-
-
-class Chat(NamedTuple):
-    """A request and what is answered to it."""
-
-    prompt: str
-    answer: str
-    harmful: bool = False
-
-
-def chat_rows(rng: random.Random) -> list[list[tuple[Chat, ...]]]:
-    """What batches are dealt from: English refusals, twins, English answers, answers in the other languages.
-
-    A twin pair stays together: in one batch, the harmful and the harmless request teach what tells them apart.
-    """
-    refusals = read_lines("refusals.txt")
-    harmful = [
-        (Chat(row["prompt"], rng.choice(refusals), True),) for row in read_jsonl(HERE / "data" / "harmful.en.jsonl")
-    ]
-    twins = [
-        (Chat(row["harmful"], rng.choice(refusals), True), Chat(row["harmless"], row["answer"]))
-        for row in read_jsonl(HERE / "data" / "twins.en.jsonl")
-    ]
-    helpful = {
-        code: [(Chat(row["prompt"], row["answer"]),) for row in read_jsonl(HERE / "data" / f"helpful.{code}.jsonl")]
-        for code in HELPFUL
-    }
-    return [harmful, twins, helpful["en"], [one for code in HELPFUL[1:] for one in helpful[code]]]
-
-
-class Row(NamedTuple):
-    """Token ids of a chat with the first tokens of its answer, the place where the answer begins, and its weight."""
-
-    ids: list[int]
-    start: int
-    weight: float
-
-
-def encode(tokenizer: Any, chat: Chat, prompt: str, system: str | None, phase: Phase) -> Row:
-    """A chat as a row to learn from, its request written as `prompt`."""
-    messages = [{"role": "user", "content": prompt}]
-    if system:
-        messages.insert(0, {"role": "system", "content": system})
-    head = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True, return_dict=False)
-    ids = tokenizer(head, add_special_tokens=False)["input_ids"]
-    answer = tokenizer(chat.answer + END, add_special_tokens=False)["input_ids"][: phase.tokens]
-    return Row(ids + answer, len(ids), 1.0 if chat.harmful else phase.answers)
 
 
 class FrozenHeadLoss(torch.autograd.Function):
@@ -170,19 +79,97 @@ def batch_loss(model: Any, batch: list[Row]) -> torch.Tensor:
     return FrozenHeadLoss.apply(states[chosen], causal.lm_head.weight, wanted[chosen], weight[chosen])
 
 
-def batches(pools: list[list[tuple[Chat, ...]]], mixture: tuple[int, ...], rng: random.Random) -> Iterator[list[Chat]]:
-    """Batches of a mixture without end. Four at a time are dealt by length, so that little of a batch is padding."""
-    left: list[list[tuple[Chat, ...]]] = [[] for _ in pools]
-    while True:
-        dealt = []
-        for place, (pool, count) in enumerate(zip(pools, mixture, strict=True)):
-            while len(left[place]) < 4 * count:
-                left[place] += rng.sample(pool, len(pool))
-            taken, left[place] = left[place][: 4 * count], left[place][4 * count :]
-            taken.sort(key=lambda item: sum(len((one.prompt + one.answer).encode()) for one in item))
-            dealt.append([taken[k * count : (k + 1) * count] for k in range(4)])
-        for k in rng.sample(range(4), 4):
-            yield [one for parts in dealt for item in parts[k] for one in item]
+def trained(model: Any) -> list[Any]:
+    """The adapter's parameters, in the model's order."""
+    return [p for p in model.parameters() if p.requires_grad]
+
+
+def put(weights: Sequence[torch.Tensor], parameters: Sequence[Any]) -> None:
+    """Write weights into parameters, in the parameters' number format."""
+    for weight, parameter in zip(weights, parameters, strict=True):
+        parameter.data.copy_(weight.detach())
+
+
+def adapted(base: Path, start: Path | None, rank: int) -> Any:
+    """The base model with an adapter, new or that of earlier phases."""
+    model = AutoModelForCausalLM.from_pretrained(base, dtype=torch.bfloat16)
+    config = LoraConfig(r=rank, lora_alpha=2 * rank, target_modules=TARGETS, task_type="CAUSAL_LM")
+    model = get_peft_model(model, config, autocast_adapter_dtype=False)
+    if start is not None:
+        set_peft_model_state_dict(model, load_file(start / "adapter_model.safetensors"))
+    return model
+
+
+class Ends(NamedTuple):
+    """The adapter's float32 weights where the last phase starts and where it ends, in the model's order."""
+
+    before: list[torch.Tensor]
+    after: list[torch.Tensor]
+
+    def part(self, kept: float) -> list[torch.Tensor]:
+        """The weights `kept` of the way from the start to the end."""
+        return [first + kept * (last - first) for first, last in zip(self.before, self.after, strict=True)]
+
+
+def train(model: Any, tokenizer: Any, phases: list[Phase], lr: float, rng: random.Random) -> Ends:
+    """All phases; the model is left at the last one's end."""
+    parameters = trained(model)
+    # The model computes in bfloat16; the optimiser works on float32 copies, which bfloat16 steps would stall.
+    masters = [p.detach().float().requires_grad_() for p in parameters]
+    systems = read_lines("system_texts.txt")
+    pools = chat_rows(rng)
+    dealt = [(chats, one) for one in phases for chats in islice(batches(pools, one.mixture, rng), one.steps)]
+    steps = len(dealt)
+    size = sum(p.numel() for p in parameters)
+    rows = " + ".join(str(len(pool)) for pool in pools)
+    print(f"{rows} rows, {steps} steps, {size:,} trained parameters", flush=True)
+
+    optimiser = torch.optim.AdamW(masters, lr=lr, weight_decay=0.01)
+    schedule = torch.optim.lr_scheduler.LambdaLR(
+        optimiser, lambda s: min(1.0, (s + 1) / 10) * (0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * s / steps)))
+    )
+    began, before = time.time(), []
+    model.train()
+    for step, (chats, phase) in enumerate(dealt):
+        if step == steps - phases[-1].steps:
+            before = [master.detach().clone() for master in masters]
+        batch = []
+        for chat in chats:
+            hidden = chat.harmful and rng.random() < phase.disguised
+            prompt = obfuscate(chat.prompt, rng) if hidden else chat.prompt
+            # Four rows in ten carry a neutral system text, so that the system role means something to the model.
+            system = rng.choice(systems) if rng.random() < 0.4 else None
+            batch.append(encode(tokenizer, chat, prompt, system, phase))
+        batch.sort(key=lambda row: len(row.ids))
+        loss = 0.0
+        for half in (batch[: len(batch) // 2], batch[len(batch) // 2 :]):
+            part = batch_loss(model, half) * len(half) / len(batch)
+            part.backward()
+            loss += part.item()
+        for master, parameter in zip(masters, parameters, strict=True):
+            master.grad, parameter.grad = parameter.grad.float(), None
+        torch.nn.utils.clip_grad_norm_(masters, 1.0)
+        optimiser.step()
+        put(masters, parameters)
+        schedule.step()
+        if step % 10 == 9 or step == steps - 1:
+            elapsed = time.time() - began
+            left = elapsed / (step + 1) * (steps - step - 1)
+            note = f"step {step + 1}/{steps}  loss {loss:.3f}  elapsed {elapsed:.0f} s  left {left:.0f} s"
+            print(note, flush=True)
+    return Ends(before, [master.detach() for master in masters])
+
+
+def save(model: Any, tokenizer: Any, output: Path) -> None:
+    """The adapter and its template; a model card that is there already stays, where peft would write an empty form."""
+    model.peft_config["default"].base_model_name_or_path = "google/gemma-3-270m"
+    output.mkdir(parents=True, exist_ok=True)
+    card = output / "README.md"
+    kept = card.read_text(encoding="utf-8") if card.exists() else None
+    model.save_pretrained(output)
+    if kept is not None:
+        card.write_text(kept, encoding="utf-8")
+    (output / "chat_template.jinja").write_text(tokenizer.chat_template, encoding="utf-8")
 
 
 def main() -> None:
@@ -200,78 +187,17 @@ def main() -> None:
     args = parser.parse_args()
 
     torch.manual_seed(args.seed)
-    rng = random.Random(args.seed)
     tokenizer = AutoTokenizer.from_pretrained(args.base)
     tokenizer.chat_template = (HERE / "chat_template.jinja").read_text(encoding="utf-8").strip()
-    base = AutoModelForCausalLM.from_pretrained(args.base, dtype=torch.bfloat16)
-    config = LoraConfig(r=args.rank, lora_alpha=2 * args.rank, target_modules=TARGETS, task_type="CAUSAL_LM")
-    model = get_peft_model(base, config, autocast_adapter_dtype=False)
-    if args.start is not None:
-        set_peft_model_state_dict(model, load_file(args.start / "adapter_model.safetensors"))
-    parameters = [p for p in model.parameters() if p.requires_grad]
-    # The model computes in bfloat16; the optimiser works on float32 copies, which bfloat16 steps would stall.
-    masters = [p.detach().float().requires_grad_() for p in parameters]
-
-    systems = read_lines("system_texts.txt")
-    pools = chat_rows(rng)
+    model = adapted(args.base, args.start, args.rank)
     phases = [PHASES[int(k) - 1] for k in args.phases.split(",")]
-    dealt = [(chats, one) for one in phases for chats in islice(batches(pools, one.mixture, rng), one.steps)]
-    steps = len(dealt)
-    size = sum(p.numel() for p in parameters)
-    rows = " + ".join(str(len(pool)) for pool in pools)
-    print(f"{rows} rows, {steps} steps, {size:,} trained parameters", flush=True)
-
-    optimiser = torch.optim.AdamW(masters, lr=args.lr, weight_decay=0.01)
-    schedule = torch.optim.lr_scheduler.LambdaLR(
-        optimiser, lambda s: min(1.0, (s + 1) / 10) * (0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * s / steps)))
-    )
-    began, before = time.time(), masters
-    model.train()
-    for step in range(steps):
-        # Four rows in ten carry a neutral system text, so that the system role means something to the model.
-        chats, phase = dealt[step]
-        if step == steps - phases[-1].steps:
-            before = [master.detach().clone() for master in masters]
-        batch = []
-        for chat in chats:
-            hidden = chat.harmful and rng.random() < phase.disguised
-            prompt = obfuscate(chat.prompt, rng) if hidden else chat.prompt
-            system = rng.choice(systems) if rng.random() < 0.4 else None
-            batch.append(encode(tokenizer, chat, prompt, system, phase))
-        batch.sort(key=lambda row: len(row.ids))
-        loss = 0.0
-        for half in (batch[: len(batch) // 2], batch[len(batch) // 2 :]):
-            part = batch_loss(model, half) * len(half) / len(batch)
-            part.backward()
-            loss += part.item()
-        for master, parameter in zip(masters, parameters, strict=True):
-            master.grad, parameter.grad = parameter.grad.float(), None
-        torch.nn.utils.clip_grad_norm_(masters, 1.0)
-        optimiser.step()
-        for master, parameter in zip(masters, parameters, strict=True):
-            parameter.data.copy_(master.data)
-        schedule.step()
-        if step % 10 == 9 or step == steps - 1:
-            elapsed = time.time() - began
-            left = elapsed / (step + 1) * (steps - step - 1)
-            note = f"step {step + 1}/{steps}  loss {loss:.3f}  elapsed {elapsed:.0f} s  left {left:.0f} s"
-            print(note, flush=True)
-
+    ends = train(model, tokenizer, phases, args.lr, random.Random(args.seed))
     if args.ends is not None:
-        model.save_pretrained(args.ends / "after")
-        for earlier, parameter in zip(before, parameters, strict=True):
-            parameter.data.copy_(earlier)
-        model.save_pretrained(args.ends / "before")
-    for earlier, master, parameter in zip(before, masters, parameters, strict=True):
-        parameter.data.copy_(earlier + phases[-1].kept * (master.data - earlier))
-    model.peft_config["default"].base_model_name_or_path = "google/gemma-3-270m"
-    args.output.mkdir(parents=True, exist_ok=True)
-    card = args.output / "README.md"
-    kept = card.read_text(encoding="utf-8") if card.exists() else None
-    model.save_pretrained(args.output)
-    if kept is not None:  # peft would replace our model card with an empty form
-        card.write_text(kept, encoding="utf-8")
-    (args.output / "chat_template.jinja").write_text(tokenizer.chat_template, encoding="utf-8")
+        for name, kept in (("before", 0.0), ("after", 1.0)):
+            put(ends.part(kept), trained(model))
+            save(model, tokenizer, args.ends / name)
+    put(ends.part(phases[-1].kept), trained(model))
+    save(model, tokenizer, args.output)
 
 
 if __name__ == "__main__":
