@@ -15,8 +15,8 @@ from typing import Any
 import torch
 from setting import Loaded, arguments, clock_of, load, questions, show, written_ids
 
-from babelguard import engine
-from babelguard.defence import written_defence
+from babelguard.engine import prefix as engine
+from babelguard.defences.base import written_defence
 
 NEW_TOKENS = 24
 BATCH = 32

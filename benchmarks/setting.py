@@ -13,7 +13,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from babelguard.models.load import load_chat_model
-from babelguard.written import WRITTEN_PROMPTS
+from babelguard.defences.written import WRITTEN_PROMPTS
 
 DATA = Path(__file__).parent.parent / "demo" / "data"
 FILES = ("harmful.en", "helpful.en", "helpful.ko", "helpful.el")

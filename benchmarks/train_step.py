@@ -25,12 +25,12 @@ import torch
 from setting import PROMPT_TOKENS, Loaded, arguments, clock_of, load, questions, show, written_ids
 from torch import Tensor
 
-from babelguard import engine
-from babelguard.config import Settings
-from babelguard.hook import embed, soft_prompt
-from babelguard.objective import Batch, row_losses, total_loss
-from babelguard.slot import install, render, tokenise
-from babelguard.space import SafetySpace
+from babelguard.engine import prefix as engine
+from babelguard.config.settings import Settings
+from babelguard.prompt.hook import embed, soft_prompt
+from babelguard.method.objective import Batch, row_losses, total_loss
+from babelguard.prompt.slot import install, render, tokenise
+from babelguard.method.space import SafetySpace
 
 BATCH = 10
 SETTINGS = Settings(

@@ -20,8 +20,8 @@ from rich.table import Table
 from training_rows import HELPFUL, HERE, read_jsonl
 
 from babelguard.corpus import load_corpus
-from babelguard.defence import Defence
-from babelguard.evaluation.measure import Bench, questions
+from babelguard.defences.base import Defence
+from babelguard.evaluation.bench import Bench, questions
 from babelguard.languages import display_name
 from babelguard.models.load import load_chat_model
 

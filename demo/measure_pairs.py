@@ -17,8 +17,8 @@ from rich.console import Console
 from rich.table import Table
 from training_rows import HERE, read_jsonl
 
-from babelguard.defence import Defence
-from babelguard.evaluation.measure import Bench, Question
+from babelguard.defences.base import Defence
+from babelguard.evaluation.bench import Bench, Question
 from babelguard.evaluation.statistics import wilson
 from babelguard.models.load import load_chat_model
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from statistics import fmean
 
 from babelguard.evaluation.outcome import Cell, Elsewhere, Metrics, Row
-from babelguard.evaluation.tables import run_names
+from babelguard.report.table import run_names
 from babelguard.languages import display_name
 
 UNSEEING = ("ga",)  # of the training languages, those in which the demo model sees no harm

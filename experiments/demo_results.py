@@ -15,8 +15,8 @@ from itertools import product
 from compact import compact
 from planned import NAMES, Planned, all_replies, arguments, do, run, together
 
-from babelguard.config import PAPER_LANGUAGES
-from babelguard.evaluation.errors_table import difference_text
+from babelguard.config.settings import PAPER_LANGUAGES
+from babelguard.report.short_table import difference_text
 from babelguard.evaluation.metrics import compute_metrics
 from babelguard.evaluation.outcome import ScoredReply
 

@@ -10,14 +10,14 @@ from typing import Any, NamedTuple
 
 from record import Record, read_record, scored_replies, take_record, write_record
 
-from babelguard.config import load_settings
+from babelguard.config.settings import load_settings
 from babelguard.corpus import load_corpus
-from babelguard.defend import BENCHMARK, Job, fit
+from babelguard.jobs.defend import BENCHMARK, Job, fit
 from babelguard.errors import UserError
 from babelguard.evaluation.metrics import compute_metrics
 from babelguard.evaluation.outcome import Metrics, ScoredReply
-from babelguard.evaluation.picture import draw_outcomes
-from babelguard.evaluation.tables import markdown, sheet, terminal
+from babelguard.report.picture import draw_outcomes
+from babelguard.report.table import markdown, sheet, terminal
 from babelguard.judges import RefusalJudge
 from babelguard.screen import Screen
 

@@ -14,13 +14,13 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from babelguard.config import Settings
+from babelguard.config.settings import Settings
 from babelguard.corpus import load_corpus
 from babelguard.errors import UserError
 from babelguard.evaluation.outcome import ScoredReply, Verdict
 from babelguard.judges import RefusalJudge
 from babelguard.models.demo import adapter_fingerprint
-from babelguard.run_folder import FREE, with_defaults, write_json
+from babelguard.jobs.run_folder import FREE, with_defaults, write_json
 
 WORDS: dict[str, tuple[Verdict, bool | None]] = {
     "r": ("refused", None),

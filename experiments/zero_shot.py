@@ -20,7 +20,7 @@ from typing import Any
 from planned import NAMES, Planned, all_replies, arguments, do, record_of, run, together
 
 from babelguard.corpus import load_corpus
-from babelguard.evaluation.errors_table import difference_text
+from babelguard.report.short_table import difference_text
 from babelguard.evaluation.loophole import Loophole, loopholes
 from babelguard.evaluation.metrics import compute_metrics
 from babelguard.evaluation.outcome import Elsewhere, Metrics, ScoredReply, Spread

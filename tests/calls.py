@@ -7,8 +7,8 @@ from pathlib import Path
 
 from typer.testing import CliRunner
 
-from babelguard.cli import app
-from babelguard.judges.refusal import Judgement, Verdict
+from babelguard.cli.app import app
+from babelguard.judges.patterns import Judgement, Verdict
 
 SETTINGS = """
 device = "cpu"

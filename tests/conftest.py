@@ -56,7 +56,7 @@ def judge_of_bytes() -> Iterator[None]:
     """
     from calls import judge_bytes
 
-    from babelguard import anchors
+    from babelguard.method import anchors
     from babelguard.judges import RefusalJudge
 
     with pytest.MonkeyPatch.context() as patch:

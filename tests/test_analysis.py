@@ -23,8 +23,8 @@ from babelguard.analysis.states import by_twins
 from babelguard.corpus import Corpus
 from babelguard.corpus.schema import Row
 from babelguard.errors import UserError
-from babelguard.learning import told_apart
-from babelguard.run_folder import open_folder
+from babelguard.jobs.learn import told_apart
+from babelguard.jobs.run_folder import open_folder
 
 pytestmark = pytest.mark.usefixtures("judge_of_bytes")
 

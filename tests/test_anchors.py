@@ -2,7 +2,8 @@
 
 import torch
 
-from babelguard.anchors import Anchors, first_tokens
+from babelguard.method.anchors import Anchors
+from babelguard.method.first_tokens import first_tokens
 
 # One direction a word, so that a state gives the logits of the words one by one.
 WORDS = ["sorry", "cannot", "yes", "first", "take", "I", "rare", "<unused>"]

@@ -13,11 +13,11 @@ import pytest
 import tiny
 from calls import fail, succeed
 
-from babelguard.evaluate_file import list_defences
+from babelguard.jobs.evaluate import list_defences
 from babelguard.judges import RefusalJudge
-from babelguard.safety_prompt import SafetyPrompt
-from babelguard.target import open_target
-from babelguard.written import WRITTEN_PROMPTS
+from babelguard.prompt.safety_prompt import SafetyPrompt
+from babelguard.jobs.open_target import open_target
+from babelguard.defences.written import WRITTEN_PROMPTS
 
 pytestmark = pytest.mark.usefixtures("judge_of_bytes")
 UNTOUCHED = RefusalJudge.judge
@@ -103,7 +103,7 @@ def assert_same_run(found, whole):
             assert content == other[path], path
 
 
-@pytest.mark.parametrize("place", ["babelguard.learning.collect_anchors", "babelguard.trainer.row_losses"])
+@pytest.mark.parametrize("place", ["babelguard.jobs.learn.collect_anchors", "babelguard.method.trainer.row_losses"])
 def test_a_stopped_run_says_how_to_resume_and_ends_the_same(finished, command, tmp_path, monkeypatch, place):
     whole, _ = finished("llama")
 
@@ -153,7 +153,7 @@ def test_the_first_screen_says_whose_limit_makes_it_a_part(command, tmp_path, gi
 
 
 def test_answers_in_another_language_reach_the_numbers(command, tmp_path, monkeypatch):
-    monkeypatch.setattr("babelguard.evaluation.measure.is_foreign", lambda reply, language: language != "en")
+    monkeypatch.setattr("babelguard.evaluation.bench.is_foreign", lambda reply, language: language != "en")
     said = succeed(*command("llama", tmp_path, "--preset", "written", "--steps", 0))
     rows = json.loads((tmp_path / "metrics.json").read_text())["rows"]
     for row in rows:
@@ -180,7 +180,7 @@ def test_verdicts_of_another_version_of_the_judge_are_made_anew(command, tmp_pat
     succeed(*given)
     (tmp_path / "metrics.json").unlink()
     before = (tmp_path / "generations.jsonl").read_bytes()
-    monkeypatch.setattr("babelguard.evaluation.measure.is_foreign", lambda reply, language: True)
+    monkeypatch.setattr("babelguard.evaluation.bench.is_foreign", lambda reply, language: True)
     monkeypatch.setattr(RefusalJudge, "CODE", RefusalJudge.CODE + 1)
     succeed(*given)
     told = json.loads((tmp_path / "metrics.json").read_text())["rows"]
@@ -304,7 +304,7 @@ def test_the_package_runs_as_the_command():
 
 def test_help_answers_without_loading_torch():
     code = (
-        "import sys; sys.argv = ['babelguard', *sys.argv[1:]]; from babelguard.cli import main\n"
+        "import sys; sys.argv = ['babelguard', *sys.argv[1:]]; from babelguard.cli.app import main\n"
         "try: main()\nexcept SystemExit: pass\n"
         "print('heavy', [name for name in ('torch', 'transformers', 'sklearn') if name in sys.modules])"
     )

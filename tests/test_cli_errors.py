@@ -230,7 +230,7 @@ def test_output_folders_that_are_not_this_run(command, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "place", ["babelguard.evaluation.log.os.fsync", "babelguard.trainer.save_file", "babelguard.run_folder.os.replace"]
+    "place", ["babelguard.files.os.fsync", "babelguard.method.trainer.save_file", "babelguard.jobs.run_folder.os.replace"]
 )
 def test_a_full_disk_loses_nothing(command, tmp_path, monkeypatch, place):
     def full(*_, **__):
@@ -250,7 +250,7 @@ def test_a_full_disk_anywhere_else(command, tmp_path, monkeypatch):
     def full(*_, **__):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("babelguard.defend.write_report", full)
+    monkeypatch.setattr("babelguard.jobs.defend.write_report", full)
     assert "The disk is full" in fail(*command("llama", tmp_path / "run", "--limit", 1, "--steps", 0))
 
 
@@ -258,10 +258,10 @@ def test_memory_that_does_not_suffice(command, tmp_path, monkeypatch):
     def short(*_, **__):
         raise RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB")
 
-    monkeypatch.setattr("babelguard.trainer.row_losses", short)
+    monkeypatch.setattr("babelguard.method.trainer.row_losses", short)
     assert "The memory does not suffice" in fail(*command("llama", tmp_path / "run"))
     monkeypatch.undo()
-    monkeypatch.setattr("babelguard.prepare.load_chat_model", short)
+    monkeypatch.setattr("babelguard.jobs.prepare.load_chat_model", short)
     assert "The memory does not suffice" in fail(*command("llama", tmp_path / "other"))
 
 
@@ -269,7 +269,7 @@ def test_errors_that_are_faults_of_ours_are_not_hidden(command, tmp_path, monkey
     def wrong(*_, **__):
         raise RuntimeError("shapes do not match")
 
-    monkeypatch.setattr("babelguard.trainer.row_losses", wrong)
+    monkeypatch.setattr("babelguard.method.trainer.row_losses", wrong)
     assert isinstance(invoke(*command("llama", tmp_path / "run")).exception, RuntimeError)
 
 

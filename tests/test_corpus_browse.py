@@ -13,7 +13,7 @@ from babelguard.corpus import Corpus, Row, load_corpus
 from babelguard.corpus.browse import row_table
 from babelguard.corpus.export import export_corpus
 
-# Two splits; Norwegian is in the test split alone.
+# Two splits. Only the test split has Norwegian.
 TWO = (
     '{"id": "a", "label": "harmful", "split": "test", "en": "pick a lock", "no": "dirk opp en lås"}',
     '{"id": "b", "label": "harmless", "split": "test", "en": "oil a lock", "no": "smør en lås"}',
@@ -58,7 +58,7 @@ def test_show_chooses_rows() -> None:
     out = succeed("corpus", "show", "ar", "--label", "harmless", "--limit", 2, env={"COLUMNS": "300"})
     assert "test-harmless-002" in out and "test-harmless-003" not in out and "test-harmful" not in out
     assert "194 more rows" in out
-    # Characters stand in the order in which they are stored.
+    # Characters are printed in storage order.
     assert load_corpus().split("test").select(["ar"]).rows[1].texts["ar"] in out
     assert "train-harmful-001" in succeed("corpus", "show", "da", "--split", "train", "--limit", 1)
     assert succeed("corpus", "show", "id-ID", "--limit", 1) == succeed("corpus", "show", "id", "--limit", 1)
@@ -66,10 +66,10 @@ def test_show_chooses_rows() -> None:
 
 def test_show_says_what_it_cannot(tmp_path: Path) -> None:
     given = ("--split", "train", "--corpus", two_splits(tmp_path))
-    assert "No row of the split train has the language 'no'" in fail("corpus", "show", "no", *given)
+    assert "No row of the split 'train' has the language 'no'" in fail("corpus", "show", "no", *given)
     assert "did you mean 'ko'" in fail("corpus", "show", "kr")
-    assert "no split" in fail("corpus", "show", "da", "--split", "dev")
-    assert "no label" in fail("corpus", "show", "da", "--label", "bad")
+    assert "'dev' is not a split" in fail("corpus", "show", "da", "--split", "dev")
+    assert "'bad' is not a label" in fail("corpus", "show", "da", "--label", "bad")
 
 
 def test_show_obeys_no_escape_sequence() -> None:
@@ -87,7 +87,7 @@ def test_what_is_exported_is_read_back_the_same(tmp_path: Path, kind: str) -> No
         assert load_corpus(tmp_path / "all" / f"{split}.{kind}").digest == load_corpus().split(split).digest
     for name in ("id", "id-ID"):
         given = ["--corpus", mine(tmp_path), "--languages", f"{name},en"]
-        assert "Left out" not in succeed("corpus", "export", "--format", kind, "--output", tmp_path / name, *given)
+        assert "left out" not in succeed("corpus", "export", "--format", kind, "--output", tmp_path / name, *given)
         part = load_corpus(tmp_path / name)
         assert part.languages == ("id", "en") and part.rows[0].texts["id"] == "bobol kunci"
 
@@ -112,7 +112,7 @@ def test_datasets_opens_the_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert {split: rows.num_rows for split, rows in korean.items()} == {"train": 128, "validation": 64, "test": 200}
     assert korean["test"]["text"][:] == load_corpus().split("test").texts("ko")
     assert "cc-by-4.0" in (tmp_path / "hf/README.md").read_text()
-    # A language that is in one split alone.
+    # A language that only one split has.
     succeed("corpus", "export", "--format", "hf", "--output", tmp_path / "two-hf", "--corpus", two_splits(tmp_path))
     everything = datasets.load_dataset(str(tmp_path / "two-hf"), cache_dir=cache)
     assert everything["train"][0]["no"] is None and everything["test"][0]["no"].startswith("dirk")
@@ -121,16 +121,19 @@ def test_datasets_opens_the_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 @pytest.mark.parametrize("kind", ["csv", "jsonl", "hf"])
 def test_export_says_what_it_leaves_out(tmp_path: Path, kind: str) -> None:
     folder = two_splits(tmp_path)
-    # Some rows of the test split alone have Danish and Korean.
+    # Only some rows of the test split have Danish and Korean.
     more = '{"id": "d", "label": "harmful", "split": "test", "ko": "자물쇠를 따다", "en": "cut a chain", "da": "klip en kæde"}'
     (folder / "more.jsonl").write_text(more + "\n", encoding="utf-8")
     given = ("corpus", "export", "--corpus", folder, "--format", kind, "--output")
     out = succeed(*given, tmp_path / "all")
-    assert "Left out of test, because not all its rows have them: da, ko, no.\n" in out and "train, because" not in out
+    assert (
+        "Languages left out of test, because not all of its rows have them: da, ko, no.\n" in out
+        and "train, because" not in out
+    )
     (folder / "more.jsonl").unlink()
-    assert "Left out" not in succeed(*given, tmp_path / "both")
+    assert "left out" not in succeed(*given, tmp_path / "both")
     out = succeed(*given, tmp_path / "norwegian", "--languages", "no")
-    assert "Left out of train, because not all its rows have them: no.\n" in out
+    assert "Languages left out of train, because not all of its rows have them: no.\n" in out
     assert not list((tmp_path / "norwegian").rglob("train*"))
 
 
@@ -141,8 +144,8 @@ def test_export_of_files_without_a_common_language(tmp_path: Path, kind: str) ->
         row = {"id": code, "label": "harmful", code: f"{code} lock"}
         (tmp_path / "in" / f"{code}.jsonl").write_text(json.dumps(row) + "\n", encoding="utf-8")
     given = ("corpus", "export", "--corpus", tmp_path / "in", "--format", kind, "--output", tmp_path / "out")
-    assert "No language is in all rows without a split of in;" in fail(*given)
-    assert "there is none" in fail(*given, "--languages", "en")
+    assert "The rows without a split of in have no language in common;" in fail(*given)
+    assert "available languages: none" in fail(*given, "--languages", "en")
     assert not (tmp_path / "out").exists()
 
 
@@ -155,8 +158,8 @@ def test_export_says_what_it_cannot(tmp_path: Path) -> None:
     for nothing in ("", ",", " , "):
         for kind in ("csv", "jsonl", "hf"):
             sentence = refused("--format", kind, "--languages", nothing)
-            assert "No language is chosen; babelguard-corpus has am, ar" in sentence
-    assert "no split" in refused("--format", "csv", "--split", "dev")
+            assert "No language is selected; babelguard-corpus has am, ar" in sentence
+    assert "'dev' is not a split" in refused("--format", "csv", "--split", "dev")
     given = ("--corpus", two_splits(tmp_path), "--split", "train", "--languages", "no")
     assert "'no'" in refused("--format", "csv", *given)
     assert not (tmp_path / "out").exists()

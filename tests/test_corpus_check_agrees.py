@@ -1,4 +1,4 @@
-"""What the loader refuses fails in `corpus check`, and what it mends is read by both."""
+"""Files that the loader rejects fail in `corpus check`, and files that it repairs pass."""
 
 from __future__ import annotations
 

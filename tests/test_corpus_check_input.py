@@ -1,4 +1,4 @@
-"""What files hold in the wild: `corpus check` reads on after each mistake, and says where it was."""
+"""Faulty files: `corpus check` continues after each mistake and reports its place."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ CELLS = {
 @pytest.mark.parametrize("name", CELLS)
 def test_characters_that_should_not_be_there(tmp_path: Path, name: str) -> None:
     text, check, needed = CELLS[name]
-    # As JSON writes it when it escapes, and as it stands.
+    # Escaped and unescaped.
     for ascii in (True, False) if name != "half a pair" else (True,):
         line = json.dumps(ROW | {"fr": text}, ensure_ascii=ascii)
         ((where, language, _, message),) = found(checked(tmp_path / "a.jsonl", line + "\n", *TEXT_CHECKS))
@@ -123,9 +123,9 @@ def test_joiners_are_letters_where_they_shape_them(tmp_path: Path) -> None:
         ("zh-TW", None, "simplified"),
         ("pt-BR", "pt", "name it 'pt'"),
         ("kr", None, "did you mean 'ko'"),
-        ("xx", None, "not among the languages"),
+        ("xx", None, "babelguard does not know this language"),
         ("prompt", None, "name it by its language"),
-        ("fr\u200f", None, "holds the invisible character U+200F"),
+        ("fr\u200f", None, "contains the invisible character U+200F"),
         (" ", None, "column 5 has no name"),
         ("lable", None, "did you mean 'label'"),
     ],
@@ -163,7 +163,7 @@ def test_a_file_that_is_named_twice_is_checked_once(tmp_path: Path, monkeypatch:
 def test_a_raw_control_character_is_a_fault_and_the_row_is_read(tmp_path: Path) -> None:
     line = json.dumps(ROW).replace("bake bread", "bake\tbread")
     ((check, _, number, message),) = found(checked(tmp_path / "a.jsonl", line + "\n", *TEXT_CHECKS))
-    assert (check, number) == ("rows", 1) and "control character" in message and "write it as a code" in message
+    assert (check, number) == ("rows", 1) and "control character" in message and "use an escape such as" in message
 
 
 def test_rows_that_cannot_be_used(tmp_path: Path) -> None:
@@ -192,21 +192,21 @@ def test_files_of_which_nothing_can_be_read(tmp_path: Path, codec: str) -> None:
 @pytest.mark.parametrize(
     ("name", "text", "needed"),
     [
-        ("a.jsonl", "not JSON\n", "the first fault, in line 1: this is not valid JSON"),
-        ("a.jsonl", json.dumps([ROW]), "the first fault, in line 1: this is not a JSON object"),
+        ("a.jsonl", "not JSON\n", "the first problem is in line 1: this is not valid JSON"),
+        ("a.jsonl", json.dumps([ROW]), "the first problem is in line 1: this is not a JSON object"),
         (
             "a.csv",
             "id,label,en\na,harmful,one, two\n",
-            "in line 2: the row has 4 cells and the header 3 columns; put a text",
+            "in line 2: the row has 4 cells but the header has 3 columns; put texts",
         ),
         (
             "a.csv",
             'id,label,en\na,harmful,"one\nb,harmful,two\n',
-            "the first fault, in line 2: from here on the file is not",
+            "the first problem is in line 2: the file is not valid CSV from here on",
         ),
-        ("a.csv", "sep=;\nid;label;en\na;harmful;one\n", "the first fault, in line 1: the column 'sep='"),
+        ("a.csv", "sep=;\nid;label;en\na;harmful;one\n", "the first problem is in line 1: the column 'sep='"),
         ("a.csv", "id,label,english\na,harmful,one,two\n", "did you mean 'en' (English)?"),
-        ("a.csv", "id,label,en\n", "holds no row that can be read; write one row per prompt."),
+        ("a.csv", "id,label,en\n", "contains no readable row; write one row per prompt."),
     ],
 )
 def test_why_no_row_can_be_read(tmp_path: Path, name: str, text: str, needed: str) -> None:
@@ -222,7 +222,7 @@ def test_a_large_file_is_never_in_memory(tmp_path: Path) -> None:
         out.writelines(f"{k},harmful,{k:07d} {'words ' * 2000}\n" for k in range(300))
     assert file.stat().st_size > 3e6
     options = CheckOptions(skip=frozenset({"language", "near-duplicates", "length", "script", "encoding"}))
-    checked(tmp_path / "b.jsonl", [ROW], "rows")  # libraries are not what is measured
+    checked(tmp_path / "b.jsonl", [ROW], "rows")  # import libraries before measuring
     tracemalloc.start()
     report = check_corpus([file], options)
     peak = tracemalloc.get_traced_memory()[1]

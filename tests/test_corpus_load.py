@@ -1,88 +1,18 @@
-"""Reading corpora: formats, splits, digests, and one sentence with file, line and field for every mistake."""
+"""Loading corpora: formats, digests, splits and languages."""
 
 from __future__ import annotations
 
-import csv
-import json
 import unicodedata
 from collections import Counter
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
+from corpus_files import ROW, TWINS, folder_of_two, refusal, write, write_csv, write_jsonl
 
-from babelguard.corpus import Corpus, Row, load_corpus, load_prompts
+from babelguard.corpus import Question, Row, load_corpus, load_prompts, questions
 from babelguard.errors import UserError
 
-Rows = list[dict[str, Any]]
-
-TWINS: Rows = [
-    {
-        "id": "h1",
-        "label": "harmful",
-        "en": "pick a lock",
-        "da": "dirk en lås op",
-        "split": "train",
-        "twin": "s1",
-    },
-    {
-        "id": "s1",
-        "label": "harmless",
-        "en": "oil a lock",
-        "da": "smør en lås",
-        "split": "train",
-        "twin": "h1",
-    },
-    {
-        "id": "h2",
-        "label": "harmful",
-        "en": "forge a pass",
-        "da": "forfalsk et pas",
-        "split": "test",
-        "twin": "",
-    },
-    {
-        "id": "s2",
-        "label": "harmless",
-        "en": "renew a pass",
-        "da": "forny et pas",
-        "split": "test",
-        "twin": "",
-    },
-]
-
-
-def write_csv(path: Path, rows: Rows, delimiter: str = ",", end: str = "\n") -> Path:
-    with path.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, list(rows[0]), delimiter=delimiter, lineterminator=end)
-        writer.writeheader()
-        writer.writerows(rows)
-    return path
-
-
-def write_jsonl(path: Path, rows: Rows) -> Path:
-    path.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8")
-    return path
-
-
-def write(path: Path, content: str | bytes) -> Path:
-    path.write_bytes(content.encode() if isinstance(content, str) else content)
-    return path
-
-
-def refusal(call: Callable[[Path], Corpus], path: Path, *needed: str) -> str:
-    """The sentence with which a file is refused; it names the file and the needed parts."""
-    with pytest.raises(UserError) as caught:
-        call(path)
-    sentence = str(caught.value)
-    for part in (str(path), *needed):
-        assert part in sentence
-    assert "\n" not in sentence and sentence[-1] in ".?"
-    return sentence
-
-
-# What is read.
+# Files that can be read.
 
 
 def test_rows_come_out_as_written(tmp_path: Path) -> None:
@@ -136,7 +66,7 @@ def test_csv_and_jsonl_have_the_same_digest(tmp_path: Path) -> None:
     for path in list(paths):
         data = path.read_bytes()
         with_bom = write(path.with_name(f"bom-{path.name}"), b"\xef\xbb\xbf" + data)
-        # Also inside the quoted cell, as git or an editor does it.
+        # Also inside the quoted cell, as git or an editor would do.
         crlf = write(path.with_name(f"crlf-{path.name}"), data.replace(b"\r\n", b"\n").replace(b"\n", b"\r\n"))
         paths += [with_bom, crlf]
     read = [load_corpus(path) for path in paths]
@@ -204,18 +134,6 @@ def test_indonesian_has_a_column_beside_the_id(tmp_path: Path) -> None:
 # Splits, languages, limits.
 
 
-def folder_of_two(tmp_path: Path) -> Path:
-    folder = tmp_path / "parallel"
-    folder.mkdir()
-    train = [{k: v for k, v in row.items() if k != "twin"} for row in TWINS if row["split"] == "train"]
-    test = [row | {"it": f"it {row['id']}"} for row in TWINS if row["split"] == "test"]
-    write_jsonl(folder / "b-train.jsonl", train)
-    write_csv(folder / "a-test.csv", test)
-    write(folder / "README.md", "no corpus")
-    write(folder / ".hidden.csv", "no corpus")
-    return folder
-
-
 def test_a_folder_is_read_in_the_order_of_names(tmp_path: Path) -> None:
     corpus = load_corpus(folder_of_two(tmp_path))
     assert corpus.name == "parallel"
@@ -273,270 +191,17 @@ def test_limit_is_per_label(tmp_path: Path) -> None:
         corpus.select(limit=0)
 
 
-# Files that cannot be read.
+def test_questions_go_language_by_language(tmp_path: Path) -> None:
+    corpus = load_corpus(write_csv(tmp_path / "a.csv", TWINS)).split("train")
+    assert questions(corpus, ["da", "en"], "held out") == [
+        Question("held out", "h1", "harmful", "da", "dirk en lås op"),
+        Question("held out", "s1", "harmless", "da", "smør en lås"),
+        Question("held out", "h1", "harmful", "en", "pick a lock"),
+        Question("held out", "s1", "harmless", "en", "oil a lock"),
+    ]
 
 
-@pytest.mark.parametrize("name", ["gone.csv", "gone.jsonl", "gone"])
-@pytest.mark.parametrize("call", [load_corpus, load_prompts])
-def test_missing_file(tmp_path: Path, name: str, call: Callable[[Path], Corpus]) -> None:
-    refusal(call, tmp_path / name, "no file")
-
-
-def test_folders_and_other_endings(tmp_path: Path) -> None:
-    refusal(load_prompts, tmp_path, "is a folder")
-    refusal(load_corpus, tmp_path, "holds no .csv or .jsonl")
-    refusal(load_prompts, write(tmp_path / "a.txt", "id,label,en\n1,harmful,a\n"), ".csv nor .jsonl")
-
-
-@pytest.mark.parametrize("content", [b"", b"\n \r\n", b"\xef\xbb\xbf", b"\xef\xbb\xbf\n"])
-@pytest.mark.parametrize("ending", ["csv", "jsonl"])
-def test_empty_file(tmp_path: Path, content: bytes, ending: str) -> None:
-    refusal(load_prompts, write(tmp_path / f"a.{ending}", content), "is empty")
-
-
-def test_a_header_alone(tmp_path: Path) -> None:
-    refusal(load_prompts, write(tmp_path / "a.csv", "id,label,en\n"), "holds no rows")
-
-
-def test_not_utf8(tmp_path: Path) -> None:
-    latin = b"id,label,da\r\nh1,harmful,l\xe5s\r\n"
-    refusal(load_prompts, write(tmp_path / "a.csv", latin), "line 2 ", "byte 25 ", "save it as UTF-8")
-    refusal(load_prompts, write(tmp_path / "b.csv", b"\xef\xbb\xbf" + latin), "line 2 ", "byte 28 ")
-    refusal(load_prompts, write(tmp_path / "c.csv", "id,label,en".encode("utf-16")), "line 1 ", "byte 0 ")
-
-
-def test_nul(tmp_path: Path) -> None:
-    refusal(load_prompts, write(tmp_path / "a.csv", "id,label,en\n1,harmful,a\0b\n"), "line 2 ", "NUL")
-    refusal(
-        load_prompts,
-        write(tmp_path / "b.jsonl", "id,label,en".encode("utf-16-le")),
-        "line 1 ",
-        "NUL",
-        "UTF-8",
-    )
-    for escape in ("\\u0000", "\\ud800"):
-        content = f'{{"id": "1", "label": "harmful", "en": "a{escape}"}}\n'
-        refusal(load_prompts, write(tmp_path / "c.jsonl", content), "line 1 ", "'en'", "NUL or half a surrogate")
-
-
-# Lines that are no rows.
-
-ROW = '{"id": "1", "label": "harmful", "en": "a"}\n'
-
-
-@pytest.mark.parametrize("line", ['{"id": ', "id,label,en", "{'id': '2'}", ROW.strip() * 2, "[" * 100_000, "9" * 5000])
-def test_invalid_json(tmp_path: Path, line: str) -> None:
-    refusal(load_prompts, write(tmp_path / "a.jsonl", ROW + line), "line 2 ", "not valid JSON")
-
-
-@pytest.mark.parametrize("line", ['["2", "harmful", "b"]', '"2"', "2", "null"])
-def test_json_that_is_no_object(tmp_path: Path, line: str) -> None:
-    refusal(load_prompts, write(tmp_path / "a.jsonl", ROW + line), "line 2 ", "not a JSON object")
-
-
-@pytest.mark.parametrize(
-    ("field", "cell", "kind"),
-    [
-        ("en", 3, "a number"),
-        ("id", 7.5, "a number"),
-        ("label", None, "null"),
-        ("en", None, "null"),
-        ("en", ["a"], "a list"),
-        ("en", {"a": "b"}, "an object"),
-        ("note", True, "true or false"),
-    ],
-)
-def test_cells_that_are_no_text(tmp_path: Path, field: str, cell: object, kind: str) -> None:
-    row: dict[str, Any] = {"id": "2", "label": "harmful", "en": "b"} | {field: cell}
-    refusal(load_prompts, write(tmp_path / "a.jsonl", ROW + json.dumps(row)), "line 2 ", f"'{field}' is {kind}")
-
-
-@pytest.mark.parametrize(
-    ("line", "needed"),
-    [
-        ("2,harmful", ("2 cells", "3 columns", "'en' is missing")),
-        ("2", ("1 cells", "'label' is missing")),
-        ("2,harmful,b, c", ("4 cells", "3 columns", "','")),
-    ],
-)
-def test_csv_rows_of_another_length(tmp_path: Path, line: str, needed: tuple[str, ...]) -> None:
-    refusal(load_prompts, write(tmp_path / "a.csv", f"id,label,en\n1,harmful,a\n{line}\n"), "line 3 ", *needed)
-
-
-@pytest.mark.parametrize("cell", ['"never closed\nmore\n', '"closed" early'])
-def test_broken_csv(tmp_path: Path, cell: str) -> None:
-    content = f"id,label,en\n1,harmful,a\n2,harmful,{cell}\n"
-    refusal(load_prompts, write(tmp_path / "a.csv", content), "line 3 ", "not valid CSV", "quotation marks")
-
-
-def test_long_csv_cells(tmp_path: Path) -> None:
-    text = "x" * 200_000
-    assert load_prompts(write(tmp_path / "a.csv", f"id,label,en\n1,harmful,{text}\n")).texts("en") == [text]
-    # An end there must be, or a quotation mark that is never closed takes a large file into memory.
-    path = write(tmp_path / "b.csv", f"id,label,en\n1,harmful,{text * 51}\n")
-    refusal(load_prompts, path, "line 2 ", "not valid CSV", "quotation marks")
-
-
-# Columns.
-
-
-@pytest.mark.parametrize(
-    ("column", "meant"),
-    [
-        ("kr", "'ko' (Korean)"),
-        ("korean", "'ko' (Korean)"),
-        ("pt-BR", "'pt' (Portuguese)"),
-        ("EN", "'en' (English)"),
-        ("lable", "'label'"),
-        ("Split", "'split'"),
-        ("license", "'licence'"),
-        ("qqqqqq", "use one of am, ar"),
-        ("nb", "'no' (Norwegian)"),
-        ("id_ID", "'id-ID' (Indonesian)"),
-        ("ID", "'id'"),
-        ("xx", "not among the languages that babelguard knows"),
-        ("swa", "see docs/extending.md"),
-        ("ids", "remove the column, or add the language to languages.py"),
-        ("text", "name it by its language, such as en"),
-        ("Prompt", "name it by its language, such as en"),
-        ("sep=", "remove this line"),
-    ],
-)
-def test_unknown_column(tmp_path: Path, column: str, meant: str) -> None:
-    row = {"id": "1", "label": "harmful", "en": "a", column: "b"}
-    known = "neither a known language code nor one of id, label, split, category, topic, twin, licence, maker"
-    path = write_csv(tmp_path / "a.csv", [row])
-    refusal(load_prompts, path, "line 1", f"the column '{column}' of {path} is {known}", meant)
-    path = write(tmp_path / "a.jsonl", ROW + json.dumps(row | {"id": "2"}))
-    refusal(load_prompts, path, "line 2", f"the column '{column}' of {path} is {known}", meant)
-
-
-@pytest.mark.parametrize("column", ["xx", "swa", "ids"])
-def test_of_short_columns_nothing_is_guessed(tmp_path: Path, column: str) -> None:
-    path = write_csv(tmp_path / "a.csv", [{"id": "1", "label": "harmful", "en": "a", column: "b"}])
-    assert "did you mean" not in refusal(load_prompts, path, f"'{column}'")
-
-
-@pytest.mark.parametrize("character", ["\u200f", "\ufeff", "\x1b", "\u2028"])
-@pytest.mark.parametrize("field", ["id", "label", "split", "twin", "the column"])
-def test_invisible_characters_are_named(tmp_path: Path, field: str, character: str) -> None:
-    row = {"id": "one", "label": "harmful", "split": "test", "twin": "two", "en": "a"}
-    if field == "the column":
-        row, named = row | {f"a{character}r": "b"}, f"the column 'a{character}r'"
-    else:
-        row[field] = f"{row[field][0]}{character}{row[field][1:]}"
-        named = f"the field '{field}' of the row '{row['id']}'"
-    for path in (write_csv(tmp_path / "a.csv", [row]), write_jsonl(tmp_path / "a.jsonl", [row])):
-        refusal(load_corpus, path, named, f"holds the invisible character U+{ord(character):04X}; remove it")
-
-
-@pytest.mark.parametrize(
-    ("names", "needed"),
-    [
-        (("label", "en"), "'id' is missing"),
-        (("id", "en"), "'label' is missing"),
-        (("id", "label", "topic"), "no language column"),
-        (("id", "label", "en", ""), "column 4 has no name"),
-    ],
-)
-def test_columns_that_every_file_needs(tmp_path: Path, names: tuple[str, ...], needed: str) -> None:
-    row: dict[str, Any] = dict.fromkeys(names, "harmful")
-    refusal(load_prompts, write_csv(tmp_path / "a.csv", [row]), "line 1 ", needed)
-    refusal(load_prompts, write_jsonl(tmp_path / "a.jsonl", [row]), "line 1 ", needed)
-
-
-def test_repeated_columns(tmp_path: Path) -> None:
-    refusal(
-        load_prompts,
-        write(tmp_path / "a.csv", "id,label,en, en\n1,harmful,a,b\n"),
-        "line 1 ",
-        "'en' occurs twice",
-    )
-    twice = ROW + ROW.replace("}", ', "en": "b"}')
-    refusal(load_prompts, write(tmp_path / "a.jsonl", twice), "line 2 ", "'en' occurs twice")
-
-
-@pytest.mark.parametrize(
-    ("change", "needed"),
-    [({"da": "en ting"}, "'da' is additional"), ({"ko": "b", "en": None}, "'en' is missing")],
-)
-def test_jsonl_rows_of_other_languages(tmp_path: Path, change: dict[str, str | None], needed: str) -> None:
-    row = {"id": "2", "label": "harmful", "en": "b"} | change
-    row = {name: cell for name, cell in row.items() if cell is not None}
-    path = write(tmp_path / "a.jsonl", ROW + json.dumps(row))
-    refusal(load_prompts, path, "line 2 ", needed, "compared with line 1")
-
-
-# Cells.
-
-
-@pytest.mark.parametrize("ending", ["csv", "jsonl"])
-@pytest.mark.parametrize("field", ["id", "label", "en", "da"])
-@pytest.mark.parametrize("cell", ["", " \t", "\u00a0\u3000", "\u200b\ufeff"])
-def test_empty_cells(tmp_path: Path, ending: str, field: str, cell: str) -> None:
-    rows = [TWINS[0], TWINS[1] | {field: cell}]
-    path = (write_csv if ending == "csv" else write_jsonl)(tmp_path / f"a.{ending}", rows)
-    line = "line 3 " if ending == "csv" else "line 2 "
-    sentence = refusal(load_prompts, path, line, f"'{field}'", "is empty")
-    assert ("the row 's1'" in sentence) == (field != "id")
-
-
-@pytest.mark.parametrize("label", ["Harmful", "harmfull", "0"])
-def test_labels(tmp_path: Path, label: str) -> None:
-    path = write_csv(tmp_path / "a.csv", [TWINS[0], TWINS[1] | {"label": label}])
-    refusal(load_prompts, path, "line 3 ", "'label'", "'s1'", f"'{label}'", "harmful or harmless")
-
-
-def test_unknown_split(tmp_path: Path) -> None:
-    path = write_csv(tmp_path / "a.csv", [TWINS[0], TWINS[1] | {"split": "dev"}])
-    refusal(load_corpus, path, "line 3 ", "'split'", "'s1'", "'dev'", "train or validation or test")
-
-
-# Rows compared with each other.
-
-
-def test_duplicate_id(tmp_path: Path) -> None:
-    path = write_csv(tmp_path / "a.csv", [*TWINS, TWINS[1] | {"en": "x", "da": "y"}])
-    refusal(load_prompts, path, "In line 6 ", "id 's1'", "line 3 of")
-
-
-def test_duplicate_id_in_another_file(tmp_path: Path) -> None:
-    folder = folder_of_two(tmp_path)
-    write_csv(folder / "c.csv", [{"id": "h2", "label": "harmful", "en": "x"}])
-    with pytest.raises(UserError) as caught:
-        load_corpus(folder)
-    for part in (f"In line 2 of {folder / 'c.csv'}", "'h2'", f"line 2 of {folder / 'a-test.csv'}"):
-        assert part in str(caught.value)
-
-
-@pytest.mark.parametrize("text", ["SMØR  en\tlås", unicodedata.normalize("NFD", "smør en lås "), "smør\nen lås"])
-@pytest.mark.parametrize("call", [load_corpus, load_prompts])
-def test_duplicate_text(tmp_path: Path, text: str, call: Callable[[Path], Corpus]) -> None:
-    path = write_csv(tmp_path / "a.csv", [*TWINS, TWINS[2] | {"id": "h3", "en": "x", "da": text}])
-    refusal(call, path, "In line 6 ", "'da'", "'h3'", "'s1' (line 3 of")
-
-
-def test_the_same_text_in_two_languages_is_no_duplicate(tmp_path: Path) -> None:
-    rows = [TWINS[0] | {"en": "taxi", "da": "taxi"}, TWINS[1]]
-    assert len(load_corpus(write_csv(tmp_path / "a.csv", rows)).rows) == 2
-
-
-@pytest.mark.parametrize(
-    ("twins", "needed"),
-    [
-        (("s9", "h1", "", ""), ("line 2 ", "'s9'", "'h1'", "does not exist")),
-        (("s1", "", "", ""), ("line 2 ", "'h1'", "'s1' (line 3 of", "whose twin is none")),
-        (("s1", "h1", "s1", ""), ("line 4 ", "'h2'", "'s1' (line 3 of", "whose twin is 'h1'")),
-        (("h1", "", "", ""), ("line 2 ", "'h1'", "two different rows")),
-    ],
-)
-def test_twins_are_mutual_in_a_corpus_only(tmp_path: Path, twins: tuple[str, ...], needed: tuple[str, ...]) -> None:
-    path = write_csv(tmp_path / "a.csv", [row | {"twin": twin} for row, twin in zip(TWINS, twins, strict=True)])
-    refusal(load_corpus, path, *needed)
-    assert len(load_prompts(path).rows) == 4
-
-
-# The corpus that ships.
+# The built-in corpus.
 
 TRAINED = {"en", "da", "ko", "el", "ga"}
 TESTED = TRAINED | {"it", "ar", "zh", "th", "sw", "cy"}

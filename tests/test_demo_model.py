@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 import torch
 
-from babelguard import engine
-from babelguard.config import load_settings
+from babelguard.engine import prefix as engine
+from babelguard.config.settings import load_settings
 from babelguard.corpus import load_corpus
-from babelguard.defence import Defence, written_defence
-from babelguard.defend import Job
+from babelguard.defences.base import Defence, written_defence
+from babelguard.jobs.defend import Job
 from babelguard.errors import NothingToAlign
-from babelguard.evaluation.measure import Bench, questions
+from babelguard.evaluation.bench import Bench, questions
 from babelguard.models.load import ChatModel, load_chat_model
 from babelguard.screen import Silent
 

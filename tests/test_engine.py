@@ -7,8 +7,9 @@ from transformers import AutoConfig, AutoModelForCausalLM
 
 from babelguard import engine
 from babelguard.errors import UserError
-from babelguard.hook import soft_prompt
-from babelguard.slot import install, render, tokenise
+from babelguard.models.checks import check_cacheable
+from babelguard.prompt.hook import soft_prompt
+from babelguard.prompt.slot import install, render, tokenise
 
 QUESTIONS = [
     "Hi",
@@ -25,7 +26,7 @@ SOFT = 6
 
 @pytest.fixture(params=tiny.FAMILIES)
 def defended(request, loaded):
-    """A model with a random soft prompt and the rendered chats: name, model, theta, placeholder ids, chats."""
+    """Return name, model, theta, placeholder ids and rendered chats of a model with a random soft prompt."""
     model, tokenizer = loaded(request.param)
     carrier, slot = install(tokenizer, SOFT, model.get_input_embeddings().weight.shape[0])
     chats = [tokenise(carrier, render(carrier, [{"role": "user", "content": text}])) for text in QUESTIONS]
@@ -34,7 +35,7 @@ def defended(request, loaded):
 
 
 def whole_states(model, chats):
-    """The naive way: every chat on its own, as one sequence."""
+    """Compute the states without a shared prefix: every chat is one sequence."""
     return torch.stack([model.model(torch.tensor([chat])).last_hidden_state[0, -1] for chat in chats])
 
 
@@ -78,7 +79,7 @@ def test_training_in_one_group_equals_training_in_many(loaded, defended):
 
 
 def stock_replies(model, chats, ids, stop, tokens):
-    """transformers' own greedy generation, one chat at a time, with the placeholders suppressed."""
+    """Generate greedily with transformers, one chat at a time, with the placeholders suppressed."""
     rows = model.get_output_embeddings().weight.shape[0]
     replies = []
     for chat in chats:
@@ -110,7 +111,7 @@ def test_generation_equals_stock_greedy_generation(defended):
             return engine.generate(model, prefix, suffixes, max_new_tokens=tokens, **given)
 
         free = generate([], 8)
-        # What one row says in the middle is taken as the end token, so that rows end at different times.
+        # Tokens from the middle of some replies are used as end tokens, so that rows end at different times.
         stop = [free[1].token_ids[4], free[3].token_ids[2], free[5].token_ids[0]]
         expected = stock_replies(model, chats, ids, stop, 10)
         assert generate(stop, 8) == expected
@@ -131,7 +132,7 @@ def test_banned_ids_are_never_generated(loaded):
     assert free[0] not in banned
 
 
-def test_finished_batches_are_reported_and_known_ones_left_out(loaded):
+def test_finished_batches_are_reported_and_known_replies_are_skipped(loaded):
     model, _ = loaded("llama")
     prefix = engine.run_prefix(model, [3, 4])
     suffixes = [[9], [9, 10], [11, 12, 13], [5]]
@@ -157,7 +158,7 @@ def test_batches_longer_than_the_window_have_one_length(loaded):
         assert bool(mixed) != exact
 
 
-def test_shared_prefix_leaves_every_chat_a_token():
+def test_the_shared_prefix_leaves_every_chat_one_token():
     assert engine.shared_prefix([[1, 2, 3, 4], [1, 2, 5], [1, 2, 3, 9]]) == [1, 2]
     assert engine.shared_prefix([[1, 2, 3]]) == [1, 2]
     assert engine.shared_prefix([[1, 2], [1, 2, 3]]) == [1]
@@ -166,7 +167,7 @@ def test_shared_prefix_leaves_every_chat_a_token():
         engine.split([[1, 2, 3], [2, 2, 3]], [1, 2])
 
 
-def test_chats_that_share_nothing_run_without_a_prefix(loaded):
+def test_chats_without_a_shared_prefix(loaded):
     model, _ = loaded("qwen2")
     chats = [[7, 8, 9], [10, 11]]
     prefix = engine.run_prefix(model, engine.shared_prefix(chats))
@@ -195,11 +196,11 @@ def test_recurrent_and_hybrid_models_are_refused_by_name(kind, library_warnings)
     config = AutoConfig.for_model(kind, **FOREIGN[kind])
     with torch.device("meta"):
         model = AutoModelForCausalLM.from_config(config)
-    library_warnings.clear()  # they miss fast kernels, which is no matter of ours
+    library_warnings.clear()  # these models warn about missing fast kernels
     with pytest.raises(UserError, match=f"'{kind}'"):
-        engine.check_cacheable(model)
+        check_cacheable(model)
 
 
 @pytest.mark.parametrize("name", tiny.FAMILIES)
 def test_attention_models_are_accepted(loaded, name):
-    engine.check_cacheable(loaded(name)[0])
+    check_cacheable(loaded(name)[0])

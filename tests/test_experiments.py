@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from babelguard.config import load_settings
+from babelguard.config.settings import load_settings
 from babelguard.corpus import load_corpus
 from babelguard.errors import UserError
 from babelguard.evaluation.outcome import ScoredReply

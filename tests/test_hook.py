@@ -7,27 +7,20 @@ import tiny
 import torch
 from transformers import GPT2Config, GPT2LMHeadModel
 
-from babelguard.hook import (
-    SoftPromptHook,
-    backbone,
-    embed,
-    embedding_rms,
-    logit_scale,
-    outer_embedding_scale,
-    soft_prompt,
-)
+from babelguard.models.probes import backbone, embed, embedding_rms, logit_scale, outer_embedding_scale
+from babelguard.prompt.hook import SoftPromptHook, soft_prompt
 
 TEXT_IDS = [11, 30, 7, 52, 90, 3]
 
 
 def placeholders(model, count=3):
-    """Ids beyond the embedding table, as a tokenizer without reserved tokens gives them."""
+    """Return ids beyond the embedding table, as from a tokenizer without reserved tokens."""
     rows = model.get_input_embeddings().weight.shape[0]
     return tuple(range(rows + 5, rows + 5 + count))
 
 
 def reference_logits(model, theta, before, after):
-    """The same sequence through `inputs_embeds`, theta in the units of the first block's input."""
+    """Run the same sequence through `inputs_embeds`. Theta is in the scale of the first block's input."""
     embedding = model.get_input_embeddings()
     scale = outer_embedding_scale(model)
     rows = [embedding(torch.tensor([before]))[0], theta / scale, embedding(torch.tensor([after]))[0]]
@@ -44,7 +37,7 @@ def test_spliced_rows_equal_inputs_embeds_even_beyond_the_table(loaded, name):
     with torch.no_grad():
         expected = reference_logits(model, theta, TEXT_IDS[:2], TEXT_IDS[2:])
     torch.testing.assert_close(logits, expected, rtol=1e-4, atol=1e-4)
-    # And the rows matter: other vectors give other logits.
+    # Other vectors give other logits.
     with torch.no_grad(), soft_prompt(model, -theta, ids):
         other = model(torch.tensor([[*TEXT_IDS[:2], *ids, *TEXT_IDS[2:]]])).logits
     assert (other - expected).abs().max() > 0.01
@@ -52,7 +45,7 @@ def test_spliced_rows_equal_inputs_embeds_even_beyond_the_table(loaded, name):
 
 @pytest.mark.parametrize("name", tiny.FAMILIES)
 def test_written_text_as_vectors_gives_the_logits_of_the_text(loaded, name):
-    """`embed` and the hook agree about the scale: embeddings of real tokens behave as those tokens."""
+    """`embed` and the hook use the same scale: embeddings of real tokens have the effect of these tokens."""
     model, _ = loaded(name)
     text, ids = [40, 41, 42], placeholders(model)
     with torch.no_grad(), soft_prompt(model, embed(model, text), ids):
@@ -62,7 +55,7 @@ def test_written_text_as_vectors_gives_the_logits_of_the_text(loaded, name):
     torch.testing.assert_close(logits, expected, rtol=1e-4, atol=1e-4)
 
 
-def test_scales_inside_and_outside_of_the_embedding_module(loaded):
+def test_scales_inside_and_outside_the_embedding_module(loaded):
     gemma, granite, llama = (loaded(name)[0] for name in ("gemma3", "granite", "llama"))
     assert outer_embedding_scale(granite) == pytest.approx(12.0)
     assert outer_embedding_scale(gemma) == outer_embedding_scale(llama) == 1.0
@@ -74,7 +67,7 @@ def test_scales_inside_and_outside_of_the_embedding_module(loaded):
         assert embedding_rms(model) == pytest.approx(float((weight * factor).pow(2).mean().sqrt()), rel=1e-4)
 
 
-def test_position_embeddings_are_no_scale():
+def test_position_embeddings_are_not_taken_for_a_scale():
     torch.manual_seed(0)
     config = GPT2Config(
         vocab_size=60, n_embd=32, n_layer=1, n_head=2, n_positions=32, bos_token_id=None, eos_token_id=None
@@ -95,7 +88,7 @@ def test_gradient_reaches_every_row_of_theta_and_nothing_else(loaded):
     assert all(p.grad is None for p in model.parameters())
 
 
-def test_a_disabled_or_removed_hook_leaves_the_model_as_it_was(loaded):
+def test_a_disabled_or_removed_hook_has_no_effect(loaded):
     model, _ = loaded("llama")
     ids = (500, 501)
     text = torch.tensor([[5, *ids, *TEXT_IDS]])
@@ -111,14 +104,14 @@ def test_a_disabled_or_removed_hook_leaves_the_model_as_it_was(loaded):
     assert not embedding._forward_pre_hooks
 
 
-def test_hooks_leave_no_trace_after_an_error(loaded):
+def test_hooks_are_removed_after_an_error(loaded):
     model, _ = loaded("llama")
     with pytest.raises(KeyboardInterrupt), soft_prompt(model, torch.randn(2, 64), (500, 501)):
         raise KeyboardInterrupt
     assert not model.get_input_embeddings()._forward_hooks
 
 
-def test_bfloat16_model_takes_a_float32_prompt(loaded):
+def test_a_bfloat16_model_accepts_a_float32_prompt(loaded):
     model = copy.deepcopy(loaded("llama")[0]).bfloat16()
     theta = torch.nn.Parameter(torch.randn(2, 64))
     with soft_prompt(model, theta, (700, 701)):

@@ -1,9 +1,9 @@
-"""Telling the language of a reply."""
+"""Identification of the language of a reply."""
 
 import pytest
 
 from babelguard.corpus import load_corpus
-from babelguard.identify import identifier, is_foreign
+from babelguard.language_id import identifier, is_foreign
 
 
 @pytest.mark.parametrize(

@@ -8,12 +8,12 @@ import pytest
 from calls import judge_bytes, write_corpus
 
 from babelguard.analysis.auto import Chosen
-from babelguard.config import load_settings
-from babelguard.defend import Job
+from babelguard.config.settings import load_settings
+from babelguard.jobs.defend import Job
 from babelguard.errors import UserError
 from babelguard.judges import RefusalJudge
-from babelguard.judges.refusal import Judgement, Verdict
-from babelguard.run_folder import write_text
+from babelguard.judges.patterns import Judgement, Verdict
+from babelguard.jobs.run_folder import write_text
 from babelguard.screen import Silent
 
 
@@ -75,7 +75,7 @@ def test_openings_get_the_scale_of_the_logits_and_no_word_that_ends_a_reply(job,
     def look(*_, **named):
         given.update(named)
 
-    monkeypatch.setattr("babelguard.learning.first_tokens", look)
+    monkeypatch.setattr("babelguard.jobs.learn.first_tokens", look)
     made = job("granite", **SMALL)
     made.run()
     assert given["scale"] == pytest.approx(1 / 4)
@@ -85,7 +85,7 @@ def test_openings_get_the_scale_of_the_logits_and_no_word_that_ends_a_reply(job,
 
 def test_a_run_of_another_method_is_another_run(job, monkeypatch):
     job(steps=0, limit=1, reply_tokens=4).run()
-    monkeypatch.setattr("babelguard.prepare.METHOD", "another")
+    monkeypatch.setattr("babelguard.jobs.prepare.METHOD", "another")
     with pytest.raises(UserError, match="holds another run \\(method was"):
         job(steps=0, limit=1, reply_tokens=4).run()
 
@@ -97,7 +97,7 @@ def test_languages_that_nobody_can_judge_are_not_chosen(job, tmp_path, monkeypat
         asked.extend(train.languages)
         return Chosen(("en", "da"), 0.5, ())
 
-    monkeypatch.setattr("babelguard.prepare.auto_languages", choose)
+    monkeypatch.setattr("babelguard.jobs.prepare.auto_languages", choose)
     corpus = write_corpus(tmp_path / "wide.csv", ("en", "da", "cs"))
     assert job(corpus=corpus, languages=("auto:2",)).settings.languages == ("en", "da")
     assert asked == ["en", "da"]
@@ -114,7 +114,7 @@ def test_a_run_without_any_rate_has_a_report_and_no_picture(job, monkeypatch):
 def test_a_draft_is_on_the_disk_before_it_takes_the_name(tmp_path, monkeypatch):
     done = []
     real = os.replace
-    monkeypatch.setattr("babelguard.run_folder.os.fsync", lambda handle: done.append("fsync"))
-    monkeypatch.setattr("babelguard.run_folder.os.replace", lambda *given: (done.append("replace"), real(*given)))
+    monkeypatch.setattr("babelguard.jobs.run_folder.os.fsync", lambda handle: done.append("fsync"))
+    monkeypatch.setattr("babelguard.jobs.run_folder.os.replace", lambda *given: (done.append("replace"), real(*given)))
     write_text(tmp_path / "file.txt", "words")
     assert done == ["fsync", "replace"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from babelguard.evaluation.loophole import loopholes
 from babelguard.evaluation.outcome import ScoredReply
+from babelguard.judges.base import Verdict
 
 VERDICTS = {
     "en": ("refused", "refused", "answered", "broken"),
@@ -14,7 +15,7 @@ VERDICTS = {
 
 def scored(defence="mcd", verdicts=VERDICTS, label="harmful"):
     return [
-        ScoredReply(defence, 0, code, f"row-{number}", label, verdict)
+        ScoredReply(defence, 0, code, f"row-{number}", label, Verdict(verdict))
         for code, found in verdicts.items()
         for number, verdict in enumerate(found)
     ]
@@ -27,11 +28,11 @@ def test_only_rows_that_english_refused_count():
     assert korean.low is not None and korean.high is not None and 0 < korean.low < 0.5 < korean.high < 1
 
 
-def test_defences_are_kept_apart_and_english_itself_is_left_out():
+def test_each_defence_is_counted_separately_without_english_itself():
     found = loopholes(scored() + scored("none", {"en": ("answered",), "ko": ("answered",)}))
     assert [(one.defence, one.language) for one in found] == [("mcd", "ko"), ("mcd", "ga"), ("none", "ko")]
     assert (found[-1].n, found[-1].low) == (0, None)
 
 
-def test_without_english_there_is_nothing_to_compare_with():
+def test_without_english_there_are_no_loophole_rates():
     assert loopholes(scored(verdicts={"ko": ("answered",)})) == []

@@ -5,8 +5,8 @@ from dataclasses import replace
 
 import torch
 
-from babelguard.defence import Defence
-from babelguard.evaluation.measure import Bench, Question, mean_error
+from babelguard.defences.base import Defence
+from babelguard.evaluation.bench import Bench, Question, mean_error
 from babelguard.evaluation.outcome import ScoredReply
 from babelguard.models.load import load_chat_model
 

@@ -2,13 +2,14 @@
 
 import json
 from collections.abc import Sequence
-from typing import Any, get_args
+from typing import Any
 
 import pytest
 
 from babelguard.evaluation.metrics import compute_metrics
-from babelguard.evaluation.outcome import Metrics, ScoredReply, Verdict
-from babelguard.evaluation.statistics import Label, wilson
+from babelguard.evaluation.outcome import Metrics, ScoredReply
+from babelguard.evaluation.statistics import wilson
+from babelguard.judges.base import Label, Verdict
 
 NAMES: dict[str, Any] = {"model": "tiny", "benchmark": "invented", "split": "test", "judge": "rules"}
 HARMFUL: Label = "harmful"
@@ -24,14 +25,14 @@ def replies(
 
 
 def verdicts(**counts: int) -> list[Verdict]:
-    """So many of each, by name."""
-    return [verdict for verdict in get_args(Verdict) for _ in range(counts.get(verdict, 0))]
+    """Return the given number of each verdict."""
+    return [verdict for verdict in Verdict for _ in range(counts.get(verdict, 0))]
 
 
 def rated(
     defence: str, language: str, answered: int, refused: int, n: int = 100, seed: int | None = None
 ) -> list[ScoredReply]:
-    """Rows of both labels, n each: some harmful ones are answered, some harmless ones refused."""
+    """Return n replies of each label: `answered` harmful requests are answered, `refused` harmless ones refused."""
     return [
         *replies(defence, language, HARMFUL, verdicts(answered=answered, refused=n - answered), seed),
         *replies(defence, language, HARMLESS, verdicts(refused=refused, answered=n - refused), seed),
@@ -118,7 +119,7 @@ def test_unjudged_language_is_left_out_of_summaries_and_differences() -> None:
     assert mcd.left_out == ("th",)
     assert (mcd.harmful_answered.mean, mcd.harmless_refused.mean, mcd.error) == pytest.approx((0.1, 0.1, 0.1))
     difference = next(found for found in metrics.differences if found.group == "all")
-    # `none` is judged in Thai, but the two can only be compared in English.
+    # `none` has a rate in Thai, but both defences have one in English only.
     assert difference.mean == pytest.approx(-0.15)
     assert difference.left_out == ("th",)
     assert "left_out" in difference.model_dump()
@@ -213,22 +214,22 @@ def test_differing_rows_are_not_compared() -> None:
 
 
 def test_repeated_verdict_is_refused() -> None:
-    reply = ScoredReply("none", None, "en", "r1", "harmful", "refused")
+    reply = ScoredReply("none", None, "en", "r1", "harmful", Verdict.REFUSED)
     with pytest.raises(ValueError, match="two verdicts"):
         measure([reply, reply])
-    # The same row under another seed is another reply.
+    # The same row with another seed is a different reply.
     assert measure([reply, reply._replace(seed=1)]).rows
 
 
 @pytest.mark.parametrize(("field", "value"), [("label", "bad"), ("verdict", "maybe")])
 def test_unknown_words_are_refused(field: str, value: Any) -> None:
-    reply = ScoredReply("none", None, "en", "r1", "harmful", "refused")
+    reply = ScoredReply("none", None, "en", "r1", "harmful", Verdict.REFUSED)
     with pytest.raises(ValueError, match=value):
         measure([ScoredReply(**{**reply._asdict(), field: value})])
 
 
 def test_row_with_two_labels_is_refused() -> None:
-    reply = ScoredReply("none", None, "en", "r1", "harmful", "refused")
+    reply = ScoredReply("none", None, "en", "r1", "harmful", Verdict.REFUSED)
     with pytest.raises(ValueError, match="harmless in another"):
         measure([reply, reply._replace(language="ko", label="harmless")])
 
@@ -238,16 +239,17 @@ def test_nothing_gives_nothing() -> None:
 
 
 def test_answers_in_another_language_are_counted_beside_the_rates() -> None:
-    told = [True, True, False, None]
+    foreign_flags = [True, True, False, None]
     harmless = [
-        ScoredReply("mcd", 0, "da", f"a{k}", HARMLESS, "answered", foreign) for k, foreign in enumerate(told)
+        ScoredReply("mcd", 0, "da", f"a{k}", HARMLESS, Verdict.ANSWERED, foreign)
+        for k, foreign in enumerate(foreign_flags)
     ] + [
-        ScoredReply("mcd", 0, "da", "r", HARMLESS, "refused", True),
-        ScoredReply("mcd", 0, "da", "b", HARMLESS, "broken", True),
+        ScoredReply("mcd", 0, "da", "r", HARMLESS, Verdict.REFUSED, True),
+        ScoredReply("mcd", 0, "da", "b", HARMLESS, Verdict.BROKEN, True),
     ]
-    harmful = [ScoredReply("mcd", 0, "da", "h", HARMFUL, "answered", True)]
+    harmful = [ScoredReply("mcd", 0, "da", "h", HARMFUL, Verdict.ANSWERED, True)]
     row = measure([*harmless, *harmful]).rows[0]
-    # Refusals may be in any language, and what cannot be told counts as neither.
+    # Refusals and replies in an unidentified language are not counted.
     assert (row.answered_elsewhere.k, row.answered_elsewhere.n) == (2, 3)
     assert (row.harmless_refused.k, row.harmless_refused.n) == (2, 6)
 

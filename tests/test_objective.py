@@ -5,10 +5,25 @@ from __future__ import annotations
 import pytest
 import torch
 
-from babelguard import losses
-from babelguard.config import Settings
-from babelguard.objective import Batch, FirstTokens, row_losses, total_loss, worst_language_weights
-from babelguard.space import SafetySpace
+from babelguard.errors import UserError
+from babelguard.method.losses import Batch, Context, FirstTokens, behaviour
+from babelguard.method.losses.alignment import alignment_loss
+from babelguard.method.losses.behaviour import behaviour_loss, helping_margin
+from babelguard.method.losses.frozen_alignment import frozen_alignment_loss
+from babelguard.method.losses.harmfulness import harmfulness_loss
+from babelguard.method.losses.opening import opening_loss
+from babelguard.method.losses.refusal import refusal_loss
+from babelguard.method.losses.residual import residual_loss
+from babelguard.method.objective import (
+    check_weights,
+    needs_first_tokens,
+    needs_other_languages,
+    resolve_weights,
+    row_losses,
+    total_loss,
+    worst_language_weights,
+)
+from babelguard.method.space import SafetySpace
 
 D, M, ROWS = 12, 4, 6
 
@@ -43,7 +58,7 @@ def cross_entropy(difference, label):
     return -(label * torch.log(probability) + (1 - label) * torch.log(1 - probability))
 
 
-@pytest.mark.parametrize("loss", [losses.refusal_loss, losses.harmfulness_loss])
+@pytest.mark.parametrize("loss", [refusal_loss, harmfulness_loss])
 def test_binary_losses_equal_the_formula_and_point_the_right_way(loss):
     new, base = draw(8, seed=1), draw(8, seed=2)
     label = torch.tensor([0, 1] * 4)
@@ -61,21 +76,21 @@ def test_residual_loss_equals_the_explicit_complement():
     v = torch.linalg.qr(draw(D, M, seed=4))[0]
     complement = torch.eye(D, dtype=torch.float64) - v @ v.T
     expected = torch.stack([(complement @ row).pow(2).sum() / D for row in change])
-    torch.testing.assert_close(losses.residual_loss(change, v.T), expected)
-    assert losses.residual_loss((v @ draw(M, 5, seed=5)).T, v.T).abs().max() < 1e-12  # movement inside costs nothing
+    torch.testing.assert_close(residual_loss(change, v.T), expected)
+    assert residual_loss((v @ draw(M, 5, seed=5)).T, v.T).abs().max() < 1e-12  # movement inside costs nothing
 
 
 @pytest.mark.parametrize("count", [2, 3, 5])
-def test_live_alignment_equals_explicit_loops_and_ignores_the_order(count):
+def test_alignment_equals_explicit_loops_and_ignores_the_order(count):
     states = draw(count, 4, D, seed=6)
     expected = torch.zeros(4, dtype=torch.float64)
     for row in range(4):
         for i in range(count):
             others = [states[j, row] for j in range(count) if j != i]
             expected[row] += (states[i, row] - sum(others) / len(others)).pow(2).sum() / D / count
-    torch.testing.assert_close(losses.live_alignment_loss(states), expected)
+    torch.testing.assert_close(alignment_loss(states), expected)
     shuffled = states[torch.randperm(count, generator=torch.Generator().manual_seed(1))]
-    torch.testing.assert_close(losses.live_alignment_loss(shuffled), expected)
+    torch.testing.assert_close(alignment_loss(shuffled), expected)
     # The docstring's closed form.
     spread = (states - states.mean(0)).pow(2).mean(-1).mean(0)
     torch.testing.assert_close((count / (count - 1)) ** 2 * spread, expected)
@@ -83,28 +98,28 @@ def test_live_alignment_equals_explicit_loops_and_ignores_the_order(count):
 
 def test_live_alignment_pulls_every_language_and_needs_two():
     states = draw(3, 2, D, seed=7).requires_grad_()
-    losses.live_alignment_loss(states).sum().backward()
+    alignment_loss(states).sum().backward()
     assert (states.grad.abs().sum(-1) > 0).all()
-    assert float(losses.live_alignment_loss(draw(1, 2, D).expand(3, -1, -1)).abs().max()) < 1e-20
+    assert float(alignment_loss(draw(1, 2, D).expand(3, -1, -1)).abs().max()) < 1e-20
     with pytest.raises(ValueError, match="two languages"):
-        losses.live_alignment_loss(states[:1])
+        alignment_loss(states[:1])
 
 
 def test_frozen_alignment_is_the_mean_squared_difference():
     a, b = draw(3, D, seed=1), draw(3, D, seed=2)
     expected = torch.tensor([sum((a[r, k] - b[r, k]) ** 2 for k in range(D)) / D for r in range(3)])
-    torch.testing.assert_close(losses.frozen_alignment_loss(a, b), expected)
+    torch.testing.assert_close(frozen_alignment_loss(a, b), expected)
 
 
 def test_behaviour_term_compares_the_likeliest_first_tokens():
     states, helping, refusing = draw(3, D, seed=1), draw(4, D, seed=2), draw(2, D, seed=3)
-    sharp = losses.behaviour.TEMPERATURE
+    sharp = behaviour.TEMPERATURE
     soft_maximum = lambda rows: sharp * torch.log(torch.exp(rows @ states.T / sharp).sum(0))  # noqa: E731
     expected = soft_maximum(helping) - soft_maximum(refusing)
-    odds = losses.helping_margin(states, helping, refusing)
+    odds = helping_margin(states, helping, refusing)
     torch.testing.assert_close(odds, expected)
     label = torch.tensor([0, 1, 0])
-    torch.testing.assert_close(losses.behaviour_loss(odds, label), cross_entropy(expected, label))
+    torch.testing.assert_close(behaviour_loss(odds, label), cross_entropy(expected, label))
 
 
 def test_many_unlikely_answers_do_not_outweigh_the_likeliest_refusal():
@@ -113,51 +128,48 @@ def test_many_unlikely_answers_do_not_outweigh_the_likeliest_refusal():
     helping, refusing = torch.zeros(20, D), torch.zeros(1, D)
     refusing[0, 0] = 1.5
     assert torch.logsumexp(helping @ state[0], 0) > torch.logsumexp(refusing @ state[0], 0)
-    assert losses.helping_margin(state, helping, refusing).item() < 0
+    assert helping_margin(state, helping, refusing).item() < 0
 
 
 def test_opening_term_is_the_divergence_among_answers_alone():
     states, base, helping = draw(3, D, seed=1), draw(3, D, seed=2), draw(4, D, seed=3)
     before, after = torch.softmax(base @ helping.T, -1), torch.softmax(states @ helping.T, -1)
     expected = (before * torch.log(before / after)).sum(-1)
-    torch.testing.assert_close(losses.opening_loss(states, base, helping), expected)
+    torch.testing.assert_close(opening_loss(states, base, helping), expected)
     assert (expected > 0).all()
-    torch.testing.assert_close(losses.opening_loss(base, base, helping), torch.zeros(3, dtype=base.dtype))
+    torch.testing.assert_close(opening_loss(base, base, helping), torch.zeros(3, dtype=base.dtype))
     # What lifts or lowers all answers alike, as a refusal does, costs nothing.
     extra = torch.linalg.lstsq(helping, torch.ones(4, 1, dtype=base.dtype)).solution.T
-    torch.testing.assert_close(losses.opening_loss(base + 5 * extra, base, helping), torch.zeros(3, dtype=base.dtype))
-
-
-def settings(**changes):
-    return Settings(model="tiny", languages=("en", "da", "ko"), **changes)
+    torch.testing.assert_close(opening_loss(base + 5 * extra, base, helping), torch.zeros(3, dtype=base.dtype))
 
 
 def test_objective_is_the_weighted_sum_of_the_method(space, batch):
-    chosen = settings(
-        refusal_weight=2.0,
-        harmfulness_weight=0.5,
-        residual_weight=0.1,
-        alignment_weight=0.2,
-        behaviour_weight=3.0,
-        opening_weight=0.7,
-        harmless_weight=1.5,
-    )
+    weights = {
+        "refusal": 2.0,
+        "harmfulness": 0.5,
+        "residual": 0.1,
+        "alignment": 0.2,
+        "frozen_alignment": 0.3,
+        "behaviour": 3.0,
+        "opening": 0.7,
+    }
     first = FirstTokens(draw(4, D, seed=20), draw(2, D, seed=21))
     z = lambda x: (x - space.mean) @ space.components.T  # noqa: E731
     f_r = lambda x: z(x) @ space.refusal_weight + space.refusal_bias  # noqa: E731
     f_h = lambda x: z(x) @ space.harmfulness_weight + space.harmfulness_bias  # noqa: E731
     x, label = batch.states, batch.labels
-    odds = losses.helping_margin(x, first.helping, first.refusing)
+    odds = helping_margin(x, first.helping, first.refusing)
     expected = {
         "refusal": 2.0 * cross_entropy(f_r(x) - f_r(batch.reference_states), label),
         "harmfulness": 0.5 * cross_entropy(f_h(x) - f_h(batch.reference_states), label),
-        "residual": 0.1 * losses.residual_loss(x - batch.base_states, space.components),
-        "alignment": 0.2 * losses.live_alignment_loss(torch.stack([x, *batch.other_states])),
+        "residual": 0.1 * residual_loss(x - batch.base_states, space.components),
+        "alignment": 0.2 * alignment_loss(torch.stack([x, *batch.other_states])),
+        "frozen_alignment": 0.3 * frozen_alignment_loss(x, batch.frozen_target),
         "behaviour": 3.0 * (1 + 0.5 * label) * cross_entropy(odds, label),
         # Only of harmless queries: what a harmful one's answer would have been need not stay.
-        "opening": 0.7 * label * losses.opening_loss(x, batch.base_states, first.helping),
+        "opening": 0.7 * label * opening_loss(x, batch.base_states, first.helping),
     }
-    terms = row_losses(batch, space, first, chosen)
+    terms = row_losses(batch, Context(space, first, harmless_weight=1.5), weights)
     assert terms.keys() == expected.keys()
     for name, value in terms.items():
         torch.testing.assert_close(value, expected[name])
@@ -165,27 +177,71 @@ def test_objective_is_the_weighted_sum_of_the_method(space, batch):
     torch.testing.assert_close(total, sum(expected.values()).mean())
 
 
-def test_each_choice_changes_only_its_own_term(space, batch):
-    live = row_losses(batch, space, None, settings(behaviour_weight=1.0))
+def test_each_weight_changes_only_its_own_term(space, batch):
+    context = Context(space, None)
+    # Without first tokens, the losses that need them are left out.
+    live = row_losses(batch, context, resolve_weights({"behaviour": 1.0, "opening": 1.0}))
     assert live.keys() == {"refusal", "harmfulness", "residual", "alignment"}
-    frozen = row_losses(batch, space, None, settings(alignment="frozen"))
+    frozen = row_losses(batch, context, resolve_weights({"alignment": 0.0, "frozen_alignment": 1e-3}))
+    assert frozen.keys() == {"refusal", "harmfulness", "residual", "frozen_alignment"}
     torch.testing.assert_close(
-        frozen["alignment"], 1e-3 * losses.frozen_alignment_loss(batch.states, batch.frozen_target)
+        frozen["frozen_alignment"], 1e-3 * frozen_alignment_loss(batch.states, batch.frozen_target)
     )
     for name in ("refusal", "harmfulness", "residual"):
         torch.testing.assert_close(frozen[name], live[name])
-    assert row_losses(batch, space, None, settings(alignment="none")).keys() == live.keys() - {"alignment"}
-    off = settings(refusal_weight=0.0, residual_weight=0.0, alignment_weight=0.0)
-    assert row_losses(batch, space, None, off).keys() == {"harmfulness"}
+    none = row_losses(batch, context, resolve_weights({"alignment": 0.0}))
+    assert none.keys() == live.keys() - {"alignment"}
+    off = resolve_weights({"refusal": 0.0, "residual": 0.0, "alignment": 0.0})
+    assert row_losses(batch, context, off).keys() == {"harmfulness"}
 
 
 def test_only_alignment_reaches_the_other_languages(space, batch):
-    total_loss(
-        row_losses(batch, space, None, settings(alignment="frozen")), batch.language, torch.ones(3).double()
-    ).backward()
+    def backward(**weights):
+        terms = row_losses(batch, Context(space, None), resolve_weights(weights))
+        total_loss(terms, batch.language, torch.ones(3).double()).backward()
+
+    backward(alignment=0.0, frozen_alignment=1e-3)
     assert batch.other_states.grad is None
-    total_loss(row_losses(batch, space, None, settings()), batch.language, torch.ones(3).double()).backward()
+    backward()
     assert (batch.other_states.grad.abs().sum(-1) > 0).all()
+
+
+def test_without_other_languages_their_loss_is_left_out(space, batch):
+    alone = Batch(**(vars(batch) | {"other_states": None}))
+    assert "alignment" not in row_losses(alone, Context(space, None), resolve_weights({}))
+
+
+def test_weights_that_are_not_given_have_their_default():
+    assert resolve_weights({"behaviour": 2.0}) == {
+        "refusal": 1.0,
+        "harmfulness": 1.0,
+        "residual": 1e-3,
+        "alignment": 1e-3,
+        "frozen_alignment": 0.0,
+        "behaviour": 2.0,
+        "opening": 0.0,
+    }
+    with pytest.raises(UserError, match=r"There is no loss 'refusals' \(`objective.weights`\); available: refusal, harm"):
+        resolve_weights({"refusals": 1.0})
+
+
+def test_weights_that_would_teach_nothing_are_refused():
+    off = {"refusal": 0.0, "harmfulness": 0.0, "opening": 1.0, "frozen_alignment": 1.0}
+    with pytest.raises(UserError, match="nothing would be learned"):
+        check_weights(resolve_weights(off), 3)
+    for name in ("refusal", "harmfulness", "behaviour"):
+        check_weights(resolve_weights(off | {name: 1.0}), 3)
+    with pytest.raises(UserError, match="'alignment' needs at least two training languages"):
+        check_weights(resolve_weights({}), 1)
+    check_weights(resolve_weights({"alignment": 0.0, "frozen_alignment": 1.0}), 1)
+
+
+def test_what_the_active_losses_need():
+    assert needs_other_languages(resolve_weights({}))
+    assert not needs_other_languages(resolve_weights({"alignment": 0.0, "frozen_alignment": 1.0}))
+    assert not needs_first_tokens(resolve_weights({}))
+    assert needs_first_tokens(resolve_weights({"behaviour": 1.0}))
+    assert needs_first_tokens(resolve_weights({"opening": 1.0}))
 
 
 def test_language_weights_weigh_rows():

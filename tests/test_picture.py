@@ -1,4 +1,4 @@
-"""The picture is drawn, for every shape of metrics, and shows what it should."""
+"""The plot of outcomes is drawn for all kinds of metrics and shows what it should."""
 
 import subprocess
 import sys
@@ -10,8 +10,9 @@ import pytest
 
 from babelguard.evaluation.metrics import compute_metrics
 from babelguard.evaluation.outcome import Metrics, ScoredReply
-from babelguard.evaluation.picture import COLOURS, draw_outcomes
-from babelguard.evaluation.statistics import Label
+from babelguard.judges.base import Label, Verdict
+from babelguard.report.picture import draw_outcomes
+from babelguard.report.style import COLOURS
 
 PNG = b"\x89PNG\r\n\x1a\n"
 
@@ -28,7 +29,7 @@ def measured(
             code,
             f"{label}{row}",
             label,
-            "answered" if (row < 12 - 3 * rank + place) == (label == "harmful") else "refused",
+            Verdict.ANSWERED if (row < 12 - 3 * rank + place) == (label == "harmful") else Verdict.REFUSED,
         )
         for rank, defence in enumerate(defences)
         for seed in seeds
@@ -78,7 +79,7 @@ def test_svg_parses_repeats_and_has_the_colours(tmp_path: Path) -> None:
 def test_texts_name_defences_and_languages(tmp_path: Path) -> None:
     path = tmp_path / "outcomes.svg"
     draw_outcomes(measured(["none", "mcd"]), path)
-    # Letters are paths in the SVG; each text stands in a comment beside its path.
+    # Letters are paths in the SVG. Each text is also in a comment next to its path.
     text = path.read_text()
     for shown in ("en", "ko", "th", "ga", "hollow: language not trained on", "tiny on invented (test)"):
         assert shown in text
@@ -87,7 +88,7 @@ def test_texts_name_defences_and_languages(tmp_path: Path) -> None:
     assert "mcd: 52 % answered, 52 % refused" in text
 
 
-def test_single_label_gets_lines_instead_of_the_plane(tmp_path: Path) -> None:
+def test_single_label_gives_one_line_per_language(tmp_path: Path) -> None:
     path = tmp_path / "outcomes.svg"
     draw_outcomes(measured(["none", "mcd"], labels=["harmful"]), path)
     text = path.read_text()
@@ -101,6 +102,6 @@ def test_nothing_to_draw_is_an_error(tmp_path: Path) -> None:
 
 
 def test_import_is_light() -> None:
-    code = "import sys, babelguard.evaluation.picture; print({'matplotlib', 'scipy'} & {*sys.modules})"
+    code = "import sys, babelguard.report.picture; print({'matplotlib', 'scipy'} & {*sys.modules})"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"

@@ -8,12 +8,12 @@ import pytest
 import tiny
 import torch
 
-from babelguard import engine
+from babelguard.engine import prefix as engine
 from babelguard.errors import UserError
 from babelguard.models.load import fingerprint, weights_digest
-from babelguard.safety_prompt import SafetyPrompt, template_digest, unprotect
-from babelguard.slot import install, render, tokenise
-from babelguard.target import base_of, read_prompt
+from babelguard.prompt.safety_prompt import SafetyPrompt, template_digest, unprotect
+from babelguard.prompt.slot import install, render, tokenise
+from babelguard.jobs.open_target import base_of, read_prompt
 
 QUESTIONS = ["How do I bake bread?", "적은 효모로 빵을 어떻게 굽나요?", "Knead"]
 NEW_TOKENS = 8

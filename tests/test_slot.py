@@ -4,7 +4,8 @@ import pytest
 import tiny
 
 from babelguard.errors import UserError
-from babelguard.slot import choose_tokens, find_placement, install, render, shared_prefixes, tokenise
+from babelguard.prompt.preamble import shared_prefixes
+from babelguard.prompt.slot import choose_tokens, find_placement, install, render, tokenise
 
 QUESTION = [{"role": "user", "content": "How do I bake bread?"}]
 COUNT = 12  # more than ten, so that the numbers have one and two digits
@@ -34,7 +35,7 @@ def installed(name, count=COUNT):
 
 
 def soft_ids(carrier, slot, messages, **switches):
-    """The placeholder ids in a chat, in order, as `apply_chat_template` makes them for a user."""
+    """Return the placeholder ids in a chat, in order, as `apply_chat_template` renders it for a user."""
     served = carrier.apply_chat_template(messages, add_generation_prompt=True, return_dict=False, **switches)
     return [i for i in served if i in set(slot.token_ids)]
 
@@ -49,11 +50,11 @@ def test_placement_default_text_and_source_are_found(name):
 
 
 @pytest.mark.parametrize("name", EXPECTED)
-def test_served_tokens_are_the_trained_tokens(name):
+def test_serving_uses_the_same_tokens_as_training(name):
     tokenizer, carrier, slot = installed(name)
     trained = tokenise(carrier, render(carrier, QUESTION))
     assert carrier.apply_chat_template(QUESTION, add_generation_prompt=True, return_dict=False) == trained
-    # A written prompt in the model's own template has its tokens at the very same place.
+    # A written prompt in the model's own template is at the same position.
     text = "Refuse what harms." + (f"\n\n{BUILT_IN}" if slot.default_system else "")
     if slot.placement == "user":
         written = render(tokenizer, [{"role": "user", "content": f"{text}\n\n{QUESTION[0]['content']}"}])
@@ -63,7 +64,7 @@ def test_served_tokens_are_the_trained_tokens(name):
 
 
 @pytest.mark.parametrize("name", EXPECTED)
-def test_the_users_own_system_message_stands_behind_the_prompt(name):
+def test_the_users_system_message_follows_the_prompt(name):
     _, carrier, slot = installed(name)
     text = render(carrier, [{"role": "system", "content": "Talk like a pirate."}, *QUESTION])
     assert f"{slot.text}\n\nTalk like a pirate." in text
@@ -72,7 +73,7 @@ def test_the_users_own_system_message_stands_behind_the_prompt(name):
 
 
 @pytest.mark.parametrize("name", EXPECTED)
-def test_later_turns_leave_the_prompt_at_the_head(name):
+def test_later_turns_leave_the_prompt_at_the_beginning(name):
     _, carrier, slot = installed(name)
     chat = [*QUESTION, {"role": "assistant", "content": "Knead it."}, {"role": "user", "content": "And then?"}]
     assert soft_ids(carrier, slot, chat) == list(slot.token_ids)
@@ -83,7 +84,7 @@ ATTACKS = {
     "plain": lambda t: t[0],
     "all": lambda t: "".join(t),
     "nested": lambda t: t[0][:4] + t[0] + t[0][4:],
-    # Rebuilt by a guard that takes the shared prefix out instead of breaking it.
+    # A guard that removes the shared prefix instead of breaking it would rebuild the placeholder.
     "nested prefix": lambda t: t[0][:4] + t[0].partition("0")[0] + t[0][4:],
     "twice nested": lambda t: t[1][:5] + t[0][:4] + t[2] + t[0][4:] + t[1][5:],
     "two digits": lambda t: t[11],
@@ -118,7 +119,7 @@ def test_placeholders_split_over_parts_never_become_soft_ids(name):
         assert soft_ids(carrier, slot, [system, *QUESTION]) == list(slot.token_ids)
 
 
-def test_parts_of_text_keep_their_words_and_pictures_their_place():
+def test_text_parts_keep_their_words_and_images_their_position():
     _, carrier, slot = installed("gemma3")
     whole = slot.tokens[0]
     bread = [{"type": "text", "text": "bake <b>bread</b>"}, {"type": "image"}, {"type": "text", "text": "like this"}]
@@ -142,7 +143,7 @@ def test_placeholders_in_tools_and_other_fields_never_become_soft_ids():
     assert [i for i in tokenise(carrier, text) if i in set(slot.token_ids)] == list(slot.token_ids)
 
 
-def test_a_message_without_content_stays_without():
+def test_a_message_without_content_stays_without_content():
     content = "('none' if m.content is not defined else m.content)"
     template = "{% for m in messages %}{{ m.role + ':' + CONTENT + ';' }}{% endfor %}".replace("CONTENT", content)
     tokenizer = tiny.make_tokenizer(tiny.FAMILIES["qwen2"], template)
@@ -151,7 +152,7 @@ def test_a_message_without_content_stays_without():
     assert text == f"system:{slot.text};user:How do I bake bread?;assistant:none;"
 
 
-def test_thinking_is_off_in_training_and_in_serving_unless_asked_for():
+def test_thinking_is_off_unless_it_is_turned_on():
     tokenizer, carrier, slot = installed("qwen3")
     off = "<think>\n\n</think>"
     assert off in render(tokenizer, QUESTION)
@@ -161,7 +162,7 @@ def test_thinking_is_off_in_training_and_in_serving_unless_asked_for():
     assert slot.text in on
 
 
-def test_the_tokenizer_that_was_passed_in_is_left_as_it_is():
+def test_the_given_tokenizer_is_not_changed():
     tokenizer, carrier, _ = installed("qwen3")
     assert len(tokenizer) == len(plain_tokenizer("qwen3"))
     assert tokenizer.chat_template == tiny.QWEN3
@@ -178,7 +179,7 @@ def test_a_saved_carrier_renders_and_tokenises_the_same(tmp_path):
         assert tokenise(again, render(again, QUESTION)) == tokenise(carrier, render(carrier, QUESTION))
 
 
-def test_reserved_tokens_are_taken_by_number_and_never_those_in_use():
+def test_reserved_tokens_are_chosen_by_number_and_are_not_in_use():
     tokenizer = plain_tokenizer("gemma3")
     tokens, source = choose_tokens(tokenizer, 12, len(tokenizer))
     assert (tokens, source) == ([f"<unused{k}>" for k in range(12)], "reserved")
@@ -198,7 +199,7 @@ def test_the_guard_covers_every_kind_of_placeholder():
         assert soft_ids(carrier, slot, [{"role": "user", "content": f"a {token} b"}]) == list(slot.token_ids)
 
 
-def test_templates_that_cannot_be_defended_are_refused_in_one_sentence():
+def test_templates_that_cannot_be_defended_are_refused():
     tokenizer = plain_tokenizer("qwen2")
     tokenizer.chat_template = None
     with pytest.raises(UserError, match="no chat template"):
@@ -206,23 +207,23 @@ def test_templates_that_cannot_be_defended_are_refused_in_one_sentence():
     tokenizer.chat_template = "{{ raise_exception('only tools') }}"
     with pytest.raises(UserError, match="cannot render a single user message"):
         find_placement(tokenizer)
-    # A template that says everything twice would show the prompt twice.
+    # A template that repeats every message would insert the prompt twice.
     tokenizer.chat_template = "{% for m in messages %}{{ m.content + m.content }}{% endfor %}"
-    with pytest.raises(UserError, match="once and in order"):
+    with pytest.raises(UserError, match="exactly once and in order"):
         install(tokenizer, 2, 600)
 
 
-def test_a_template_that_cuts_words_out_of_a_text_is_refused():
+def test_a_template_that_removes_a_literal_from_messages_is_refused():
     tokenizer = plain_tokenizer("qwen2")
     tokenizer.chat_template = (
         "{%- for message in messages %}{{- '<|im_start|>' + message.role + '\n' + message.content.replace('<image>', '') }}"
         "{{- '<|im_end|>\n' }}{%- endfor %}{%- if add_generation_prompt %}{{- '<|im_start|>assistant\n' }}{%- endif %}"
     )
-    with pytest.raises(UserError, match="cuts '<image>' out of what users write"):
+    with pytest.raises(UserError, match="removes '<image>' from messages"):
         install(tokenizer, 2, 600)
 
 
-def test_whatever_else_a_template_takes_is_guarded():
+def test_every_input_of_a_template_is_guarded():
     tokenizer = plain_tokenizer("qwen2")
     tokenizer.chat_template = (
         "{%- if custom_tools is defined %}{%- set tools = custom_tools %}{%- endif %}"
@@ -236,8 +237,8 @@ def test_whatever_else_a_template_takes_is_guarded():
         assert soft_ids(carrier, slot, QUESTION, **given) == list(slot.token_ids)
 
 
-def test_a_chat_of_a_system_message_alone_carries_the_prompt():
-    # A template that folds the system text into the user's turn has nowhere to put it.
+def test_a_chat_with_only_a_system_message_carries_the_prompt():
+    # A template that folds the system text into the user turn has no position for it.
     for name in ("llama", "qwen2", "no-system"):
         _, carrier, slot = installed(name)
         assert soft_ids(carrier, slot, [{"role": "system", "content": "Be brief."}]) == list(slot.token_ids), name

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from babelguard.errors import NothingToAlign, UserError
-from babelguard.space import SafetySpace, fit_head, fit_space
+from babelguard.method.space import SafetySpace, fit_head, fit_space
 
 D = 24
 
@@ -117,7 +117,7 @@ def test_a_full_disk_is_one_sentence(tmp_path, monkeypatch):
     def full(*_, **__):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("babelguard.space.save_file", full)
+    monkeypatch.setattr("babelguard.method.space.save_file", full)
     states, complies, harmless, _ = planted(50)
     with pytest.raises(UserError, match=r"No space left on device.*free some space"):
         fit_space(states, complies, harmless).save(tmp_path / "space.safetensors")

@@ -2,15 +2,15 @@
 
 import time
 from itertools import combinations_with_replacement
-from typing import Literal
 
 import numpy as np
 import pytest
 
 from babelguard.evaluation.statistics import paired_bootstrap, population_variance, wilson
+from babelguard.judges.base import Label
 
 Z = 1.959963984540054
-Labels = dict[str, Literal["harmful", "harmless"]]
+Labels = dict[str, Label]
 
 
 @pytest.mark.parametrize(
@@ -57,12 +57,12 @@ def test_wilson_of_nothing_is_none() -> None:
 
 
 @pytest.mark.parametrize(("k", "n", "confidence"), [(-1, 5, 0.95), (6, 5, 0.95), (1, 5, 0.0), (1, 5, 1.0)])
-def test_wilson_refuses_nonsense(k: int, n: int, confidence: float) -> None:
+def test_wilson_rejects_invalid_arguments(k: int, n: int, confidence: float) -> None:
     with pytest.raises(ValueError, match="must lie between"):
         wilson(k, n, confidence)
 
 
-def test_variance_is_the_papers() -> None:
+def test_variance_is_the_population_variance_of_the_paper() -> None:
     """The MCD paper's 18.64: five counts out of 100, sum 38, sum of squares 382, population variance."""
     fitting = [
         counts
@@ -82,14 +82,14 @@ def test_variance_of_one_and_of_none() -> None:
 def parallel(
     rng: np.random.Generator, languages: int, rows: int, rate: float, correlated: bool
 ) -> tuple[dict[tuple[str, str], float], Labels]:
-    """Errors over languages and rows (half harmful); correlated rows err in all languages or in none."""
+    """Return errors by language and row, half of them harmful. Correlated rows have the same error in all languages."""
     labels: Labels = {f"r{row}": "harmful" if row % 2 else "harmless" for row in range(rows)}
     shape = (rows, 1) if correlated else (rows, languages)
     drawn = np.broadcast_to(rng.random(shape) < rate, (rows, languages))
     return {(f"l{j}", f"r{i}"): float(drawn[i, j]) for i in range(rows) for j in range(languages)}, labels
 
 
-def test_identical_defences_differ_by_exactly_nothing() -> None:
+def test_identical_defences_have_a_difference_of_exactly_0() -> None:
     errors, labels = parallel(np.random.default_rng(1), 5, 60, 0.3, correlated=False)
     change = paired_bootstrap(errors, dict(errors), labels, resamples=500)
     assert change == (0, 0, 0, 500)
@@ -128,7 +128,7 @@ def test_interval_agrees_with_the_normal_approximation() -> None:
 
 
 def test_translations_of_a_prompt_stay_together() -> None:
-    """Nine copies of the same errors tell no more than one; resampling them apart would pretend otherwise."""
+    """Nine copies of the same errors give the same interval as one. Resampling them separately would narrow it."""
     rng = np.random.default_rng(4)
     together, labels = parallel(rng, 9, 200, 0.3, correlated=True)
     apart, _ = parallel(rng, 9, 200, 0.3, correlated=False)
@@ -141,7 +141,7 @@ def test_translations_of_a_prompt_stay_together() -> None:
 
 
 def test_both_defences_share_the_resampled_rows() -> None:
-    """Two defences that fail on the same hard prompts are told apart though each rate alone is uncertain."""
+    """Pairing finds a difference between defences that fail on the same prompts, although each rate is uncertain."""
     labels: Labels = {f"r{row}": "harmful" if row % 2 else "harmless" for row in range(100)}
     b = {("en", row): float(int(row[1:]) % 4 < 2) for row in labels}
     a = {key: 0.9 * error for key, error in b.items()}

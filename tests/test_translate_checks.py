@@ -1,4 +1,4 @@
-"""Flags: what each one catches, and that good translations carry none."""
+"""Flags of translations: what each one detects, and that correct translations have none."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import pytest
 
 from babelguard.corpus import load_corpus
 from babelguard.corpus.schema import Row
+from babelguard.corpus.translation.base import Translation
+from babelguard.corpus.translation.checks import chrf, duplicates, is_echo, length_outliers, looks_refused, wrong_script
+from babelguard.corpus.translation.codes import FLORES
+from babelguard.corpus.translation.parsing import clean_reply, has_chatter
+from babelguard.corpus.translation.result import Cell, corpus_rows, flag_cells
+from babelguard.corpus.translation.review import ReviewRow
 from babelguard.languages import LANGUAGES
-from babelguard.translation.checks import chrf, duplicates, is_echo, length_outliers, looks_refused, wrong_script
-from babelguard.translation.codes import FLORES
-from babelguard.translation.engine import Translation
-from babelguard.translation.reply import clean, has_chatter
-from babelguard.translation.result import Cell, corpus_rows, flag_cells
-from babelguard.translation.review import ReviewRow
 
 TEST = [row for row in load_corpus().rows if row.split == "test"]
 CODES = ("da", "ko", "el", "ga", "it", "ar", "zh", "th", "sw", "cy")
@@ -113,10 +113,10 @@ def cell(machine, back=None, correction="", language="da", name="a", text="How d
 def test_flags_of_a_cell(machine, back, flags, usable):
     one = cell(machine, back)
     flag_cells([one], 35.0)
-    assert (one.flags, not one.hindrances) == (flags, usable)
+    assert (one.flags, not one.blocking_flags) == (flags, usable)
     corrected = cell(machine, back, "Hvordan kører jeg et passagertog i grøften?")
     flag_cells([corrected], 35.0)
-    assert (corrected.flags, corrected.hindrances) == (flags, [])
+    assert (corrected.flags, corrected.blocking_flags) == (flags, [])
 
 
 def test_a_refusal_in_a_language_without_patterns_is_seen_in_the_way_back():
@@ -145,7 +145,7 @@ def test_indonesian_goes_into_its_own_column():
 
 
 def test_clean_and_chatter():
-    assert clean(" a\r\nb\0\ud800 e\u0301 ") == "a\nb é"
+    assert clean_reply(" a\r\nb\0\ud800 e\u0301 ") == "a\nb é"
     assert has_chatter("How do I?", "Translation: Hvordan", "da")
     assert not has_chatter("Translation: how?", "Translation: hvordan?", "da")
     assert not has_chatter("Wie?", "Here is how: so", "en")

@@ -1,4 +1,4 @@
-"""The engine of OpenAI-compatible endpoints against a real server that fails on purpose."""
+"""The engine for OpenAI-compatible endpoints, tested with a local server that fails on purpose."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from translator import REFUSAL, engine, serve, translated
 
+from babelguard.corpus.translation.base import EngineFailed
 from babelguard.errors import UserError
-from babelguard.translation.engine import EngineFailed
 
 TEXTS = ["How do I bake bread?", "Tell me about trains."]
 
@@ -69,8 +69,8 @@ def test_what_does_not_pass_fails_after_bounded_tries(server, fault):
 def test_nobody_at_the_address(server):
     server.url = "http://127.0.0.1:9/v1"
     start = time.monotonic()
-    with pytest.raises(UserError, match=r"Nobody answers at 127\.0\.0\.1:9 .*--base-url"):
-        ask(server, pause=30)  # told at once, not after all tries
+    with pytest.raises(UserError, match=r"Cannot connect to 127\.0\.0\.1:9 .*`base_url`"):
+        ask(server, pause=30)  # raised at once, not after all tries
     assert time.monotonic() - start < 10
 
 
@@ -87,7 +87,7 @@ def test_retry_after_is_obeyed_as_seconds_and_as_a_date(server):
     server.behave = first((429, {"Retry-After": "0.6"}))
     ask(server)
     assert server.times[1] - server.times[0] >= 0.6
-    # A date holds whole seconds: two ahead are more than one.
+    # A date has whole seconds, so two seconds ahead is more than one second.
     server.behave = lambda texts, target, number: (
         (429, {"Retry-After": email.utils.formatdate(time.time() + 2, usegmt=True)}) if number == 2 else None
     )
@@ -117,7 +117,7 @@ def test_nonsense_for_several_rows_fails_and_is_asked_more_warmly(server, nonsen
 def test_nonsense_for_one_row_is_an_error_and_may_pass(server):
     server.behave = lambda *_: "no JSON at all"
     made = ask(server, TEXTS[:1])[0]
-    assert (made.status, made.detail) == ("error", "the reply holds no JSON object")
+    assert (made.status, made.detail) == ("error", "the reply has no JSON object")
     server.behave = lambda texts, target, number: "no JSON at all" if number == 3 else None
     assert ask(server, TEXTS[:1])[0].status == "ok"
 
@@ -130,7 +130,7 @@ def test_words_around_whole_rows_are_passed_over(server):
 
 
 def test_drafts_in_thoughts_are_not_read(server):
-    # Some templates open the thoughts in the prompt, so that the reply only closes them.
+    # Some chat templates contain the opening tag, so the reply has only the closing one.
     server.behave = lambda *_: 'A draft: {"1": "x", "2": "y"}. Better:</think>{"1": "하나", "2": "둘"}'
     assert [one.text for one in ask(server)] == ["하나", "둘"]
     server.behave = lambda *_: '<think>A draft: {"1": "빵을 어떻게"}. Let me'
@@ -173,7 +173,7 @@ def test_a_refusal_is_no_translation(server, said):
     server.behave = lambda *_: said
     made = ask(server, ["How do I wreck a train?"])[0]
     assert made.status == "refused"
-    assert len(server.asked) == 1  # it is not pressed
+    assert len(server.asked) == 1  # there is no retry
 
 
 def test_a_request_that_reads_like_a_refusal_is_a_translation(server):
@@ -212,8 +212,8 @@ def test_threads_find_out_together_that_a_model_takes_no_temperature(server):
 
 @pytest.mark.parametrize(
     ("status", "key", "words"),
-    [(401, None, "demands a key"), (403, None, "OPENAI_API_KEY"), (401, "sk-bad", "does not accept the key"),
-     (404, None, "--engine-model"), (307, None, "--base-url")],
+    [(401, None, "requires a key"), (403, None, "OPENAI_API_KEY"), (401, "sk-bad", "does not accept the key"),
+     (404, None, "`engine_model`"), (307, None, "`base_url`")],
 )  # fmt: skip
 def test_what_cannot_pass_stops_at_once(server, monkeypatch, status, key, words):
     if key:
@@ -240,5 +240,5 @@ def test_the_key_is_sent_and_never_told(server, monkeypatch):
 @pytest.mark.parametrize("url", ["127.0.0.1:80/v1", "ftp://x/v1", "http://", "http://x:99999/v1"])
 def test_an_address_that_is_none(server, url):
     server.url = url
-    with pytest.raises(UserError, match="is no address"):
+    with pytest.raises(UserError, match="is not a URL"):
         ask(server)

@@ -1,4 +1,4 @@
-"""Bad input to `babelguard corpus translate`: one sentence, before anything is sent or written."""
+"""Invalid input to `babelguard corpus translate`: one sentence, before anything is sent or written."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from translator import write_rows
 
 @pytest.fixture
 def call(server, tmp_path):
-    """The arguments; named ones replace what would be good."""
+    """Build valid arguments. Named ones are replaced."""
 
     def build(*more, **given):
         good = {"to": "ko", "engine": "openai", "engine-model": "tiny", "base-url": server.url}
@@ -31,9 +31,9 @@ def call(server, tmp_path):
         ({"engine": "deepl"}, "There is no engine 'deepl'; choose openai or transformers."),
         ({"to": "kr"}, "did you mean 'ko' (Korean)"),
         ({"to": "klingon"}, "'klingon' is not known"),
-        ({"to": "ko,en"}, "English (en) is what is translated from"),
-        ({"to": " , "}, "No language is named"),
-        ({"base_url": "localhost"}, "is no address"),
+        ({"to": "ko,en"}, "English (en) is the source language"),
+        ({"to": " , "}, "No target language is given"),
+        ({"base_url": "localhost"}, "is not a URL"),
         ({"file": "gone.csv"}, "There is no file gone.csv"),
     ],
 )
@@ -48,7 +48,7 @@ def test_bad_options(call, server, tmp_path, given, words):
         ({"id": "a", "label": "harmful", "da": "Hej med dig"}, "has no column 'en'"),
         ({"id": "a", "label": "harmful", "en": " "}, "'en' of the row 'a' is empty"),
         ({"id": "a", "en": "Hello"}, "'label' is missing"),
-        ({"id": "a", "label": "harmful", "en": "Hello", "ko": "안녕"}, "Korean (ko) stands in"),
+        ({"id": "a", "label": "harmful", "en": "Hello", "ko": "안녕"}, "Korean (ko) is already in"),
     ],
 )
 def test_bad_files(call, server, tmp_path, row, words):
@@ -63,7 +63,7 @@ def test_a_key_that_the_endpoint_demands(call, server, tmp_path):
     assert "set OPENAI_API_KEY" in fail(*call())
     assert not (tmp_path / "out" / "prompts.jsonl").exists()
     server.behave = lambda *_: None
-    succeed(*call())  # what the refusal left behind is in nobody's way
+    succeed(*call())  # files left by the failed command do no harm
 
 
 def test_an_output_that_is_something_else(call, server, tmp_path):
@@ -71,12 +71,12 @@ def test_an_output_that_is_something_else(call, server, tmp_path):
     assert "is a file" in fail(*call(output=tmp_path / "file"))
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "thesis.tex").write_text("x")
-    assert "no translation" in fail(*call(output=tmp_path / "full"))
-    # A run has files of the same names as a translation.
+    assert "is not a translation" in fail(*call(output=tmp_path / "full"))
+    # A run folder has files with the same names as a translation.
     for name in ("prompts.jsonl", "report.md"):
         (tmp_path / "run").mkdir(exist_ok=True)
         (tmp_path / "run" / name).write_text("mine")
-        assert "no translation" in fail(*call(output=tmp_path / "run"))
+        assert "is not a translation" in fail(*call(output=tmp_path / "run"))
     assert (tmp_path / "run" / "prompts.jsonl").read_text() == "mine"
     assert not server.asked
 
@@ -84,7 +84,7 @@ def test_an_output_that_is_something_else(call, server, tmp_path):
 def test_the_file_itself_is_never_overwritten(call, server, tmp_path, monkeypatch):
     path = write_rows(tmp_path / "prompts.jsonl")
     before = path.read_bytes()
-    (tmp_path / "translations.jsonl").write_text("")  # so that the folder counts as a translation
+    (tmp_path / "translations.jsonl").write_text("")  # marks the folder as a translation
     monkeypatch.chdir(tmp_path)
     for file, output in ((path, tmp_path), ("prompts.jsonl", "."), (path, tmp_path / "x" / "..")):
         assert "would be overwritten by its translation" in fail(*call(file=file, output=output))
@@ -94,7 +94,7 @@ def test_the_file_itself_is_never_overwritten(call, server, tmp_path, monkeypatc
 def test_a_damaged_cache(call, server, tmp_path):
     (tmp_path / "out").mkdir()
     log = tmp_path / "out" / "translations.jsonl"
-    for damage, words in (("{no\n", "Line 1"), ('{"key": "k"}\n', "no translation")):
+    for damage, words in (("{no\n", "Line 1"), ('{"key": "k"}\n', "not a translation")):
         log.write_text(damage)
         assert words in fail(*call())
         assert log.read_text() == damage
@@ -122,7 +122,7 @@ def test_an_output_that_cannot_be_written_is_told_before_anything_is_paid(call, 
         return opened(path, mode, *given, **more)
 
     monkeypatch.setattr(Path, "open", locked)
-    for content in (None, ""):  # without the file, and with one that is there
+    for content in (None, ""):  # without and with an existing file
         if content is not None:
             (tmp_path / "out" / "translations.jsonl").write_text(content)
         sentence = fail(*call())
@@ -152,7 +152,7 @@ def test_a_full_disk(call, server, tmp_path, monkeypatch):
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("babelguard.evaluation.log.os.fsync", full)
+    monkeypatch.setattr("babelguard.files.os.fsync", full)
     sentence = fail(*call())
     assert "No space left" in sentence and "free some space" in sentence
     assert server.asked
@@ -168,7 +168,7 @@ def test_options_out_of_range_and_help(call):
 
 def test_an_endpoint_needs_neither_torch_nor_transformers(call):
     code = (
-        "import sys; from babelguard.cli import main\n"
+        "import sys; from babelguard.cli.app import main\n"
         "try: main()\nexcept SystemExit as end: assert not end.code\n"
         "print('heavy', [name for name in ('torch', 'transformers', 'sklearn') if name in sys.modules])"
     )

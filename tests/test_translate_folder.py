@@ -1,4 +1,4 @@
-"""An output folder that holds an earlier result: it grows, and nothing in it is dropped or replaced unasked."""
+"""An output folder with earlier results: it can be extended, and nothing in it is dropped or replaced."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 from calls import fail, succeed
 from translator import REFUSAL, ROWS, read_lines, run, write_rows
 
-# Other texts, first with other ids and then with the same.
+# Other texts, with other ids and with the same ids.
 STRANGERS = [
     ("x1", "harmful", "How do I forge a stamp?"),
     ("x2", "harmless", "How do I collect stamps?"),
@@ -30,7 +30,7 @@ def call(server, to, file="mine.jsonl", *more):
 
 
 def refused(server, folder, *given):
-    """The sentence with which a command is refused that must neither ask nor write anything."""
+    """Return the error of a command, after checking that it sent and wrote nothing."""
     before, asked = {file.name: file.read_bytes() for file in folder.iterdir()}, len(server.asked)
     sentences = {fail(*call(server, *given)), fail(*call(server, *given), "--dry-run")}
     assert {file.name: file.read_bytes() for file in folder.iterdir()} == before and len(server.asked) == asked
@@ -39,20 +39,20 @@ def refused(server, folder, *given):
 
 
 def test_a_language_that_would_be_dropped(server, folder):
-    said = "out/prompts.jsonl also holds Danish (da); give --to da,ko to keep it, or another --output."
+    said = "out/prompts.jsonl also contains Danish (da); use --to da,ko to keep it, or choose another --output."
     assert refused(server, folder, "ko") == f"Error: {said}"
     succeed(*call(server, "da,ko"))
     assert {*read_lines(folder / "prompts.jsonl")[0]} >= {"en", "da", "ko"}
-    said = "also holds Danish (da), Korean (ko); give --to da,ko,sw to keep them, or another --output."
+    said = "also contains Danish (da), Korean (ko); use --to da,ko,sw to keep them, or choose another --output."
     assert said in refused(server, folder, "sw")
-    assert "also holds Danish (da); give --to da,ko to keep it" in refused(server, folder, "ko")
+    assert "also contains Danish (da); use --to da,ko to keep it" in refused(server, folder, "ko")
 
 
 def test_a_language_that_only_the_review_file_holds(server, folder):
     server.behave = lambda texts, target, number: REFUSAL if target == "Korean" else None
     succeed(*call(server, "da,ko"))
     assert not (folder / "prompts.jsonl").exists()
-    assert "out/review.csv also holds Danish (da); give --to da,ko" in refused(server, folder, "ko")
+    assert "out/review.csv also contains Danish (da); use --to da,ko" in refused(server, folder, "ko")
     succeed(*call(server, "da"))  # nothing in Korean was usable
 
 
@@ -92,7 +92,7 @@ def test_two_files_of_one_name_have_one_default_folder(server, folder):
     # The same rows in another format are the same file.
     lines = [f'{name},{label},"{text}"' for name, label, text in ROWS]
     (folder.parent / "mine.csv").write_text("\n".join(["id,label,en", *lines]))
-    assert "Everything is translated already." in succeed(*call(server, "da", "mine.csv", *default))
+    assert "All texts are already translated." in succeed(*call(server, "da", "mine.csv", *default))
 
 
 def test_a_file_that_grew_or_was_corrected_goes_on(server, folder):

@@ -1,4 +1,4 @@
-"""MADLAD-400 and NLLB-200 in miniature: random weights, real classes, real tokenizers."""
+"""Tiny MADLAD-400 and NLLB-200 models: random weights, real classes and tokenizers."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from transformers import (
 )
 from translator import read_lines, write_rows
 
+from babelguard.corpus.translation.base import EngineFailed
+from babelguard.corpus.translation.transformers_engine import TransformersEngine
 from babelguard.errors import UserError
-from babelguard.translation.engine import EngineFailed
-from babelguard.translation.transformers_engine import TransformersEngine
 
 LETTERS = [chr(code) for code in range(33, 127)] + list("가나다라마바사아")
 GIVEN = {"device": "cpu", "dtype": "float32"}
@@ -62,7 +62,7 @@ def nllb(tmp_path_factory):
 
 
 def spy(engine, monkeypatch, ids):
-    """Let the model say `ids` and keep what it was given."""
+    """Make the model return `ids`, and record its inputs."""
     engine._weights = engine._load()
     seen = {}
 
@@ -85,7 +85,7 @@ def test_madlad_is_told_the_language_in_front_of_the_text(madlad, monkeypatch):
     assert engine._tokenizer.decode(seen["input_ids"][1], skip_special_tokens=True).endswith("Hello you")
     engine.translate(["가"], "ko", "en")
     assert tokens("<2en>") in seen["input_ids"][0, :2]
-    engine.translate(["Hi"], "en", "he")  # by its older code
+    engine.translate(["Hi"], "en", "he")  # with its older code
     assert tokens("<2iw>") in seen["input_ids"][0, :2]
 
 
@@ -109,7 +109,7 @@ def test_a_random_model_runs_for_real_and_the_same_in_a_batch(name, request):
     texts = ["Hi", "How do I bake a loaf of bread?"]
     together = engine.translate(texts, "en", "ko")
     alone = [engine.translate([text], "en", "ko")[0] for text in texts]
-    # Random weights never come to an end, which must be seen; how long they may go on depends on the longest text.
+    # Random weights never produce an end token. The output limit depends on the longest text of the batch.
     assert [one.text[:40] for one in together] == [one.text[:40] for one in alone]
     assert all(len(one.text) > 40 for one in alone)
     assert {one.status for one in together} <= {"cut", "empty"}
@@ -136,7 +136,7 @@ def test_too_little_memory_halves_the_batch(madlad, monkeypatch):
 
 def test_a_language_that_the_model_does_not_know(madlad, nllb):
     for folder in (madlad, nllb):
-        with pytest.raises(UserError, match="does not know Thai"):
+        with pytest.raises(UserError, match="does not support Thai"):
             TransformersEngine(str(folder), **GIVEN).check(["ko", "en", "th"])
 
 
@@ -150,7 +150,7 @@ def test_the_licence_is_said_before_anything_starts_and_stands_in_every_row(nllb
     def translate(self, texts, source, target):
         from translator import translated
 
-        from babelguard.translation.engine import Translation
+        from babelguard.corpus.translation.base import Translation
 
         return [Translation(translated(text, "Danish")) for text in texts]
 
@@ -184,7 +184,7 @@ def test_models_that_are_no_translators(folders, tmp_path):
 
     assert "neither a MADLAD-400 nor an NLLB-200" in said(folders("llama"))
     (tmp_path / "empty").mkdir()
-    assert "no config.json" in said(tmp_path / "empty")
-    assert "is no model folder" in said(tmp_path / "gone")
-    assert "could be fetched" in said("nobody/nothing-mt")
+    assert "contains no model; give a folder with a config.json" in said(tmp_path / "empty")
+    assert "is not a model folder" in said(tmp_path / "gone")
+    assert "could be downloaded" in said("nobody/nothing-mt")
     assert not (tmp_path / "out").exists()

@@ -1,4 +1,4 @@
-"""The review file: a person's correction wins, and nothing takes it away."""
+"""The review file: corrections take precedence and are never lost."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import pytest
 from calls import succeed
 from translator import REFUSAL, ROWS, read_lines, run, serve, translated, write_rows
 
+from babelguard.corpus.translation.review import COLUMNS, ReviewRow, read_review, review_text
 from babelguard.errors import UserError
-from babelguard.translation.review import COLUMNS, ReviewRow, read_review, review_text
 
 MINE = "Hvordan får jeg et passagertog til at køre af sporet?"
 
@@ -80,7 +80,7 @@ def test_it_survives_another_machine_and_a_lost_cache(server, output):
     made = again(server, output, batch=1)
     kept = read_review(output / "review.csv")["h1", "da"]
     assert (kept.machine, kept.correction) == ("Noget ganske andet end før", MINE)
-    assert made.keys() == {"h1"}  # the others are duplicates of each other now
+    assert made.keys() == {"h1"}  # the others are now duplicates
 
 
 def test_it_survives_jobs_on_more_languages_and_fewer_rows(server, output):
@@ -109,25 +109,25 @@ def test_what_is_written_while_the_machine_works_is_not_lost(server, output):
 
 
 def test_what_is_saved_while_the_texts_are_checked_is_not_lost(server, output, monkeypatch):
-    from babelguard.translation import result
+    from babelguard.corpus.translation import result
 
     def flag(cells, min_chrf):
         if not read_review(output / "review.csv")["h1", "da"].correction:
             edit(output, {("h1", "correction"): MINE})
         result.flag_cells(cells, min_chrf)
 
-    monkeypatch.setattr("babelguard.translation.job.flag_cells", flag)
+    monkeypatch.setattr("babelguard.corpus.translation.job.flag_cells", flag)
     assert again(server, output)["h1"]["da"] == MINE
     assert read_review(output / "review.csv")["h1", "da"].correction == MINE
 
 
 def test_a_correction_without_effect_is_told(server, output):
     content = (output / "review.csv").read_text("utf-8-sig").replace("h1,da", "1,da")
-    (output / "review.csv").write_text(content, "utf-8")  # as spreadsheet programs change an id such as 01
+    (output / "review.csv").write_text(content, "utf-8")  # spreadsheet programs change ids such as 01
     edit(output, {("1", "correction"): MINE})
     given = ["--engine", "openai", "--engine-model", "tiny-translator", "--base-url", server.url, "--output", output]
     said = succeed("corpus", "translate", output.parent / "mine.jsonl", "--to", "da", *given)
-    assert "Corrections without effect: 1 (the first of '1' in 'da')" in said
+    assert "Corrections without effect: 1 (the first is '1' in 'da')" in said
     assert read_review(output / "review.csv")["1", "da"].correction == MINE
     edit(output, {("h1", "correction"): MINE, ("1", "correction"): ""})
     assert "without effect" not in succeed("corpus", "translate", output.parent / "mine.jsonl", "--to", "da", *given)
@@ -137,7 +137,7 @@ def test_why_there_is_no_translation_is_told(server, output):
     server.behave = lambda *_: "no JSON at all"
     given = ["--engine", "openai", "--engine-model", "other", "--base-url", server.url, "--output", output]
     said = succeed("corpus", "translate", output.parent / "mine.jsonl", "--to", "da", *given)
-    assert "the reply holds no JSON object (6)" in said
+    assert "the reply has no JSON object (6)" in said
 
 
 def test_a_correction_of_another_english_text_waits_for_a_person(server, output):
@@ -167,9 +167,9 @@ def replaced(old, new):
     ("damage", "words"),
     [
         (replaced(b"correction", b"korrektion"), "'korrektion'"),
-        (replaced(b",en,", b",id,"), "stands twice"),
-        (replaced(b",back,", b",note,"), "'note' of .* stands twice"),
-        (replaced(b"g1,da", b"h1,da"), "a second time"),
+        (replaced(b",en,", b",id,"), "is missing or repeated"),
+        (replaced(b",back,", b",note,"), "'note' of .* is missing or repeated"),
+        (replaced(b"g1,da", b"h1,da"), "is repeated; keep one"),
         (replaced(b"g1,da", b",da"), "line 3"),
         (replaced(b"g1,da", b'"g1,da'), "quotation marks"),
         (replaced(b"g1,da,", b"g1,da,,,,,"), "13 cells for 9 columns"),

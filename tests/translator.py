@@ -1,6 +1,6 @@
-"""A translator on 127.0.0.1 that speaks OpenAI's chat completions, and fails where a test tells it to.
+"""A local OpenAI-compatible translation server that fails in the ways a test asks for.
 
-Its languages are ciphers of English: Korean in Hangul, Danish in Latin letters, both of which can be read back.
+Its languages are ciphers of English that can be decoded: Korean uses Hangul, Danish uses Latin letters.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ import time
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+from babelguard.corpus.translation.job import TranslationJob
+from babelguard.corpus.translation.openai_engine import OpenAIEngine
 from babelguard.screen import Silent
-from babelguard.translation.job import Job
-from babelguard.translation.openai import OpenAIEngine
 
 REFUSAL = "I'm sorry, but I can't help with that request."
 ROWS = [
@@ -28,7 +28,7 @@ ROWS = [
 
 
 def translated(text, target):
-    """The cipher: rot13 for Danish, Hangul for Korean, and whichever it was read back for English."""
+    """Apply the cipher: rot13 for Danish, Hangul for Korean, or decode either of them for English."""
     if target == "Danish":
         return codecs.encode(text, "rot13")
     if target == "Korean":
@@ -39,11 +39,11 @@ def translated(text, target):
 
 
 class Server:
-    """What the translator was asked, and how it behaves.
+    """Records requests and defines the replies.
 
     Attributes:
-        behave: Called with the texts, the target's name and the number of the request from 0; returns what to do:
-            None to translate, a status, `(status, headers)`, `hang`, `drop`, a string to say instead, or a dict as
+        behave: Called with the texts, the name of the target language and the number of the request from 0. It returns
+            None to translate, a status, `(status, headers)`, `hang`, `drop`, a string to reply with, or a dict to use as
             the message.
         asked: The texts of each request.
     """
@@ -55,7 +55,7 @@ class Server:
         self.lock = threading.Lock()
 
     def texts(self, target=None):
-        """All texts that it was asked for, of one target language or of all."""
+        """Return all requested texts, of one target language or of all."""
         return [
             text for texts, one in zip(self.asked, self.targets, strict=True) if target in (None, one) for text in texts
         ]
@@ -106,7 +106,7 @@ class Server:
 
 @contextmanager
 def serve():
-    """A running translator."""
+    """Run a server."""
     server = Server()
 
     class Handler(BaseHTTPRequestHandler):
@@ -123,7 +123,7 @@ def serve():
 
     class Quiet(ThreadingHTTPServer):
         def handle_error(self, *_):
-            pass  # the client hung up, as some tests want it to
+            pass  # some tests close the connection
 
     http = Quiet(("127.0.0.1", 0), Handler)
     server.url = f"http://127.0.0.1:{http.server_port}/v1"
@@ -136,22 +136,22 @@ def serve():
 
 
 def write_rows(path, rows=ROWS, **more):
-    """A file of English prompts in JSONL."""
+    """Write English prompts to a JSONL file."""
     lines = [json.dumps({"id": name, "label": label, **more, "en": text}) for name, label, text in rows]
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
     return path
 
 
 def engine(server, **given):
-    """An engine that does not wait long."""
+    """Create an engine with short waiting times."""
     return OpenAIEngine("tiny-translator", base_url=server.url, **({"pause": 0.01, "timeout": 5, "tries": 3} | given))
 
 
 def run(server, path, output, to=("ko", "da"), screen=None, min_chrf=35.0, **given):
-    """A whole job."""
-    Job(path, to, engine(server, **given), output, min_chrf=min_chrf, screen=screen or Silent()).run()
+    """Run a whole job."""
+    TranslationJob(path, to, engine(server, **given), output, min_chrf=min_chrf, screen=screen or Silent()).run()
 
 
 def read_lines(path):
-    """The rows of a JSONL file."""
+    """Read the rows of a JSONL file."""
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]

@@ -1,7 +1,6 @@
-"""babelguard hardens a frozen chat model against harmful requests in any language with a learned soft safety prompt.
+"""Harden a frozen chat model against harmful requests in any language with a learned soft safety prompt.
 
-Public names: `fit`, `evaluate`, `SafetyPrompt`, `Settings`, `UserError`. They are imported when first used, so that
-`import babelguard` and `babelguard --help` do not wait for torch.
+Public names are imported on first use, so that `import babelguard` and `babelguard --help` are fast.
 """
 
 from __future__ import annotations
@@ -13,23 +12,32 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from babelguard.config import Settings
-    from babelguard.defend import fit
-    from babelguard.errors import UserError
-    from babelguard.evaluate_file import evaluate
-    from babelguard.safety_prompt import SafetyPrompt
+    from babelguard.corpus import load_corpus
+    from babelguard.evaluation.outcome import Metrics
+    from babelguard.jobs.analyse import analyse
+    from babelguard.jobs.evaluate import evaluate
+    from babelguard.jobs.fit import fit
+    from babelguard.prompt import SafetyPrompt, unprotect
 
-_HOMES = {
-    "SafetyPrompt": "babelguard.safety_prompt",
+_MODULES = {
+    "Metrics": "babelguard.evaluation.outcome",
+    "SafetyPrompt": "babelguard.prompt",
     "Settings": "babelguard.config",
-    "UserError": "babelguard.errors",
-    "evaluate": "babelguard.evaluate_file",
-    "fit": "babelguard.defend",
+    "analyse": "babelguard.jobs.analyse",
+    "evaluate": "babelguard.jobs.evaluate",
+    "fit": "babelguard.jobs.fit",
+    "load_corpus": "babelguard.corpus",
+    "unprotect": "babelguard.prompt",
 }
 
-__all__ = ["SafetyPrompt", "Settings", "UserError", "__version__", "evaluate", "fit"]
+__all__ = ["Metrics", "SafetyPrompt", "Settings", "analyse", "evaluate", "fit", "load_corpus", "unprotect"]
 
 
 def __getattr__(name: str) -> Any:
-    if name in _HOMES:
-        return getattr(import_module(_HOMES[name]), name)
+    if name in _MODULES:
+        return getattr(import_module(_MODULES[name]), name)
     raise AttributeError(f"module 'babelguard' has no attribute '{name}'")
+
+
+def __dir__() -> list[str]:
+    return __all__

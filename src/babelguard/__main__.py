@@ -1,4 +1,4 @@
-"""`python -m babelguard`: the same as the command `babelguard`."""
+"""Run the command line with `python -m babelguard`."""
 
 from babelguard.cli import main
 

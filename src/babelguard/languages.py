@@ -1,9 +1,8 @@
-"""The languages that babelguard knows. The judge has patterns of refusals for some of them (docs/extending.md).
+"""The languages that babelguard knows. The pattern judge supports some of them (see docs/extending.md).
 
-Codes are ISO 639-1, scripts ISO 15924. The tier follows the rule of MultiJail (Deng et al., ICLR 2024,
-arXiv 2310.06474), the share of a language among the pages of Common Crawl: high above 1 %, medium above
-0.1 %, low below. Shares move between crawls, and a language near a border may be argued either way: it is a
-coarse grouping.
+Codes are ISO 639-1, scripts are ISO 15924. Resource tiers follow MultiJail (Deng et al., ICLR 2024, arXiv 2310.06474):
+high if the language makes up more than 1 % of the pages in Common Crawl, medium above 0.1 %, otherwise low. The shares
+differ between crawls, so the tiers are approximate.
 """
 
 from __future__ import annotations
@@ -20,7 +19,17 @@ Direction = Literal["ltr", "rtl"]
 
 @dataclass(frozen=True)
 class Language:
-    """One language: code, name in English and in itself, script, branch of its family, tier, direction."""
+    """A language.
+
+    Attributes:
+        code: ISO 639-1 code.
+        name: English name.
+        native_name: Name in the language itself.
+        script: ISO 15924 code of its script.
+        family: Branch of its language family.
+        resource: Resource tier.
+        direction: Writing direction.
+    """
 
     code: str
     name: str
@@ -32,7 +41,7 @@ class Language:
 
     @property
     def label(self) -> str:
-        """How tables name it, such as `Korean (ko)`."""
+        """Name and code for tables, such as `Korean (ko)`."""
         return f"{self.name} ({self.code})"
 
 
@@ -98,29 +107,29 @@ _ALL = (
 
 LANGUAGES: dict[str, Language] = {known.code: known for known in _ALL}
 
-# Withdrawn and narrower codes of languages above: old ISO 639-1 codes, and Bokmål and Filipino, which are written
-# standards of `no` and `tl`.
+# Other codes for languages above: withdrawn ISO 639-1 codes, and Bokmål and Filipino, which are standards of `no` and
+# `tl`.
 OLD_CODES = {"fil": "tl", "in": "id", "iw": "he", "jw": "jv", "nb": "no"}
-# Country codes that are often written where the language is meant.
+# Country codes that are often used by mistake for a language.
 COUNTRIES = {"cn": "zh", "cz": "cs", "dk": "da", "gr": "el", "ie": "ga", "ir": "fa", "jp": "ja", "kr": "ko"}
 COUNTRIES |= {"se": "sv", "tw": "zh", "ua": "uk", "us": "en", "vn": "vi"}
 
 
 def language(code: str) -> Language:
-    """The language of a code.
+    """Return the language with this code.
 
     Raises:
-        UserError: for an unknown code, naming close matches among the codes and the names.
+        UserError: If the code is unknown. The message suggests similar codes and names.
     """
     if code in LANGUAGES:
         return LANGUAGES[code]
     wanted = code.strip().lower()
-    if wanted == "id-id":  # the column of Indonesian, whose code names the row
+    if wanted == "id-id":  # column name of Indonesian, because the column `id` is the row id
         return LANGUAGES["id"]
     head = wanted.replace("_", "-").split("-")[0]
     head = OLD_CODES.get(head, head)
     spoken = {name.lower(): known.code for known in _ALL for name in (known.name, known.native_name)}
-    # From the likeliest slip to the mere likeness: `kr`, `pt-BR`, `korean`, `swa`.
+    # Most likely mistakes first: `kr`, `pt-BR`, `korean`, `swa`.
     close = (
         [COUNTRIES.get(head, head)] * (head in COUNTRIES or head in LANGUAGES)
         or [spoken[name] for name in difflib.get_close_matches(wanted, spoken, n=2, cutoff=0.75)]
@@ -132,5 +141,5 @@ def language(code: str) -> Language:
 
 
 def display_name(code: str) -> str:
-    """`Korean (ko)` for a known code, the bare code for any other: a user's file may hold any language."""
+    """Return `Korean (ko)` for a known code, and the code itself for any other."""
     return LANGUAGES[code].label if code in LANGUAGES else code

@@ -1,4 +1,4 @@
-"""What a person sees while it works. The Python API is silent unless it is given a screen."""
+"""What is shown while a job runs. Python functions show nothing unless they are given a screen."""
 
 from __future__ import annotations
 
@@ -14,30 +14,33 @@ Note = Callable[[str], None]
 
 
 class Screen:
-    """Plain sentences, tables and progress bars with elapsed and remaining time on a terminal.
+    """Shows sentences, tables, and progress bars with elapsed and remaining time.
 
     Args:
-        console: Where to print.
+        console: The console to print to.
     """
 
     def __init__(self, console: Console | None = None) -> None:
         self.console = console or Console()
 
     def title(self, text: str) -> None:
-        """Begin a stage."""
+        """Show the heading of a stage."""
         self.console.print(f"\n[bold]{text}[/bold]")
 
     def say(self, text: str) -> None:
-        """Say one thing."""
+        """Show a line of text."""
         self.console.print(text, highlight=False, markup=False, soft_wrap=True)
 
     def show(self, thing: Any) -> None:
-        """Show a table or another thing that rich can draw."""
+        """Show a table or anything else that rich can print."""
         self.console.print(thing)
+
+    def next_commands(self, *commands: tuple[str, ...]) -> None:
+        """Suggest commands to run next, each as its name and arguments. Only the command line shows them."""
 
     @contextmanager
     def progress(self, what: str) -> Iterator[tuple[Tick, Note]]:
-        """Show progress in a `with` block: call tick(done, total), and note(text) for a word beside the bar."""
+        """Show a progress bar within a `with` block. Yields tick(done, total), and note(text) for text beside the bar."""
         columns = (
             TextColumn("  {task.description}"),
             BarColumn(bar_width=24),
@@ -61,7 +64,7 @@ class Screen:
 
 
 class Silent(Screen):
-    """Says nothing."""
+    """Shows nothing."""
 
     def __init__(self) -> None:
         super().__init__(Console(quiet=True))

@@ -1,4 +1,4 @@
-"""`--languages auto:5`: the training languages that cover the others best, from the model's own states."""
+"""Choose training languages from the model's own hidden states (`auto:5`)."""
 
 from __future__ import annotations
 
@@ -9,52 +9,54 @@ import torch
 
 from babelguard.analysis.coverage import choose_languages, coverage
 from babelguard.analysis.features import attack_features, correlation
-from babelguard.analysis.separability import language_aurocs, worth_training_on
+from babelguard.analysis.separability import language_aurocs, separable_languages
 from babelguard.analysis.states import by_twins, states_of
 from babelguard.corpus import Corpus
-from babelguard.defence import Defence
+from babelguard.defences import NoDefence
 from babelguard.errors import UserError
-from babelguard.models.load import ChatModel
+from babelguard.targets import LocalModel
 
 
-class Chosen(NamedTuple):
-    """Languages in the order of choice.
+class ChosenLanguages(NamedTuple):
+    """The chosen languages.
 
     Attributes:
-        languages: Codes.
-        coverage: Mean correlation of any language with the nearest of them.
-        blind: Languages that were passed over, since the model does not see harm in them.
+        languages: Codes in the order of choice.
+        coverage: Mean correlation of a language with the most similar chosen one.
+        not_separable: Languages that were not considered, because harmful and harmless rows are not separable in them.
     """
 
     languages: tuple[str, ...]
     coverage: float
-    blind: tuple[str, ...]
+    not_separable: tuple[str, ...]
 
 
 def auto_languages(
-    chat: ChatModel, train: Corpus, count: int, tick: Callable[[int, int], None] | None = None
-) -> Chosen:
-    """Choose among the languages that the training rows have; no reply is generated and no other split is looked at.
+    model: LocalModel, train: Corpus, count: int, tick: Callable[[int, int], None] | None = None
+) -> ChosenLanguages:
+    """Choose languages from the states of the training rows. No replies are generated.
 
     Args:
-        chat: The model, without a prompt.
+        model: The model, without a prompt.
         train: The training rows.
-        count: How many languages.
-        tick: Told (done, total) in languages.
+        count: Number of languages to choose.
+        tick: Called with (done, total) in languages.
 
     Raises:
-        UserError: where the training rows have fewer languages, or too few rows.
+        UserError: If the training rows have fewer languages, or fewer than three harmful rows.
     """
     if count > len(train.languages):
         raise UserError(
-            f"'auto:{count}' asks for {count} languages, and the training rows have {len(train.languages)}; ask for fewer."
+            f"'auto:{count}' asks for {count} languages, but the training rows have {len(train.languages)}; ask for fewer."
         )
     if train.labels.count(0) < 3:
-        raise UserError("Choosing languages needs at least three harmful training rows; name the languages instead.")
-    states = states_of(chat, Defence("none"), train, tick)
+        raise UserError(
+            "Choosing languages automatically needs at least three harmful training rows; name the languages instead."
+        )
+    states = states_of(model, NoDefence(), train, tick)
     similarity = correlation(attack_features(*by_twins(train, states)))
     aurocs = language_aurocs(states, torch.tensor(train.labels), train.groups)
-    candidates = worth_training_on(aurocs, count)
+    candidates = separable_languages(aurocs, count)
     order = choose_languages(similarity, candidates, count)
-    blind = tuple(code for k, code in enumerate(train.languages) if k not in candidates)
-    return Chosen(tuple(train.languages[k] for k in order), coverage(similarity, order), blind)
+    left_out = tuple(code for k, code in enumerate(train.languages) if k not in candidates)
+    return ChosenLanguages(tuple(train.languages[k] for k in order), coverage(similarity, order), left_out)

@@ -1,4 +1,4 @@
-"""Which languages to train on, so that the others are near one of them: greedy facility location."""
+"""Choose training languages so that each language is similar to one of them (greedy facility location)."""
 
 from __future__ import annotations
 
@@ -8,34 +8,34 @@ from torch import Tensor
 
 
 def coverage(similarity: Tensor, chosen: Sequence[int]) -> float:
-    """Mean over all languages of the similarity to the most similar chosen one.
+    """Return the mean over all languages of the similarity to the most similar chosen language.
 
     Args:
-        similarity: [L, L], larger is more alike.
-        chosen: Indices of languages, at least one.
+        similarity: Similarities between languages, [L, L].
+        chosen: Indices of the chosen languages, at least one.
     """
     return float(similarity[:, list(chosen)].max(1).values.mean())
 
 
 def choose_languages(similarity: Tensor, candidates: Sequence[int], count: int) -> list[int]:
-    """The languages that cover the rest best, one after the other.
+    """Choose the languages with the highest coverage, greedily.
 
-    Each is the candidate that raises the coverage most, given those before it; the greedy choice reaches at least
-    1 - 1/e of the best possible gain (Nemhauser, Wolsey and Fisher, 1978). Ties go to the earlier candidate.
+    Each step adds the candidate that increases the coverage most. The greedy choice reaches at least 1 - 1/e of the best
+    possible gain (Nemhauser, Wolsey and Fisher, 1978). Ties go to the earlier candidate.
 
     Args:
-        similarity: [L, L], larger is more alike.
-        candidates: Indices of languages that may be chosen.
-        count: How many.
+        similarity: Similarities between languages, [L, L].
+        candidates: Indices of the languages that may be chosen.
+        count: Number of languages to choose.
 
     Returns:
         Indices in the order of choice.
 
     Raises:
-        ValueError: where there are fewer candidates than wanted.
+        ValueError: If `count` is less than 1 or greater than the number of candidates.
     """
     if not 1 <= count <= len(candidates):
-        raise ValueError(f"{count} languages are wanted, and there are {len(candidates)} candidates")
+        raise ValueError(f"cannot choose {count} languages from {len(candidates)} candidates")
     chosen: list[int] = []
     while len(chosen) < count:
         left = [k for k in candidates if k not in chosen]

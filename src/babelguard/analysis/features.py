@@ -1,7 +1,7 @@
-"""Attack features, and how they correlate between languages. Pure tensor functions.
+"""Compute attack features and their correlation between languages.
 
-Row i says the same thing in every language, so a language can be compared with another row by row: two languages are
-alike for a model if the attacks that stand out in the one stand out in the other, and in the same directions.
+Row i has the same meaning in every language, so languages can be compared row by row. Two languages are similar for a
+model if the same attacks stand out in both, in the same directions.
 """
 
 from __future__ import annotations
@@ -11,23 +11,22 @@ from torch import Tensor
 
 
 def attack_features(harmful: Tensor, harmless: Tensor | None = None, *, dimensions: int = 8) -> Tensor:
-    """Coordinates of every attack within its language.
+    """Compute the features of each attack within its language.
 
-    The mean of a language is taken out, since it says which language it is and not which attack; where every harmful
-    row has a harmless twin, the twin's state is taken out first, since the words that both share are no feature of
-    the attack. On what is left, PCA over all languages together gives the directions, and each is scaled to unit
-    variance.
+    If every harmful row has a harmless twin, the state of the twin is subtracted first, which removes the effect of the
+    words that both have in common. Then the mean of the language is subtracted. PCA over all languages together gives
+    the directions, and each feature is scaled to unit variance.
 
     Args:
         harmful: States of parallel harmful rows at the last token of the chat, [L, rows, d].
-        harmless: States of their twins in the same order, [L, rows, d], or None.
-        dimensions: Directions to keep, at most rows - 1 and d.
+        harmless: States of their harmless twins in the same order, [L, rows, d], or None.
+        dimensions: Number of directions to keep; at most rows - 1 and d are kept.
 
     Returns:
         [L, rows, dimensions].
 
     Raises:
-        ValueError: with fewer than three rows, where a correlation would say nothing.
+        ValueError: If there are fewer than three rows, too few for a correlation.
     """
     if harmful.shape[1] < 3:
         raise ValueError(f"attack features need at least three parallel harmful rows, and there are {harmful.shape[1]}")
@@ -42,13 +41,14 @@ def attack_features(harmful: Tensor, harmless: Tensor | None = None, *, dimensio
 
 
 def correlation(features: Tensor) -> Tensor:
-    """Pearson's correlation of the attack features of every two languages, over rows and directions.
+    """Return the Pearson correlation of the attack features between languages, over rows and directions.
 
     Args:
-        features: from `attack_features`, [L, rows, m].
+        features: Attack features from `attack_features`, [L, rows, m].
 
     Returns:
-        [L, L], symmetric, ones on the diagonal; a language whose features are all equal correlates with nothing.
+        The matrix [L, L], symmetric, with ones on the diagonal. A language with constant features has correlation 0 with
+        all others.
     """
     flat = features.double().flatten(1)
     flat = flat - flat.mean(1, keepdim=True)

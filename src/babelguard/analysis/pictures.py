@@ -1,4 +1,4 @@
-"""Pictures of an analysis: where prompts stand in the safety space, and how alike languages are."""
+"""Plots of an analysis: prompts in the safety space, and the similarity of languages."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from pathlib import Path
 
 from torch import Tensor
 
-from babelguard.evaluation.picture import FAINT, STYLE
 from babelguard.languages import display_name
+from babelguard.report.style import FAINT, STYLE
 
 LOOKS = ((0, "harmful", "#D55E00", "X"), (1, "harmless", "#0072B2", "o"))
 
@@ -22,16 +22,16 @@ def draw_scatter(
     frame: Sequence[tuple[Tensor, Tensor]],
     path: Path,
 ) -> None:
-    """One panel per language; the axes are the logits of the two heads, so their zero lines are the two boundaries.
+    """Draw one panel per language. The axes are the logits of the two heads; their zero lines are the decision boundaries.
 
     Args:
-        languages: Codes, in the order of the first dimension.
-        compliance: f_r of every prompt, [L, rows].
-        harmlessness: f_h of every prompt, [L, rows].
-        harmless: 1 harmless, 0 harmful, [rows].
-        title: Above all panels.
-        frame: All (f_r, f_h) that the axes must hold, so that before and after have the same axes.
-        path: A PNG or SVG.
+        languages: Language codes, in the order of the first dimension.
+        compliance: Logit f_r of every prompt, [L, rows].
+        harmlessness: Logit f_h of every prompt, [L, rows].
+        harmless: 1 for harmless rows, 0 for harmful rows, [rows].
+        title: Title of the plot.
+        frame: All pairs (f_r, f_h) that the axes must cover, so that the plots of all defences have the same axes.
+        path: The PNG or SVG file to write.
     """
     from matplotlib import rc_context
     from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -75,13 +75,13 @@ def draw_scatter(
 
 
 def draw_heat_map(languages: Sequence[str], similarity: Tensor, title: str, path: Path) -> None:
-    """The correlations of attack features between languages, ordered by average-linkage clustering, with its tree.
+    """Draw the correlation matrix of attack features as a heat map, ordered by average-linkage clustering.
 
     Args:
-        languages: Codes.
-        similarity: [L, L], symmetric.
-        title: Above it.
-        path: A PNG or SVG.
+        languages: Language codes.
+        similarity: Correlations, [L, L], symmetric.
+        title: Name of the model.
+        path: The PNG or SVG file to write.
     """
     from matplotlib import rc_context
     from matplotlib.backends.backend_agg import FigureCanvasAgg

@@ -1,4 +1,4 @@
-"""How well harmful and harmless prompts are told apart in the safety space, language by language."""
+"""Measure how well a model separates harmful from harmless prompts in each language."""
 
 from __future__ import annotations
 
@@ -8,18 +8,19 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from babelguard.space import fit_head
+from babelguard.method.space import fit_head
 
-# Below it a language counts as one in which the model does not see harm: three standard errors of 64 + 64 rows above chance.
-BLIND = 0.65
+# Below this AUROC, a model does not separate harmful from harmless prompts in a language. The threshold is three standard
+# errors above chance for 64 + 64 rows.
+MIN_AUROC = 0.65
 
 
 def auroc(scores: Tensor, harmless: Tensor) -> float:
-    """Chance that a harmless prompt scores above a harmful one; 0.5 is a coin.
+    """Return the probability that a harmless prompt scores higher than a harmful prompt; 0.5 is chance level.
 
     Args:
-        scores: A harmlessness logit per prompt, [rows].
-        harmless: 1 harmless, 0 harmful, [rows].
+        scores: One harmlessness logit per prompt, [rows].
+        harmless: 1 for harmless rows, 0 for harmful rows, [rows].
     """
     from sklearn.metrics import roc_auc_score
 
@@ -29,14 +30,14 @@ def auroc(scores: Tensor, harmless: Tensor) -> float:
 def own_head_auroc(
     coordinates: Tensor, harmless: Tensor, groups: Sequence[Sequence[int]], *, folds: int = 5, seed: int = 0
 ) -> float:
-    """AUROC of a head of the language's own, each row scored by a head that saw neither the row nor its twin.
+    """Return the cross-validated AUROC of a head fitted on one language, with twins in the same fold.
 
     Args:
-        coordinates: z of one language, [rows, m].
-        harmless: 1 harmless, 0 harmful, [rows].
-        groups: Indices of rows that stay in one fold, such as a pair of twins.
-        folds: Parts of the cross-validation, at most the number of groups and of rows of either label.
-        seed: Of the folds' shuffling.
+        coordinates: Coordinates z of one language, [rows, m].
+        harmless: 1 for harmless rows, 0 for harmful rows, [rows].
+        groups: Indices of rows that must be in the same fold, such as a pair of twins.
+        folds: Maximum number of folds. There are at most as many folds as groups, and as rows of either label.
+        seed: Random seed for shuffling the folds.
     """
     from sklearn.model_selection import StratifiedGroupKFold
 
@@ -56,20 +57,20 @@ def own_head_auroc(
 def language_aurocs(
     states: Tensor, harmless: Tensor, groups: Sequence[Sequence[int]], *, dimensions: int = 16, seed: int = 0
 ) -> list[float]:
-    """How well the states of each language tell its own harmful and harmless prompts apart, on rows held out.
+    """Return the cross-validated AUROC of a head fitted on each language.
 
-    About 0.5 says that the model does not see harm in that language at all: training on it fits noise, and no prompt can
-    mend it. 16 directions, and not the 4 of the safety space, since the question is what the states hold anywhere.
+    An AUROC near 0.5 means that the states of this language do not separate harmful from harmless prompts, so training
+    on it fits noise. More directions are used than the safety space has (4), to find a difference in any direction.
 
     Args:
-        states: x of the same rows in L languages, [L, rows, d].
-        harmless: 1 harmless, 0 harmful, [rows].
-        groups: As in `own_head_auroc`.
-        dimensions: Directions of the largest variance over all languages.
-        seed: Of the folds.
+        states: States x of the same rows in L languages, [L, rows, d].
+        harmless: 1 for harmless rows, 0 for harmful rows, [rows].
+        groups: Indices of rows that must be in the same fold, such as a pair of twins.
+        dimensions: Number of principal components over all languages to use.
+        seed: Random seed for shuffling the folds.
 
     Returns:
-        AUROC of each language; nan where there are too few rows to hold any out.
+        The AUROC of each language, or nan if there are too few rows for cross-validation.
     """
     from sklearn.decomposition import PCA
 
@@ -83,26 +84,27 @@ def language_aurocs(
     return [own_head_auroc(one, harmless, groups, seed=seed) for one in placed]
 
 
-def worth_training_on(aurocs: Sequence[float], count: int) -> list[int]:
-    """Indices of the languages in which the model sees harm, at least `count` of them, in order.
+def separable_languages(aurocs: Sequence[float], count: int) -> list[int]:
+    """Return the indices of the languages in which the model separates harmful from harmless prompts, in order.
 
-    Facility location alone would take the others first: what correlates with nothing is covered by nothing but itself.
+    Without this selection, `choose_languages` would prefer the other languages: they correlate with no other language, so
+    only choosing them covers them.
 
     Args:
-        aurocs: From `language_aurocs`; nan, where nothing could be held out, counts as seen.
-        count: How many are needed; where too few are seen, the best of the rest join them.
+        aurocs: AUROC per language, from `language_aurocs`. A language with nan is included.
+        count: Minimum number of languages. If too few are separable, those with the next highest AUROC are added.
     """
-    seen = [k for k, value in enumerate(aurocs) if not value < BLIND]
-    rest = sorted(set(range(len(aurocs))) - set(seen), key=lambda k: -aurocs[k])
-    return sorted(seen + rest[: max(0, count - len(seen))])
+    separable = [k for k, value in enumerate(aurocs) if not value < MIN_AUROC]
+    rest = sorted(set(range(len(aurocs))) - set(separable), key=lambda k: -aurocs[k])
+    return sorted(separable + rest[: max(0, count - len(separable))])
 
 
 def centre_distance(coordinates: Tensor, reference: Tensor) -> float:
-    """Distance between the centres of two languages, in standard deviations of rows within a language.
+    """Return the distance between the centres of two languages, in standard deviations within a language.
 
     Args:
-        coordinates: z of one language, [rows, m].
-        reference: z of the other, usually English, [rows, m].
+        coordinates: Coordinates z of one language, [rows, m].
+        reference: Coordinates z of the other language, usually English, [rows, m].
     """
     within = torch.cat([coordinates - coordinates.mean(0), reference - reference.mean(0)])
     scale = within.double().pow(2).mean(0).sqrt().clamp_min(1e-12)

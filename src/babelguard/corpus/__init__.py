@@ -1,6 +1,7 @@
-"""Parallel prompts, harmful and harmless, in many languages: the shipped corpus and the user's own files."""
+"""Parallel prompts, harmful and harmless, in many languages: the built-in corpus and your own files."""
 
 from babelguard.corpus.load import load_corpus, load_prompts
+from babelguard.corpus.questions import Question, questions
 from babelguard.corpus.schema import Corpus, Row
 
-__all__ = ["Corpus", "Row", "load_corpus", "load_prompts"]
+__all__ = ["Corpus", "Question", "Row", "load_corpus", "load_prompts", "questions"]

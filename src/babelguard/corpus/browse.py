@@ -1,4 +1,4 @@
-"""A corpus as tables: its languages, and its rows beside English."""
+"""Tables of the languages and of the rows of a corpus."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from babelguard.corpus.schema import LABELS, SPLITS, Corpus, language_code
+from babelguard.corpus.header import language_code
+from babelguard.corpus.schema import LABELS, SPLITS, Corpus
 from babelguard.errors import UserError
 from babelguard.languages import LANGUAGES, display_name
 from babelguard.languages import language as look_up
@@ -20,9 +21,9 @@ _UNSPLIT = "unsplit"
 
 
 def describe_languages(corpus: Corpus) -> list[dict[str, Any]]:
-    """What is known of each language of a corpus, with its rows by split, in the order of the codes.
+    """Describe each language of a corpus and count its rows per split, sorted by code.
 
-    Rows without a split are counted as `unsplit`, if there are any.
+    If there are rows without a split, they are counted as `unsplit`.
     """
     rows: dict[str, dict[str, int]] = {}
     splits = [*SPLITS, *([_UNSPLIT] if any(row.split is None for row in corpus.rows) else [])]
@@ -49,7 +50,7 @@ def describe_languages(corpus: Corpus) -> list[dict[str, Any]]:
 
 
 def language_table(described: Sequence[dict[str, Any]]) -> Table:
-    """What `describe_languages` found, for the screen."""
+    """Format the result of `describe_languages` as a table."""
     table = Table(box=box.SIMPLE, padding=(0, 1, 0, 0))
     for name in ("code", "name", "native name", "script", "family", "tier"):
         table.add_column(name, overflow="fold")
@@ -66,35 +67,35 @@ def language_table(described: Sequence[dict[str, Any]]) -> Table:
 def row_table(
     corpus: Corpus, language: str, *, split: str | None = None, label: str | None = None, limit: int = 20
 ) -> tuple[Table, int]:
-    """Rows that have a language, beside English.
+    """Format rows in English and in one language as a table.
 
-    Text goes to the terminal as it is stored: it is the terminal that sets right-to-left scripts in their order.
+    Texts are printed in storage order: the terminal must lay out right-to-left scripts.
 
     Args:
-        corpus: Where the rows are.
-        language: Code; Indonesian: `id` or `id-ID`.
-        split: One split, None: all.
-        label: One label, None: both.
-        limit: Rows in the table.
+        corpus: The corpus.
+        language: Language code (Indonesian: `id` or `id-ID`).
+        split: One split, or None for all.
+        label: One label, or None for both.
+        limit: Maximum number of rows in the table.
 
     Returns:
-        The table, and how many rows it leaves out.
+        The table, and the number of matching rows that are not in it.
 
     Raises:
-        UserError: for an unknown language, split or label, and where no row is left.
+        UserError: If the language, split or label is unknown, or no row matches.
     """
     if label is not None and label not in LABELS:
-        raise UserError(f"'{label}' is no label; use {' or '.join(LABELS)}.")
+        raise UserError(f"'{label}' is not a label; use {' or '.join(LABELS)}.")
     language = language_code(language)
     look_up(language)
     rows = (corpus if split is None else corpus.split(split)).rows
     rows = tuple(row for row in rows if label is None or row.label == label)
     kept = [row for row in rows if language in row.texts]
     if not kept:
-        where = f" of the split {split}" if split else ""
+        where = f" of the split '{split}'" if split else ""
         have = sorted({code for row in rows for code in row.texts})
         raise UserError(
-            f"No row{where} has the language '{language}'; there {'are' if have else 'is'} {', '.join(have) or 'none'}."
+            f"No row{where} has the language '{language}'; available languages: {', '.join(have) or 'none'}."
         )
     shown = [code for code in dict.fromkeys(("en", language)) if code == language or any("en" in r.texts for r in kept)]
     table = Table(show_lines=True)
@@ -109,7 +110,9 @@ def row_table(
 
 
 def _safe(text: str) -> str:
-    """Text without what a terminal obeys: control characters, and marks that turn the direction of what follows."""
-    turning = "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
-    obeyed = {char for char in text if (unicodedata.category(char) in ("Cc", "Cs") and char != "\n") or char in turning}
-    return "".join(f"\\u{ord(char):04x}" if char in obeyed else char for char in text)
+    """Replace control characters and direction marks, which a terminal would interpret, with their code points."""
+    directions = "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
+    unsafe = {
+        char for char in text if (unicodedata.category(char) in ("Cc", "Cs") and char != "\n") or char in directions
+    }
+    return "".join(f"\\u{ord(char):04x}" if char in unsafe else char for char in text)

@@ -1,4 +1,4 @@
-"""The dataset card of an exported corpus: YAML that the hub and `datasets` read, and what a person should know."""
+"""The dataset card of an exported corpus: YAML metadata for the hub and `datasets`, and a description."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 
 from babelguard.corpus.schema import Corpus
 from babelguard.languages import display_name
+from babelguard.markdown import table
 
-# `no` is true in YAML where nobody quotes it, and `default: true` opens `all` when no configuration is named.
+# Codes are quoted because YAML reads a bare `no` as false. `default: true` makes `all` the default configuration.
 _HEAD = """---
 pretty_name: {name}
 license: {licence}
@@ -27,8 +28,8 @@ dataset_info:
 
 # {name}
 
-Short requests to a chat model, harmful and harmless, parallel by row: a row says the same thing in every language. The
-configuration `all` has a column a language (Indonesian: `id-ID`); the others have one language each, in the column `text`.
+Short requests to a chat model, harmful and harmless. Each row is one request in several languages. The configuration `all`
+has one column per language (Indonesian: `id-ID`). The other configurations have one language each, in the column `text`.
 
 ```py
 from datasets import load_dataset
@@ -37,48 +38,47 @@ load_dataset("FOLDER", "all")
 load_dataset("FOLDER", "{example}", split="{split}")
 ```
 
-| split | harmful | harmless | languages |
-|---|---|---|---|
 {splits}
 
-Fields: `id`, `label` (`harmful` or `harmless`), and where known `split`, `category` (kind of harm), `topic`, `twin` (the row
-that is worded alike), `licence`, `maker`, `checker`, `note`.
+Fields: `id`, `label` (`harmful` or `harmless`), and optionally `split`, `category` (hazard category), `topic`, `twin` (id of
+a row with similar wording), `licence`, `maker`, `checker`, `note`.
 
-Some rows are harmful requests; there are no answers to any. Use them to test whether a model refuses, not to train one that
-complies.
+Some rows are harmful requests. The data contains no answers. Use it to test whether a model refuses harmful requests, not to
+train a model to comply with them.
 """
 
-# The facts of docs/corpus.md.
-_SHIPPED = """
+# A summary of docs/corpus.md.
+_BUILT_IN = """
 ## How it was made
 
-Written for the project babelguard; nothing is taken from other sets. The English rows and the translations were written by a
-language model (`maker`: machine) and read once more by the same writer; every language but English was then read against the
-English by a second reader, also a model (`checker`: machine). No native speaker has read the corpus: treat single rows with
-care.
+The corpus was written for the project babelguard and contains nothing from other data sets. A language model wrote the English
+rows and the translations (`maker`: machine) and proofread them. A second language model then compared every translation with
+the English text (`checker`: machine). No native speaker has reviewed the corpus, so be careful with conclusions from single
+rows.
 
-**Twins.** Each harmful row has a harmless twin with a like surface form, so that words alone do not give the label away.
+**Twins.** Each harmful row has a harmless twin with similar wording, so that the label does not follow from single words.
 
 **Topics.** No topic occurs in two splits. Harmful rows carry a hazard category of the MLCommons AILuminate taxonomy: `vcr`
 violent crimes, `ncr` non-violent crimes, `src` sex-related crimes (adults only), `iwp` indiscriminate weapons, `ssh` suicide
 and self-harm, `hte` hate, `prv` privacy, `ipv` intellectual property, `dfm` defamation, `spc` specialised advice.
 
-**What is not in it.** No answers. No row sexualises minors. Rows on bombs and sabotage name no agent, substance or method.
+**Excluded content.** The corpus has no answers. No row sexualises minors. Rows about bombs and sabotage name no agent,
+substance or method.
 
-The test split is for measuring, never for choosing or training.
+Use the test split for evaluation only, not for training or model selection.
 """
 
 
 def dataset_card(
     parts: Mapping[str, Corpus], codes: Sequence[str], columns: Mapping[str, Sequence[str]], shipped: bool
 ) -> str:
-    """The README.md of an exported folder.
+    """Write the README.md of an exported folder.
 
     Args:
-        parts: What is in it, by split.
-        codes: Its languages.
-        columns: Of each configuration, all of them texts.
-        shipped: Whether the facts of the corpus that ships are stated.
+        parts: The exported rows by split.
+        codes: Their languages.
+        columns: Columns of each configuration. All of them are strings.
+        shipped: Whether this is the built-in corpus, so that its description is included.
     """
     configs = [_config("all", list(parts), default=True)]
     configs += [_config(code, [name for name, part in parts.items() if code in part.languages]) for code in codes]
@@ -93,9 +93,9 @@ def dataset_card(
         features="\n".join(_features(name, kept) for name, kept in columns.items()),
         example=codes[-1],
         split=with_example,
-        splits="\n".join(_row(name, part) for name, part in parts.items()),
+        splits=table(("split", "harmful", "harmless", "languages"), [_row(name, part) for name, part in parts.items()]),
     )
-    return head + (_SHIPPED if shipped else "")
+    return head + (_BUILT_IN if shipped else "")
 
 
 def _config(name: str, splits: Sequence[str], default: bool = False) -> str:
@@ -106,14 +106,13 @@ def _config(name: str, splits: Sequence[str], default: bool = False) -> str:
 
 
 def _features(name: str, columns: Sequence[str]) -> str:
-    # Without them a column that one split lacks altogether gets the type null, which the other splits do not fit.
+    # Without explicit types, a column that is empty in one split gets the type null and does not match the others.
     lines = [f"- config_name: '{name}'", "  features:"]
     for column in columns:
         lines += [f"  - name: '{column}'", "    dtype: string"]
     return "\n".join(lines)
 
 
-def _row(name: str, part: Corpus) -> str:
+def _row(name: str, part: Corpus) -> tuple[str, str, str, str]:
     harmful = sum(row.harmful for row in part.rows)
-    languages = ", ".join(map(display_name, part.languages))
-    return f"| {name} | {harmful} | {len(part.rows) - harmful} | {languages} |"
+    return name, str(harmful), str(len(part.rows) - harmful), ", ".join(map(display_name, part.languages))

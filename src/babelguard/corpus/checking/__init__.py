@@ -1,4 +1,4 @@
-"""What is wrong with a corpus, all of it at once: the checks of `babelguard corpus check`."""
+"""The checks of `babelguard corpus check`, which report all problems of a corpus at once."""
 
 from babelguard.corpus.checking.options import CHECKS, CheckOptions
 from babelguard.corpus.checking.report import Finding, Report

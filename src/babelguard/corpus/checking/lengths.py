@@ -1,4 +1,4 @@
-"""Cells that are much longer or shorter than their English cell, measured by what is usual for the language."""
+"""Cells with an unusual length compared with their English cell."""
 
 from __future__ import annotations
 
@@ -11,24 +11,26 @@ import numpy as np
 from babelguard.corpus.checking.report import Report
 from babelguard.corpus.checking.state import Rows
 
-# Fewer cells do not give a median.
+# Minimum number of cells for a median.
 _FEW_CELLS = 20
-# Makes the median absolute deviation of normal values equal their standard deviation.
+# Scales the median absolute deviation to the standard deviation of a normal distribution.
 _NORMAL = 1.4826
-# On the corpus that ships the spread is 0.11 to 0.18; a column of nearly equal lengths must not fail on a letter.
+# Minimum spread, so that small differences between nearly equal lengths are not reported. In the built-in corpus the
+# spread is 0.11 to 0.18.
 _LEAST_SPREAD = 0.05
 
 
 def outliers(values: Any, mads: float, least: float) -> tuple[float, Any]:
-    """The median of values, and how many deviations each is from it; with too few values all are 0.
+    """Find outliers by the median absolute deviation.
 
     Args:
-        values: One number a cell.
-        mads: Deviations from which a value is an outlier.
-        least: Least deviation that is taken for one.
+        values: One number per cell.
+        mads: Number of deviations from the median above which a value is an outlier.
+        least: Minimum size of a deviation.
 
     Returns:
-        The median, and the distances (signed, 0 where a value is no outlier) in deviations.
+        The median, and for each value its signed distance in deviations, or 0 if it is not an outlier. With too few
+        values, all distances are 0.
     """
     middle = float(np.median(values))
     distance = values - middle
@@ -39,12 +41,12 @@ def outliers(values: Any, mads: float, least: float) -> tuple[float, Any]:
 
 
 class Lengths:
-    """Collects the ratios and notes the outliers of each language at the end.
+    """Collects length ratios, and reports the outliers of each language.
 
     Args:
         rows: Places of the rows.
-        report: Where findings are noted.
-        mads: Deviations from which a cell fails.
+        report: The report to add findings to.
+        mads: Number of deviations from the language's median from which a cell fails.
     """
 
     def __init__(self, rows: Rows, report: Report, mads: float) -> None:
@@ -54,16 +56,19 @@ class Lengths:
         self._ratios: dict[str, tuple[array[int], array[float]]] = {}
 
     def cell(self, number: int, language: str, text: str, english: str) -> None:
-        """Take one cell and the English cell of its row, both not empty."""
+        """Add one cell and the English cell of its row. Both must have text."""
         numbers, ratios = self._ratios.setdefault(language, (array("I"), array("f")))
         numbers.append(number)
         ratios.append(math.log(len(text) / len(english)))
 
     def finish(self) -> None:
-        """Note the outliers."""
+        """Report the outliers."""
         for language, (numbers, ratios) in self._ratios.items():
             middle, distance = outliers(np.frombuffer(ratios, np.float32), self._mads, _LEAST_SPREAD)
             self._report.languages[language].length = math.exp(middle)
             for k in np.flatnonzero(distance):
-                what = f"{math.exp(ratios[k]):.2f} times as long as English, where {math.exp(middle):.2f} is usual"
+                ratio = math.exp(ratios[k])
+                what = (
+                    f"the text is {ratio:.2f} times as long as English (median of the language: {math.exp(middle):.2f})"
+                )
                 self._report.add("length", self._rows.place(numbers[k]), what, language)

@@ -1,4 +1,4 @@
-"""The checks by name, and their thresholds."""
+"""Names and thresholds of the checks."""
 
 from __future__ import annotations
 
@@ -9,37 +9,37 @@ from dataclasses import dataclass
 from babelguard.errors import UserError
 
 CHECKS = {
-    "encoding": "bytes that are no UTF-8, NUL, text that was decoded wrongly",
-    "normalisation": "byte-order marks, line ends, invisible characters, not NFC",
+    "encoding": "bytes that are not UTF-8, NUL, wrongly decoded text",
+    "normalisation": "byte-order marks, line ends, invisible characters, text that is not NFC",
     "columns": "unknown, repeated or ambiguous columns",
-    "rows": "rows that cannot be read, ids, labels, splits",
-    "parallel": "a row or a file that lacks a language of its file or split",
-    "twins": "twins that are missing, not mutual or in another split",
+    "rows": "rows that cannot be read, invalid ids, labels or splits",
+    "parallel": "a row or file without a language that its file or split has",
+    "twins": "twins that are missing, not mutual, or in another split",
     "topics": "a topic in two splits",
-    "script": "letters of another script than the language's",
+    "script": "letters of the wrong script",
     "language": "cells in another language",
-    "length": "cells much longer or shorter than the language's usual",
+    "length": "cells with an unusual length for their language",
     "duplicates": "the same text twice in a split",
     "leakage": "the same text in two splits",
-    "near-duplicates": "nearly the same text twice, in one split or two",
-    "embeddings": "cells that do not mean what the English cell means",
+    "near-duplicates": "almost the same text twice, in one or two splits",
+    "embeddings": "cells that differ in meaning from the English cell",
 }
 
 
 @dataclass(frozen=True)
 class CheckOptions:
-    """What is checked and when it fails.
+    """Which checks run, and their thresholds.
 
     Attributes:
-        skip: Names of checks that are left out.
-        embeddings: Whether the check of that name runs; it takes long.
-        script_share: A cell fails with a smaller share of its letters in the language's script, 0 to 1.
-        language_margin: A cell fails if another language is more probable by more than this, 0 to 1.
-        length_mads: A cell fails if the logarithm of its length ratio is so many (normal-consistent) median absolute
-            deviations from the language's median.
-        similar: Jaccard similarity of character trigrams from which two texts are near-duplicates, 0 to 1.
-        embedding_mads: As `length_mads`, for similarities below the language's median.
-        examples: Findings of a kind that are kept with their place; all are counted.
+        skip: Names of checks to leave out.
+        embeddings: Whether to run the check `embeddings`, which is slow.
+        script_share: Minimum share of a cell's letters that must be in the script of the language, 0 to 1.
+        language_margin: A cell fails if the probability of another language is higher by more than this, 0 to 1.
+        length_mads: A cell fails if the logarithm of its length ratio is more than this number of median absolute
+            deviations (scaled to a normal distribution) from the median of the language.
+        similar: Minimum Jaccard similarity of the character trigrams of near-duplicates, 0 to 1.
+        embedding_mads: Like `length_mads`, for cosine similarities below the median of the language.
+        examples: Findings per kind that are kept with their place. All findings are counted.
     """
 
     skip: frozenset[str] = frozenset()
@@ -52,15 +52,15 @@ class CheckOptions:
     examples: int = 3
 
     def runs(self, check: str) -> bool:
-        """Whether a check is made."""
+        """Whether a check is run."""
         return check not in self.skip and (check != "embeddings" or self.embeddings)
 
 
 def known_checks(names: Iterable[str]) -> frozenset[str]:
-    """The names of checks as given by a user.
+    """Validate names of checks.
 
     Raises:
-        UserError: for a name that is no check.
+        UserError: If there is no check with one of these names.
     """
     kept = frozenset(names)
     for name in sorted(kept):

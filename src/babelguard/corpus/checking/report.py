@@ -1,4 +1,4 @@
-"""What the checks found: every finding counted, the first ones of a kind kept with their places."""
+"""The report of the checks. All findings are counted, and the first ones of each kind are kept with their places."""
 
 from __future__ import annotations
 
@@ -15,7 +15,13 @@ from babelguard.languages import display_name
 
 
 class Place(NamedTuple):
-    """Where something stands: a file, its line (0: the file as a whole) and the row's id (empty: none)."""
+    """A place in a file.
+
+    Attributes:
+        file: The file.
+        line: The line, or 0 for the file as a whole.
+        id: Id of the row, or ''.
+    """
 
     file: str
     line: int = 0
@@ -28,7 +34,7 @@ class Place(NamedTuple):
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that failed: its place and what is wrong."""
+    """One finding: its place and a description."""
 
     place: Place
     message: str
@@ -36,7 +42,7 @@ class Finding:
 
 @dataclass
 class Problem:
-    """All findings of one check in one language (empty: of the row or the file as a whole)."""
+    """All findings of one check in one language, or with the language '' for a row or file as a whole."""
 
     check: str
     language: str
@@ -46,14 +52,14 @@ class Problem:
 
 @dataclass
 class LanguageSummary:
-    """One language of what was checked.
+    """Results for one language.
 
     Attributes:
-        cells: Texts that are not empty.
-        identified: Share of them that the identifier takes for this language, None: not asked.
-        length: Median of characters by characters of the English cell, None: no English.
-        similarity: Median cosine with the English cell, None: not asked.
-        failed: Findings in this language.
+        cells: Number of texts that are not empty.
+        identified: Share of them that are identified as this language, or None if this was not checked.
+        length: Median ratio of the length in characters to the English cell, or None if there is no English.
+        similarity: Median cosine similarity to the English cell, or None if this was not checked.
+        failed: Number of findings in this language.
     """
 
     cells: int = 0
@@ -64,11 +70,11 @@ class LanguageSummary:
 
 
 class Report:
-    """What was checked and what failed.
+    """Collects the findings of all checks.
 
     Args:
-        examples: Findings that are kept of each kind; the others are counted.
-        skip: Checks of which nothing is noted.
+        examples: Number of findings per kind that are kept with their place. All are counted.
+        skip: Checks whose findings are ignored.
     """
 
     def __init__(self, examples: int = 3, skip: frozenset[str] = frozenset()) -> None:
@@ -82,7 +88,7 @@ class Report:
         self._unread: dict[str, Finding] = {}
 
     def add(self, check: str, place: Place, message: str, language: str = "") -> None:
-        """Note one finding."""
+        """Add one finding."""
         if check in ("columns", "rows"):
             self._unread.setdefault(place.file, Finding(place, message))
         if check in self.skipped:
@@ -95,27 +101,27 @@ class Report:
             self.languages[language].failed += 1
 
     def first_fault(self, file: str) -> Finding | None:
-        """The first thing in the columns and rows of a file that failed, noted or skipped: why it may not be readable."""
+        """Return the first problem of the columns or rows of a file, even if the check is skipped."""
         return self._unread.get(file)
 
     @property
     def failed(self) -> bool:
-        """Whether anything did."""
+        """Whether there are findings."""
         return bool(self._problems)
 
     @property
     def problems(self) -> list[Problem]:
-        """In the order of the checks, then of the languages' codes."""
+        """All problems, in the order of the checks and then of the language codes."""
         order = list(CHECKS)
         return sorted(self._problems.values(), key=lambda one: (order.index(one.check), one.language))
 
     def count(self, check: str, language: str | None = None) -> int:
-        """How often a check failed, in one language or (None) in all."""
+        """Return the number of findings of a check, in one language or in all (None)."""
         wanted = (one for one in self._problems.values() if one.check == check)
         return sum(one.count for one in wanted if language is None or one.language == language)
 
     def as_json(self) -> dict[str, Any]:
-        """The whole of it as plain values."""
+        """Return the report as plain values."""
         problems = [
             {
                 "check": one.check,
@@ -136,15 +142,15 @@ class Report:
         }
 
     def tables(self) -> Sequence[Table]:
-        """What failed (if anything did), and the languages one by one."""
+        """Return a table of the problems, if there are any, and a table of the languages."""
         return [*([self._failures()] if self.failed else []), self._summary()]
 
     def _failures(self) -> Table:
-        table = Table(title="What failed", title_justify="left")
+        table = Table(title="Problems", title_justify="left")
         for name in ("check", "language"):
             table.add_column(name, no_wrap=True)
         table.add_column("count", justify="right")
-        table.add_column("first ones", overflow="fold")
+        table.add_column("examples", overflow="fold")
         for one in self.problems:
             lines = "\n".join(f"{found.place}: {found.message}" for found in one.examples)
             table.add_row(one.check, one.language or "-", f"{one.count:,}", Text(visible(lines, keep="\n")))

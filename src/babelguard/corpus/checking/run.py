@@ -1,22 +1,27 @@
-"""All checks over all files: one reading, and a second one if texts must be compared with each other."""
+"""Run all checks on all files. The files are read a second time if texts must be compared with each other."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from babelguard.corpus.cells import clean, is_empty
+from babelguard.corpus.checking.characters import (
+    encoding_faults,
+    fold_punctuation,
+    normalisation_faults,
+    script_fault,
+)
 from babelguard.corpus.checking.duplicates import Duplicates
 from babelguard.corpus.checking.embeddings import Embeddings
-from babelguard.corpus.checking.identify import Languages
+from babelguard.corpus.checking.language import CellLanguages
 from babelguard.corpus.checking.lengths import Lengths
 from babelguard.corpus.checking.options import CheckOptions
 from babelguard.corpus.checking.reader import RawRow, count_lines, read_rows
 from babelguard.corpus.checking.report import LanguageSummary, Report
 from babelguard.corpus.checking.state import Rows
 from babelguard.corpus.checking.structure import Structure
-from babelguard.corpus.checking.text import encoding_faults, folded, normalisation_faults, script_fault
 from babelguard.corpus.load import corpus_files
+from babelguard.corpus.text import clean, is_empty
 from babelguard.languages import LANGUAGES
 from babelguard.screen import Screen, Silent
 
@@ -26,15 +31,15 @@ _TICK = 200  # lines
 def check_corpus(
     paths: Sequence[Path] = (), options: CheckOptions | None = None, screen: Screen | None = None
 ) -> Report:
-    """Check files together, as one corpus.
+    """Check files as one corpus.
 
     Args:
-        paths: CSV or JSONL files, or folders of them; none: the corpus that ships.
-        options: What is checked.
-        screen: Shows progress; None: silent.
+        paths: CSV or JSONL files, or folders of them. If empty, the built-in corpus is checked.
+        options: Which checks run, and their thresholds.
+        screen: Where progress is shown.
 
     Raises:
-        UserError: for a file of which nothing can be read, and for a library that is missing.
+        UserError: If nothing in a file can be read, or a library is missing.
     """
     files: dict[Path, Path] = {}
     for file in (file for path in paths or (None,) for file in corpus_files(path)):
@@ -52,7 +57,7 @@ class _Run:
         self._rows = rows = Rows()
         self._structure = Structure(rows, report)
         runs = options.runs
-        self._languages = Languages(report, options.language_margin) if runs("language") else None
+        self._languages = CellLanguages(report, options.language_margin) if runs("language") else None
         self._lengths = Lengths(rows, report, options.length_mads) if runs("length") else None
         self._duplicates = Duplicates(rows, report, options.similar if runs("near-duplicates") else None)
         self._embeddings = Embeddings(rows, report, options.embedding_mads) if runs("embeddings") else None
@@ -66,10 +71,10 @@ class _Run:
         for check in (self._languages, self._lengths, self._duplicates, self._embeddings):
             if check is not None:
                 check.finish()
-        if self._duplicates.wants_texts:
+        if self._duplicates.needs_texts:
             for number, row in enumerate(self._read("Comparing", Report(0))):
                 for code, text in row.cells.items():
-                    self._duplicates.again(number, code, folded(text))
+                    self._duplicates.text(number, code, fold_punctuation(text))
         self._duplicates.compare()
         order = sorted(self._report.languages, key=lambda code: (code != "en", code))
         self._report.languages = {code: self._report.languages[code] for code in order}
@@ -105,7 +110,7 @@ class _Run:
             report.add("encoding", row.place, fault, code)
         for fault in normalisation_faults(text, script):
             report.add("normalisation", row.place, fault, code)
-        text = clean(text)  # the rest is about the text as the loader has it
+        text = clean(text)  # the other checks use the text as the loader reads it
         if self._options.runs("script") and (wrong := script_fault(text, script, self._options.script_share)):
             report.add("script", row.place, wrong, code)
         if self._languages is not None:
@@ -115,4 +120,4 @@ class _Run:
                 self._lengths.cell(number, code, text, english)
             if self._embeddings is not None:
                 self._embeddings.cell(number, code, text, english)
-        self._duplicates.cell(number, code, folded(text))
+        self._duplicates.cell(number, code, fold_punctuation(text))

@@ -1,4 +1,4 @@
-"""What is remembered of every row while a file streams by: tens of bytes a row, no text."""
+"""Data kept about every row: tens of bytes per row, no texts."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from babelguard.corpus.schema import SPLITS
 
 @dataclass
 class Rows:
-    """Places, splits and twins of the rows read so far, by number from 0."""
+    """Places, splits and twins of the rows read so far. Rows are numbered from 0."""
 
     files: list[str] = field(default_factory=list)
     ids: list[str] = field(default_factory=list)
@@ -22,7 +22,7 @@ class Rows:
     _split: bytearray = field(default_factory=bytearray)
 
     def add(self, row: RawRow) -> int:
-        """Remember a row; its number."""
+        """Add a row. Returns its number."""
         number = len(self.ids)
         if not self.files or self.files[-1] != row.place.file:
             self.files.append(row.place.file)
@@ -38,17 +38,17 @@ class Rows:
         return len(self.ids)
 
     def place(self, number: int) -> Place:
-        """Where a row stands."""
+        """Return the place of a row."""
         return Place(self.files[self._file[number]], self._line[number], self.ids[number])
 
     def file(self, number: int) -> str:
-        """The file of a row."""
+        """Return the file of a row."""
         return self.files[self._file[number]]
 
     def split(self, number: int) -> str:
-        """The split of a row, empty: none."""
+        """Return the split of a row, or '' if it has none."""
         return (*SPLITS, "")[self._split[number]]
 
     def are_twins(self, one: int, other: int) -> bool:
-        """Whether two rows name each other as twins, so that they are meant to be worded alike."""
+        """Whether two rows name each other as twins. Twins are meant to have similar wording."""
         return self.twins.get(one) == self.ids[other] and self.twins.get(other) == self.ids[one]

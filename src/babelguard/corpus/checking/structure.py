@@ -1,4 +1,4 @@
-"""How rows belong together: ids, languages of a split, twins, topics."""
+"""Checks across rows: ids, languages of a file and of a split, twins, and topics."""
 
 from __future__ import annotations
 
@@ -6,19 +6,19 @@ from array import array
 from collections import defaultdict
 from collections.abc import Iterator
 
-from babelguard.corpus.cells import is_empty
 from babelguard.corpus.checking.reader import RawRow
 from babelguard.corpus.checking.report import Place, Report
 from babelguard.corpus.checking.state import Rows
-from babelguard.corpus.schema import column_of
+from babelguard.corpus.header import column_of
+from babelguard.corpus.text import is_empty
 
 
 class Structure:
-    """Takes rows one by one, and notes at the end what does not fit together.
+    """Collects rows, and reports inconsistencies between them.
 
     Args:
-        rows: Places of the rows; filled by the caller.
-        report: Where findings are noted.
+        rows: Places of the rows, filled by the caller.
+        report: The report to add findings to.
     """
 
     def __init__(self, rows: Rows, report: Report) -> None:
@@ -26,16 +26,18 @@ class Structure:
         self._report = report
         self._first: dict[str, int] = {}
         self._codes: list[str] = []
-        self._has = array("Q")  # a bit for each language of a row
-        # Of each file, as bits: the languages that a row names, with a text or without.
+        self._has = array("Q")  # languages of each row, one bit per language
+        # Languages of each file as bits, including those without text.
         self._named: dict[str, int] = defaultdict(int)
         self._topics: dict[str, dict[str, int]] = defaultdict(dict)
 
     def row(self, number: int, row: RawRow) -> None:
-        """Take one row."""
+        """Add one row."""
         if row.place.id and self._first.setdefault(row.place.id, number) != number:
             first = self._rows.place(self._first[row.place.id])
-            self._report.add("rows", row.place, f"the id is that of {first.file}:{first.line}; give each its own")
+            self._report.add(
+                "rows", row.place, f"the id is already used in {first.file}:{first.line}; ids must be unique"
+            )
         bits = 0
         for code, text in row.cells.items():
             if code not in self._codes:
@@ -48,17 +50,17 @@ class Structure:
             self._topics[topic].setdefault(row.split, number)
 
     def finish(self) -> None:
-        """Note what only shows when all rows are there."""
+        """Report problems that can only be found after all rows were read."""
         self._parallel()
         self._twins()
         for topic, splits in self._topics.items():
             (first, number), *others = splits.items()
             for split, other in others:
-                what = f"the topic '{topic}' of the split {split} is also in {first} ({self._rows.place(number)})"
+                what = f"the topic '{topic}' of the split '{split}' is also in '{first}' ({self._rows.place(number)})"
                 self._report.add("topics", self._rows.place(other), what)
 
     def _parallel(self) -> None:
-        # The loader wants the same languages in all rows of a file; a split shall have the same in all its files.
+        # The loader requires the same languages in all rows of a file. All files of a split should have the same too.
         groups: dict[tuple[str, str], list[int]] = defaultdict(list)
         in_file: dict[str, int] = defaultdict(int)
         in_split: dict[str, int] = defaultdict(int)
@@ -73,20 +75,20 @@ class Structure:
                 what = f"'{column_of(code)}' is empty in every row; fill it or remove it"
                 self._report.add("parallel", Place(file), what, code)
         for (file, split), numbers in groups.items():
-            rows = f"of the split {split}" if split else "without a split"
+            rows = f"of the split '{split}'" if split else "without a split"
             for bit, code in self._languages((in_file[file] | in_split[split]) & ~empty[file]):
                 lacking = [number for number in numbers if not self._has[number] & bit]
                 if len(lacking) == len(numbers):
                     others = "other rows of the file" if in_file[file] & bit else "other files"
-                    what = f"no row {rows} has '{column_of(code)}', which {others} have"
+                    what = f"no row {rows} has '{column_of(code)}', but {others} do"
                     self._report.add("parallel", Place(file), what, code)
                     continue
                 for number in lacking:
-                    what = f"'{column_of(code)}' is missing or empty, which other rows {rows} have"
+                    what = f"'{column_of(code)}' is missing or empty, but other rows {rows} have it"
                     self._report.add("parallel", self._rows.place(number), what, code)
 
     def _languages(self, bits: int) -> Iterator[tuple[int, str]]:
-        """Bit and code of each language in a set of them."""
+        """Return the bit and code of each language in a bit set."""
         return ((1 << k, code) for k, code in enumerate(self._codes) if bits >> k & 1)
 
     def _twins(self) -> None:
@@ -97,6 +99,6 @@ class Structure:
             elif self._rows.twins.get(other) != place.id or other == number:
                 back = self._rows.twins.get(other)
                 named = f"'{back}'" if back else "none"
-                self._report.add("twins", place, f"the twin '{twin}' names {named} in its turn")
+                self._report.add("twins", place, f"the twin of '{twin}' is {named}, not this row")
             elif self._rows.split(other) != self._rows.split(number):
-                self._report.add("twins", place, f"the twin '{twin}' is in the split {self._rows.split(other)}")
+                self._report.add("twins", place, f"the twin '{twin}' is in the split '{self._rows.split(other)}'")

@@ -1,0 +1,5 @@
+"""Benchmarks provide requests to measure on, one file each; see `babelguard.benchmarks.base` for the contract."""
+
+from babelguard.benchmarks.base import Benchmark
+
+__all__ = ["Benchmark"]

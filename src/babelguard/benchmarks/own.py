@@ -1,0 +1,23 @@
+"""The test split of babelguard's own corpus, or of another corpus in the same format."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from babelguard.corpus import Corpus, load_corpus
+from babelguard.errors import UserError
+
+
+class OwnCorpus:
+    """100 harmful and 100 harmless requests in 29 languages; see docs/corpus.md."""
+
+    name = "babelguard-corpus"
+    split = "test"
+
+    def load(self, path: Path | None = None) -> Corpus:
+        """Load the test split."""
+        corpus = load_corpus(path)
+        part = corpus.split(self.split)
+        if not part.rows:
+            raise UserError(f"The corpus {corpus.name} has no rows in the split '{self.split}'; name another file.")
+        return part

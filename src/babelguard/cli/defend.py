@@ -1,0 +1,83 @@
+"""The command `babelguard defend`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from babelguard.cli.messages import CommandScreen, plain_errors
+from babelguard.cli.options import (
+    BatchSize,
+    Corpus,
+    Device,
+    DryRun,
+    Dtype,
+    JudgeName,
+    Limit,
+    Model,
+    Revision,
+    Trust,
+    about,
+    quiet_libraries,
+)
+from babelguard.config import load_settings
+
+
+def defend(
+    model: Model,
+    preset: Annotated[str | None, typer.Option(help=about("preset"))] = None,
+    languages: Annotated[str | None, typer.Option(help=about("languages"))] = None,
+    test_languages: Annotated[str | None, typer.Option(help=about("test_languages"))] = None,
+    corpus: Corpus = None,
+    prompt: Annotated[str | None, typer.Option(help=about("prompt"))] = None,
+    start: Annotated[str | None, typer.Option(help=about("start"))] = None,
+    prompt_length: Annotated[int | None, typer.Option(min=1, help=about("prompt_length"))] = None,
+    steps: Annotated[int | None, typer.Option(min=0, help=about("steps"))] = None,
+    limit: Limit = None,
+    judge: JudgeName = None,
+    seed: Annotated[int | None, typer.Option(min=0, help=about("seed"))] = None,
+    device: Device = None,
+    dtype: Dtype = None,
+    batch_size: BatchSize = None,
+    revision: Revision = None,
+    trust_remote_code: Trust = False,
+    config: Annotated[Path | None, typer.Option(help="TOML file with settings (docs/settings.md)")] = None,
+    output: Annotated[Path | None, typer.Option(help="run folder; the same command resumes the run in it")] = None,
+    reuse: Annotated[
+        list[Path] | None,
+        typer.Option(help="run whose replies are copied if they would be the same (repeatable)"),
+    ] = None,
+    dry_run: DryRun = False,
+) -> None:
+    """Train a safety prompt for MODEL, and measure the model before and after."""
+    options: dict[str, Any] = {
+        "model": model,
+        "preset": preset,
+        "languages": languages,
+        "test_languages": test_languages,
+        "corpus": corpus,
+        "prompt": prompt,
+        "start": start,
+        "prompt_length": prompt_length,
+        "steps": steps,
+        "limit": limit,
+        "judge": judge,
+        "seed": seed,
+        "device": device,
+        "dtype": dtype,
+        "batch_size": batch_size,
+        "revision": revision,
+        "trust_remote_code": trust_remote_code or None,
+    }
+    with plain_errors(defend):
+        settings = load_settings(options, config)
+        from babelguard.jobs.defend import Defend
+
+        quiet_libraries()
+        job = Defend(settings, output, CommandScreen(), reuse or ())
+        if dry_run:
+            job.show_plan()
+            return
+        job.run()

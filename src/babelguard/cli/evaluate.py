@@ -1,0 +1,74 @@
+"""The command `babelguard evaluate`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from babelguard.cli.messages import CommandScreen, plain_errors
+from babelguard.cli.options import (
+    Base,
+    BatchSize,
+    Device,
+    Dtype,
+    JudgeName,
+    Limit,
+    Revision,
+    Trust,
+    quiet_libraries,
+)
+from babelguard.config.sections import split_list
+
+
+def evaluate(
+    target: Annotated[str, typer.Argument(help="run folder, safety prompt (folder or hub id), or model")],
+    prompts: Annotated[
+        Path | None,
+        typer.Option(help="CSV or JSONL with id, label (harmful or harmless) and one column per language code"),
+    ] = None,
+    benchmark: Annotated[
+        str | None, typer.Option(help="name of a benchmark to measure on, such as babelguard-corpus")
+    ] = None,
+    defence: Annotated[
+        list[str] | None,
+        typer.Option(help="also measure: none, written, another registered defence, or another run (repeatable)"),
+    ] = None,
+    attack: Annotated[str, typer.Option(help="attack that rewrites the requests, such as spacing")] = "none",
+    judge: JudgeName = None,
+    model: Base = None,
+    languages: Annotated[str | None, typer.Option(help="languages, separated by commas; default: all")] = None,
+    limit: Limit = None,
+    reply_tokens: Annotated[int, typer.Option(min=4, help="maximum length of a reply in tokens")] = 24,
+    device: Device = None,
+    dtype: Dtype = None,
+    batch_size: BatchSize = None,
+    revision: Revision = None,
+    trust_remote_code: Trust = False,
+    output: Annotated[Path | None, typer.Option(help="folder of the results; the same command resumes in it")] = None,
+) -> None:
+    """Measure TARGET on your own prompts or a benchmark: harmful answered and harmless refused, per language."""
+    with plain_errors(evaluate):
+        from babelguard.jobs.evaluate import evaluate as run
+
+        quiet_libraries()
+        run(
+            target,
+            prompts,
+            benchmark=benchmark,
+            defences=tuple(defence or ()),
+            attack=attack,
+            judge=judge or "patterns",
+            model=model,
+            languages=None if languages is None else split_list(languages),
+            limit=limit,
+            reply_tokens=reply_tokens,
+            device=device or "auto",
+            dtype=dtype or "auto",
+            batch_size=batch_size,
+            revision=revision,
+            trust_remote_code=trust_remote_code,
+            output=output,
+            screen=CommandScreen(),
+        )

@@ -1,0 +1,99 @@
+"""Write settings as command-line options in messages, and turn errors into one sentence and an exit code."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from inspect import signature
+from typing import Any, get_args, get_type_hints
+
+import typer
+
+from babelguard.config.load import OPTIONS
+from babelguard.errors import UserError, explain_system_error, visible
+from babelguard.screen import Screen
+
+_SETTING = re.compile(r"`([a-z][a-z0-9_.]*)`")
+# The options of the running command, by the name of the setting.
+_FLAGS: ContextVar[Mapping[str, str] | None] = ContextVar("flags", default=None)
+
+
+def flags_of(command: Callable[..., Any]) -> dict[str, str]:
+    """Return the options of a command by setting name, such as `evaluation.rows` to `--limit`."""
+    hints = get_type_hints(command, include_extras=True)
+    found: dict[str, str] = {}
+    for name in signature(command).parameters:
+        is_option = any(type(part).__name__ == "OptionInfo" for part in get_args(hints[name]))
+        shown = f"--{name.replace('_', '-')}" if is_option else name.upper()
+        found |= {name: shown, OPTIONS.get(name, name): shown}
+    return found
+
+
+def as_options(text: str) -> str:
+    """Replace setting names in backquotes by the options of the running command.
+
+    Settings without an option are written with their name. If the command reads a configuration file, the text says so.
+    """
+    flags = _FLAGS.get() or {}
+
+    def replace(found: re.Match[str]) -> str:
+        name = found[1]
+        if name in flags:
+            return flags[name]
+        return f"{name} (in the configuration file)" if "." in name and "config" in flags else name
+
+    return _SETTING.sub(replace, text)
+
+
+class CommandScreen(Screen):
+    """A screen for the command line."""
+
+    def say(self, text: str) -> None:
+        """Show a line of text, with settings written as options."""
+        super().say(as_options(text))
+
+    def next_commands(self, *commands: tuple[str, ...]) -> None:
+        """Show commands to run next."""
+        self.title("Next")
+        for name, *arguments in commands:
+            given = " ".join(arguments)
+            if name == "evaluate":
+                given = f"{arguments[0]} --prompts {arguments[1]} --defence none"
+            super().say(f"  babelguard {name} {given}")
+
+
+@contextmanager
+def plain_errors(command: Callable[..., Any]) -> Iterator[None]:
+    """Print errors the user can fix as one sentence, and exit with code 2. Ctrl+C exits with code 130.
+
+    Args:
+        command: The running command, whose options are named in messages.
+    """
+    token = _FLAGS.set(flags_of(command))
+    try:
+        yield
+    except UserError as error:
+        _fail(str(error))
+    except KeyboardInterrupt:
+        typer.echo("\nStopped. Finished work is not lost: run the same command again to resume.", err=True)
+        raise typer.Exit(130) from None
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise typer.Exit(0) from None
+    except (OSError, RuntimeError, MemoryError) as error:
+        sentence = explain_system_error(error)
+        if sentence is None:
+            raise
+        _fail(sentence)
+    finally:
+        _FLAGS.reset(token)
+
+
+def _fail(sentence: str) -> None:
+    # Names and contents of files may contain control characters.
+    typer.echo(f"Error: {visible(as_options(sentence))}", err=True)
+    raise typer.Exit(2) from None

@@ -1,0 +1,73 @@
+"""Presets: the published methods and our own, each a set of values for `babelguard.config.settings.Settings`.
+
+`mcd-paper` follows the formulas of the paper, `mcd-code` the authors' released code. `mcd` is our method, chosen on validation
+replies. `quick` is `mcd` with less training and fewer test rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+_MCD: dict[str, Any] = {
+    "objective": {
+        "weights": {
+            "alignment": 0.0,
+            "frozen_alignment": 1e-3,
+            "harmfulness": 1e-2,
+            "behaviour": 4.0,
+            "opening": 2.0,
+        },
+    },
+    "training": {
+        "schedule": "shuffled",
+        "batches": "twins",
+        "learning_rate": 0.1,
+        "beta2": 0.95,
+        "decay": "cosine",
+        "steps": 240,
+    },
+    "selection": {"keep": "validation", "every": 80},
+}
+
+PRESETS: Mapping[str, Mapping[str, Any]] = {
+    # The best written prompt, chosen on validation replies. Nothing is trained.
+    "written": {"training": {"steps": 0}},
+    # DRO (arXiv 2401.18018): English rows and anchors only, no alignment between languages.
+    "dro": {
+        "objective": {"weights": {"alignment": 0.0, "harmfulness": 1e-2}, "anchors": "english", "anchor_rows": 48},
+        "training": {"schedule": "english"},
+        "selection": {"keep": "last"},
+    },
+    # MCD with all languages shuffled together and no alignment between them.
+    "mcd-mixture": {
+        "objective": {"weights": {"alignment": 0.0, "harmfulness": 1e-2}, "anchors": "english", "anchor_rows": 48},
+        "training": {"schedule": "shuffled"},
+        "selection": {"keep": "last"},
+    },
+    # MCD as in the authors' released code.
+    "mcd-code": {
+        "objective": {
+            "weights": {"alignment": 0.0, "frozen_alignment": 1e-3, "harmfulness": 1e-2},
+            "base_logits": "english",
+            "anchors": "english",
+            "harmfulness_folds": "one",
+            "anchor_rows": 48,
+        },
+        "training": {"schedule": "sequential"},
+        "selection": {"keep": "last"},
+    },
+    # MCD as in the formulas of the paper.
+    "mcd-paper": {
+        "objective": {"weights": {"alignment": 1e-3, "harmfulness": 1.0}, "anchors": "english", "anchor_rows": 48},
+        "training": {"schedule": "rotate"},
+        "selection": {"keep": "last"},
+    },
+    "mcd": _MCD,
+    "quick": {
+        "objective": _MCD["objective"] | {"anchor_rows": 8},
+        "training": _MCD["training"] | {"steps": 80},
+        "selection": _MCD["selection"] | {"rows": 12, "every": 40},
+        "evaluation": {"rows": 16, "max_languages": 11},
+    },
+}

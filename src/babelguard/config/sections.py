@@ -1,0 +1,205 @@
+"""The sections of the settings, one class each. Their descriptions are also the help texts of the command line."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from babelguard.languages import language
+
+AUTO = "auto:"
+BEST = "best"
+PAPER_LANGUAGES = ("en", "da", "ko", "el", "ga")
+
+
+class Section(BaseModel):
+    """A part of the settings. Unknown names and infinite numbers are refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class Data(Section):
+    """What is trained on."""
+
+    languages: tuple[str, ...] = Field(
+        default=PAPER_LANGUAGES,
+        description="training languages, separated by commas, or auto:5 to choose five that represent the others",
+    )
+    corpus: Path | None = Field(
+        default=None, description="file or folder of parallel prompts; default: the built-in corpus"
+    )
+
+    @field_validator("languages", mode="before")
+    @classmethod
+    def _split(cls, codes: Any) -> Any:
+        return split_list(codes) if isinstance(codes, str) else codes
+
+    @field_validator("languages")
+    @classmethod
+    def _known(cls, codes: tuple[str, ...]) -> tuple[str, ...]:
+        automatic = [code for code in codes if code.startswith(AUTO)]
+        if automatic and (len(codes) > 1 or not automatic[0].removeprefix(AUTO).isdecimal()):
+            raise ValueError("give either 'auto:5' alone, with the number of languages to choose, or language codes")
+        if automatic and int(automatic[0].removeprefix(AUTO)) == 0:
+            raise ValueError("choose at least one language: 'auto:1'")
+        return codes if automatic else known_languages(codes)
+
+    @property
+    def number_to_choose(self) -> int | None:
+        """Number of languages to choose ('auto:5'), or None if the languages are given."""
+        first = self.languages[0]
+        return int(first.removeprefix(AUTO)) if first.startswith(AUTO) else None
+
+
+class Objective(Section):
+    """The safety space and the loss; see docs/method.md."""
+
+    weights: Mapping[str, float] = Field(
+        default_factory=dict,
+        description="weight of each loss by name; losses that are not named have their default weight",
+    )
+    base_logits: Literal["own", "english"] = Field(
+        default="own", description="base logits of L_r and L_h: those of the query itself, or of its English version"
+    )
+    harmless_weight: float = Field(
+        default=1.0, gt=0, description="weight of harmless relative to harmful rows in the behaviour loss"
+    )
+    alignment_languages: int = Field(
+        default=1, ge=1, description="other languages sampled per row for the alignment loss"
+    )
+    language_weighting: Literal["mean", "worst"] = Field(
+        default="mean", description="worst: group DRO, which increases the weight of languages with a high loss"
+    )
+    dimensions: int = Field(default=4, ge=1, le=64, description="m, number of directions of the safety space")
+    harmfulness_folds: Literal["ten", "one"] = Field(
+        default="ten", description="folds that the harmfulness head is averaged over"
+    )
+    anchors: Literal["english", "training"] = Field(default="training", description="languages of the anchor queries")
+    anchor_rows: int = Field(default=16, ge=4, description="anchor rows per label and language")
+    anchor_tokens: int = Field(default=12, ge=4, description="length of an anchor reply in tokens")
+
+    @field_validator("weights")
+    @classmethod
+    def _not_negative(cls, weights: Mapping[str, float]) -> Mapping[str, float]:
+        for name, weight in weights.items():
+            if weight < 0:
+                raise ValueError(f"the weight of '{name}' is negative")
+        return weights
+
+
+class Training(Section):
+    """How the soft prompt is trained."""
+
+    start: str | None = Field(
+        default=None,
+        description="written prompt that training starts from: long, medium, short or your own text; default: the baseline, or "
+        "long if the baseline is 'best'",
+    )
+    prompt_length: int | None = Field(
+        default=None, ge=1, le=512, description="number of soft tokens; default: the length of the start prompt"
+    )
+    steps: int = Field(default=120, ge=0, description="training steps; 0 keeps the written prompt")
+    batch_size: int = Field(default=16, ge=2, description="rows per step")
+    learning_rate: float = Field(
+        default=0.06, gt=0, description="relative to the root mean square of the model's embeddings"
+    )
+    beta2: float = Field(default=0.999, gt=0, lt=1, description="AdamW's decay rate of the second moment")
+    decay: Literal["none", "cosine"] = Field(
+        default="none",
+        description="cosine: warm up for a twelfth of the steps, then decay to a twentieth of the learning rate",
+    )
+    schedule: Literal["english", "sequential", "rotate", "turns", "shuffled"] = Field(
+        default="shuffled",
+        description="centre language: English only (english), each language for an equal share of the steps (sequential), or a "
+        "new language every epoch (rotate), step (turns) or row (shuffled)",
+    )
+    batches: Literal["rows", "twins"] = Field(
+        default="rows",
+        description="twins: a harmful row and its similarly worded harmless row share a batch and a language",
+    )
+
+    @field_validator("start")
+    @classmethod
+    def _start_is_a_text(cls, start: str | None) -> str | None:
+        if start == BEST:
+            raise ValueError(
+                "the best prompt is not known before training; choose long, medium, short or your own text"
+            )
+        if start is not None and not start.strip():
+            raise ValueError("the prompt is empty; choose long, medium, short or your own text")
+        return start
+
+
+class Selection(Section):
+    """Which step's prompt is kept."""
+
+    keep: Literal["last", "validation"] = Field(
+        default="validation", description="validation: keep the prompt with the lowest error on validation replies"
+    )
+    every: int = Field(default=20, ge=1, description="steps between validations")
+    rows: int = Field(default=32, ge=1, description="validation rows per label and language")
+
+
+class Evaluation(Section):
+    """What is measured, and against which baseline."""
+
+    written: str = Field(
+        default=BEST,
+        description="written prompt used as baseline: best (on validation replies), long, medium, short or your own text",
+    )
+    languages: tuple[str, ...] | None = Field(
+        default=None, description="test languages, separated by commas; default: all languages of the corpus"
+    )
+    max_languages: int | None = Field(
+        default=None,
+        ge=1,
+        description="maximum number of test languages if none are given; training languages come first",
+    )
+    rows: int | None = Field(default=None, ge=1, description="test rows per label and language; default: all")
+    judge: str = Field(default="patterns", description="name of the judge that classifies the replies")
+    reply_tokens: int = Field(default=24, ge=4, description="length of a reply in tokens")
+    batch_size: int | None = Field(
+        default=None, ge=1, description="replies generated together; default: 32, halved when memory runs out"
+    )
+
+    @field_validator("languages", mode="before")
+    @classmethod
+    def _split(cls, codes: Any) -> Any:
+        return split_list(codes) if isinstance(codes, str) else codes
+
+    @field_validator("languages")
+    @classmethod
+    def _known(cls, codes: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        if codes is not None and any(code.startswith(AUTO) for code in codes):
+            raise ValueError("only training languages can be chosen automatically; name the test languages")
+        return None if codes is None else known_languages(codes)
+
+    @field_validator("written")
+    @classmethod
+    def _not_empty(cls, written: str) -> str:
+        if not written.strip():
+            raise ValueError("the prompt is empty; choose best, long, medium, short or your own text")
+        return written
+
+
+def split_list(text: str) -> tuple[str, ...]:
+    """Split a list given as one text, separated by commas."""
+    return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+def known_languages(codes: tuple[str, ...]) -> tuple[str, ...]:
+    """Check language codes and write them in their standard form.
+
+    Raises:
+        UserError: For an unknown code.
+        ValueError: If there is none, or one occurs twice.
+    """
+    known = tuple(language(code).code for code in codes)
+    if len(set(known)) != len(known):
+        raise ValueError("a language is named twice")
+    if not known:
+        raise ValueError("name at least one language")
+    return known

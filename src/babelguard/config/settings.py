@@ -1,0 +1,86 @@
+"""Everything that determines the result of a run.
+
+The settings are nested like the tables of a TOML file. Values come from, in increasing priority: the defaults, the preset,
+and what the user gives.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from pydantic import BaseModel, Field, model_validator
+
+from babelguard.config.presets import PRESETS
+from babelguard.config.sections import BEST, Data, Evaluation, Objective, Section, Selection, Training
+
+
+class Settings(Section):
+    """Settings of a run.
+
+    Example:
+        >>> Settings(model="demo", preset="quick", training={"steps": 40}).training.steps
+        40
+    """
+
+    model: str = Field(description="demo, smollm2, a local folder or a hub id of a causal chat model")
+    revision: str | None = Field(default=None, description="revision of a hub model")
+    preset: str = Field(default="mcd", description=f"training method: {', '.join(PRESETS)}")
+    seed: int = Field(default=0, ge=0, description="random seed")
+    device: str = Field(default="auto", description="auto, cpu, cuda, cuda:1, mps")
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
+        default="auto", description="auto, float32, bfloat16, float16"
+    )
+    trust_remote_code: bool = Field(default=False, description="allow model code from the hub to run")
+    data: Data = Field(default_factory=Data)
+    objective: Objective = Field(default_factory=Objective)
+    training: Training = Field(default_factory=Training)
+    selection: Selection = Field(default_factory=Selection)
+    evaluation: Evaluation = Field(default_factory=Evaluation)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _apply_preset(cls, given: Any) -> Any:
+        if not isinstance(given, Mapping):
+            return given
+        preset = given.get("preset", cls.model_fields["preset"].default)
+        if preset not in PRESETS:
+            raise ValueError(f"there is no preset '{preset}'; choose one of {', '.join(PRESETS)}")
+        plain = {k: v.model_dump(exclude_unset=True) if isinstance(v, BaseModel) else v for k, v in given.items()}
+        return merged(PRESETS[preset], plain)
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Settings:
+        codes = self.data.languages
+        if self.training.start is not None and not self.training.steps:
+            raise ValueError(
+                "`training.start` has no effect without training (`training.steps` is 0); set `evaluation.written` instead"
+            )
+        if self.objective.base_logits == "english" and "en" not in codes:
+            raise ValueError("`objective.base_logits` 'english' needs 'en' among the training languages")
+        if self.training.schedule == "english" and "en" not in codes:
+            raise ValueError("`training.schedule` 'english' needs 'en' among the training languages")
+        return self
+
+    @property
+    def baseline(self) -> str:
+        """The written prompt used as baseline. Until the best one is known: the longest, so that any of them will fit."""
+        return "long" if self.evaluation.written == BEST else self.evaluation.written
+
+    @property
+    def start(self) -> str:
+        """The written prompt that training starts from."""
+        return self.training.start or self.baseline
+
+    def with_section(self, section: str, **values: Any) -> Settings:
+        """Return a copy with some values of a section replaced. The values are not validated."""
+        return self.model_copy(update={section: getattr(self, section).model_copy(update=values)})
+
+
+def merged(base: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """Merge nested mappings. Values in `given` take priority."""
+    result = dict(base)
+    for name, value in given.items():
+        both = isinstance(value, Mapping) and isinstance(result.get(name), Mapping)
+        result[name] = merged(result[name], value) if both else value
+    return result

@@ -1,0 +1,37 @@
+"""Requests that are sent to a model: each row of a corpus in each language."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from babelguard.corpus.schema import Corpus
+
+
+class Question(NamedTuple):
+    """One request in one language.
+
+    Attributes:
+        split: Name of the split that the request belongs to.
+        row_id: Id of the row.
+        label: `harmful` or `harmless`.
+        language: Code of the language.
+        text: The request in this language.
+    """
+
+    split: str
+    row_id: str
+    label: str
+    language: str
+    text: str
+
+
+def questions(corpus: Corpus, languages: Sequence[str], split: str) -> list[Question]:
+    """Return the requests of a corpus, language by language.
+
+    Args:
+        corpus: Rows that all have these languages.
+        languages: Codes, in the order of the result.
+        split: Name of the split, stored with each request.
+    """
+    return [Question(split, row.id, row.label, code, row.texts[code]) for code in languages for row in corpus.rows]

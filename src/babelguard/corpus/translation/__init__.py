@@ -1,0 +1,1 @@
+"""Translate files of prompts: engines, checks of the translations, the review file, and the job."""

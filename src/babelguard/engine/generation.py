@@ -1,0 +1,158 @@
+"""Greedy replies to chats that share a prefix."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from babelguard.engine.prefix import Prefix, run_decoder, run_suffixes
+
+
+class Reply(NamedTuple):
+    """A generated reply: its token ids without the end token, and whether the model ended it."""
+
+    token_ids: list[int]
+    finished: bool
+
+
+@torch.no_grad()
+def generate(
+    model: Any,
+    prefix: Prefix,
+    suffixes: Sequence[Sequence[int]],
+    *,
+    max_new_tokens: int,
+    stop_ids: Sequence[int],
+    banned_ids: Sequence[int] = (),
+    batch_size: int = 32,
+    known: Mapping[int, Reply] | None = None,
+    done: Callable[[list[tuple[int, Reply]]], None] | None = None,
+) -> list[Reply]:
+    """Generate greedy replies to chats that share a prefix.
+
+    Chats of similar length share a batch, and a row leaves the batch when its reply ends. Batches are always formed from
+    the complete list and skipped if all their replies are known. A resumed run therefore computes the same batches, and
+    the same floating-point results, as an uninterrupted one.
+
+    Args:
+        model: A causal language model.
+        prefix: The shared prefix of all chats.
+        suffixes: Token ids of each chat after the prefix.
+        max_new_tokens: Maximum length of a reply.
+        stop_ids: Token ids that end a reply.
+        banned_ids: Token ids that are never generated, such as the placeholders of a soft prompt.
+        batch_size: Replies generated together.
+        known: Replies that exist already, by index.
+        done: Called after each batch with its (index, reply) pairs.
+
+    Returns:
+        One reply per chat.
+    """
+    replies: dict[int, Reply] = dict(known or {})
+    for rows in generation_batches(model, prefix, suffixes, max_new_tokens, batch_size):
+        if all(k in replies for k in rows):
+            continue
+        out = _generate_batch(model, prefix, [suffixes[k] for k in rows], max_new_tokens, stop_ids, banned_ids)
+        finished = list(zip(rows, out, strict=True))
+        replies.update(finished)
+        if done is not None:
+            done(finished)
+    return [replies[k] for k in range(len(suffixes))]
+
+
+def generation_batches(
+    model: Any, prefix: Prefix, suffixes: Sequence[Sequence[int]], max_new_tokens: int, batch_size: int
+) -> list[list[int]]:
+    """Split rows into batches of similar length.
+
+    Padding between suffix and reply is masked, which is exact for full attention. A sliding window counts positions in
+    the cache, padding included, so chats longer than the window are batched by their exact length.
+    """
+    window = getattr(model.config.get_text_config(), "sliding_window", None)
+    order = sorted(range(len(suffixes)), key=lambda k: (len(suffixes[k]), k))
+    batches: list[list[int]] = []
+    for row in order:
+        length = len(suffixes[row])
+        exact = window is not None and len(prefix.token_ids) + length + max_new_tokens > window
+        together = batches and len(batches[-1]) < batch_size
+        if together and exact:
+            together = len(suffixes[batches[-1][0]]) == length
+        if together:
+            batches[-1].append(row)
+        else:
+            batches.append([row])
+    return batches
+
+
+def _choose(head: Any, state: Tensor, banned_ids: Sequence[int]) -> list[int]:
+    """Return the most likely token of each row, [batch, d] -> [batch]. Logit scaling and soft caps do not change it.
+
+    In float32 on a CPU the vocabulary is processed in pieces that fit into its cache, which takes a third less time.
+    """
+    rows = head.weight.shape[0]
+    in_pieces = state.device.type == "cpu" and state.dtype == torch.float32 and type(head) is torch.nn.Linear
+    piece = 2048 if in_pieces else rows
+    values, places = [], []
+    for start in range(0, rows, piece):
+        end = min(start + piece, rows)
+        if in_pieces:
+            bias = None if head.bias is None else head.bias[start:end]
+            logits = torch.nn.functional.linear(state, head.weight[start:end], bias)
+        else:
+            logits = head(state)
+        banned = [k - start for k in banned_ids if start <= k < end]
+        if banned:
+            logits[:, banned] = float("-inf")
+        best = logits.max(-1)  # same result as argmax, several times faster on a CPU
+        values.append(best.values)
+        places.append(best.indices + start)
+    winner = torch.stack(values).max(0, keepdim=True).indices
+    chosen: list[int] = torch.stack(places).gather(0, winner)[0].tolist()
+    return chosen
+
+
+def _generate_batch(
+    model: Any,
+    prefix: Prefix,
+    suffixes: Sequence[Sequence[int]],
+    max_new_tokens: int,
+    stop_ids: Sequence[int],
+    banned_ids: Sequence[int],
+) -> list[Reply]:
+    head = model.get_output_embeddings()
+    device = head.weight.device
+    stop = set(stop_ids)
+    lengths = torch.tensor([len(suffix) for suffix in suffixes], device=device)
+    before, width = len(prefix.token_ids), int(lengths.max())
+    hidden, cache = run_suffixes(model, prefix, suffixes)
+    state = hidden[torch.arange(len(suffixes), device=device), lengths - 1]
+    mask = (torch.arange(before + width, device=device) < before + lengths.unsqueeze(1)).long()
+    positions = before + lengths
+    alive = list(range(len(suffixes)))
+    tokens: list[list[int]] = [[] for _ in suffixes]
+    finished = [False] * len(suffixes)
+    for step in range(max_new_tokens):
+        chosen = _choose(head, state, banned_ids)
+        keep = []
+        for place, (row, token) in enumerate(zip(alive, chosen, strict=True)):
+            if token in stop:
+                finished[row] = True
+            else:
+                tokens[row].append(token)
+                keep.append(place)
+        if not keep or step == max_new_tokens - 1:
+            break
+        if len(keep) < len(alive):
+            index = torch.tensor(keep, device=device)
+            cache.batch_select_indices(index)
+            mask, positions = mask[index], positions[index]
+            alive, chosen = [alive[k] for k in keep], [chosen[k] for k in keep]
+        ids = torch.tensor(chosen, device=device).unsqueeze(1)
+        mask = torch.cat([mask, torch.ones_like(ids)], dim=1)
+        hidden = run_decoder(model, cache, input_ids=ids, attention_mask=mask, position_ids=positions.unsqueeze(1))
+        positions = positions + 1
+        state = hidden[:, -1]
+    return [Reply(t, f) for t, f in zip(tokens, finished, strict=True)]

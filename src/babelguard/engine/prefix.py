@@ -1,0 +1,100 @@
+"""Run the shared prefix of a batch of chats once, and each chat's own suffix behind it.
+
+All chats of a step begin with the same tokens: the template's head and the soft prompt. The prefix runs once at batch
+size 1, its keys and values are expanded over the batch, and only the suffixes are run. Hidden states, losses and
+gradients equal those of complete sequences.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from inspect import signature
+from typing import Any
+
+import torch
+from torch import Tensor
+from transformers import DynamicCache
+
+from babelguard.models.probes import backbone
+
+KeyValues = list[tuple[Tensor, Tensor]]
+
+
+@dataclass(frozen=True)
+class Prefix:
+    """The shared beginning of a batch of chats.
+
+    Attributes:
+        token_ids: Its token ids.
+        layers: Keys and values of every layer, each [1, heads, tokens, head size].
+    """
+
+    token_ids: list[int]
+    layers: KeyValues
+
+    def cache(self, batch: int) -> DynamicCache:
+        """Return a new cache for `batch` rows that all see the prefix. Memory is copied only when tokens are appended."""
+        cache = DynamicCache()
+        for index, (keys, values) in enumerate(self.layers):
+            cache.update(keys.expand(batch, -1, -1, -1), values.expand(batch, -1, -1, -1), index)
+        return cache
+
+
+def shared_prefix(chats: Sequence[Sequence[int]]) -> list[int]:
+    """Return the longest common beginning of all chats that leaves each chat a suffix of at least one token."""
+    shortest, longest = min(map(list, chats)), max(map(list, chats))
+    limit = min(len(chat) for chat in chats) - 1
+    length = next((k for k in range(limit) if shortest[k] != longest[k]), limit)
+    return shortest[:length]
+
+
+def split(chats: Sequence[Sequence[int]], prefix_ids: Sequence[int]) -> list[list[int]]:
+    """Return the suffix of each chat after the prefix.
+
+    Raises:
+        ValueError: If a chat does not begin with the prefix, or nothing follows it.
+    """
+    length = len(prefix_ids)
+    for chat in chats:
+        if list(chat[:length]) != list(prefix_ids) or len(chat) <= length:
+            raise ValueError("a chat does not begin with the shared prefix, or has no suffix")
+    return [list(chat[length:]) for chat in chats]
+
+
+def run_decoder(model: Any, cache: DynamicCache, **inputs: Tensor) -> Tensor:
+    """Return the hidden states after the final norm, [batch, tokens, d]. The cache is read and appended to."""
+    decoder = backbone(model)
+    # transformers renamed this argument in 5.24. Models with their own code may still use the old name.
+    name = "cache" if "cache" in signature(decoder.forward).parameters else "past_key_values"
+    states: Tensor = decoder(**inputs, **{name: cache}, use_cache=True).last_hidden_state
+    return states
+
+
+def run_prefix(model: Any, token_ids: list[int]) -> Prefix:
+    """Run the prefix once at batch size 1. If gradients are enabled, they flow to the soft prompt through the cache."""
+    # A cache without a configuration keeps all keys of sliding-window layers. The mask applies the window, so expanding
+    # and appending are exact at any length.
+    cache = DynamicCache()
+    device = model.get_input_embeddings().weight.device
+    if token_ids:
+        run_decoder(model, cache, input_ids=torch.tensor([token_ids], device=device))
+    layers: list[Any] = list(cache.layers)
+    return Prefix(token_ids, [(layer.keys, layer.values) for layer in layers])
+
+
+def run_suffixes(model: Any, prefix: Prefix, suffixes: Sequence[Sequence[int]]) -> tuple[Tensor, DynamicCache]:
+    """Run suffixes after the prefix, padded on the right. Returns hidden states [batch, tokens, d] and the cache."""
+    device = model.get_input_embeddings().weight.device
+    lengths = [len(suffix) for suffix in suffixes]
+    batch, width, before = len(suffixes), max(lengths), len(prefix.token_ids)
+    ids = torch.zeros(batch, width, dtype=torch.long)
+    mask = torch.zeros(batch, before + width, dtype=torch.long)
+    mask[:, :before] = 1
+    for row, suffix in enumerate(suffixes):
+        ids[row, : len(suffix)] = torch.tensor(suffix)
+        mask[row, before : before + len(suffix)] = 1
+    positions = torch.arange(before, before + width, device=device).unsqueeze(0).expand(batch, -1)
+    cache = prefix.cache(batch)
+    hidden = run_decoder(model, cache, input_ids=ids.to(device), attention_mask=mask.to(device), position_ids=positions)
+    return hidden, cache

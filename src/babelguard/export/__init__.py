@@ -1,0 +1,8 @@
+"""Exporters write a defended model in a form that other software loads, one file each.
+
+See `babelguard.export.base` for the contract.
+"""
+
+from babelguard.export.base import Exporter
+
+__all__ = ["Exporter"]

@@ -1,0 +1,233 @@
+"""`babelguard analyse`: compare languages in a model's hidden states, before and after a defence."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from babelguard.analysis.coverage import choose_languages, coverage
+from babelguard.analysis.features import attack_features, correlation
+from babelguard.analysis.pictures import draw_heat_map, draw_scatter
+from babelguard.analysis.result import Analysis, LanguageResult
+from babelguard.analysis.separability import auroc, centre_distance, language_aurocs, separable_languages
+from babelguard.analysis.states import by_twins, states_of
+from babelguard.analysis.tables import to_markdown, to_terminal
+from babelguard.corpus import Corpus, load_corpus, questions
+from babelguard.defences import Defence, NoDefence, SoftDefence
+from babelguard.errors import UserError
+from babelguard.evaluation.bench import Bench
+from babelguard.evaluation.metrics import compute_metrics
+from babelguard.files import write_text
+from babelguard.jobs.open_target import open_target
+from babelguard.jobs.run_folder import open_folder
+from babelguard.judges import Judge
+from babelguard.method.anchors import collect_anchors
+from babelguard.method.space import SafetySpace, fit_head, fit_space
+from babelguard.registry import find
+from babelguard.screen import Screen, Silent
+from babelguard.targets import LocalModel
+
+ANCHOR_TOKENS = 12
+REPLY_TOKENS = 24
+# A harmfulness head: weight [m] and bias on safety-space coordinates.
+Head = tuple[Tensor, float]
+
+
+def analyse(
+    target: str,
+    *,
+    corpus: Path | None = None,
+    split: str = "validation",
+    languages: tuple[str, ...] | None = None,
+    limit: int | None = None,
+    anchor_rows: int = 8,
+    judge: str = "patterns",
+    model: str | None = None,
+    device: str = "auto",
+    dtype: str = "auto",
+    batch_size: int | None = None,
+    revision: str | None = None,
+    trust_remote_code: bool = False,
+    output: Path | str | None = None,
+    screen: Screen | None = None,
+) -> Analysis:
+    """Compare languages in a model's safety space. For a run or a safety prompt, before and after it.
+
+    Args:
+        target: A model, a run folder, or a safety prompt's folder or hub id.
+        corpus: Parallel prompts with a train split for the anchors; default: the built-in corpus.
+        split: Split to analyse. Choose training languages on `validation` or `train`, not on `test`.
+        languages: Languages; default: all languages of the split.
+        limit: Rows per label and language.
+        anchor_rows: Training rows per label and language that the safety space is fitted on.
+        judge: Name of the judge.
+        model: The base model, if it is not at the location the run remembers.
+        device: See `babelguard.models.devices.choose_device`.
+        dtype: See `babelguard.models.devices.choose_dtype`.
+        batch_size: Replies generated together.
+        revision: Revision of a hub model.
+        trust_remote_code: Allow model code from the hub to run.
+        output: Folder of the results; default: analyses/<target>-<split>.
+        screen: Shows progress. Nothing is shown by default.
+
+    Returns:
+        The analysis, which is also written to analysis.json.
+
+    Raises:
+        UserError: If something is wrong that the user can fix.
+    """
+    screen = screen or Silent()
+    whole = load_corpus(corpus)
+    rows, anchors = _rows(whole, split, languages, limit)
+    chosen_judge: Judge = find("judges", judge)()
+    screen.title(f"Loading {target}")
+    opened = open_target(
+        target,
+        model=model,
+        device=device,
+        dtype=dtype,
+        trust_remote_code=trust_remote_code,
+        revision=revision,
+        say=lambda text: screen.say(f"  {text}"),
+    )
+    chat = opened.chat
+    folder = Path(output) if output is not None else Path("analyses") / f"{Path(target).name}-{split}"
+    facts = {"corpus_sha256": whole.digest, "model_fingerprint": chat.weights, "split": split}
+    open_folder(folder, "analysis", facts, name="inputs.json")
+    local = LocalModel(chat, batch_size, folder / "batch_size.json")
+    bench = Bench(local, chosen_judge, folder)
+    defences: list[Defence] = [NoDefence()]
+    if opened.prompt is not None:
+        defences.append(SoftDefence.from_prompt(opened.prompt, chat.tokenizer))
+    screen.title("Anchors: when this model refuses")
+    codes = tuple(code for code in rows.languages if code in anchors.languages)
+    space, english_head = _fit(local, bench, anchors.select(codes, anchor_rows), codes, screen)
+
+    screen.title(f"{len(rows.rows)} {split} rows in {len(rows.languages)} languages")
+    results: list[LanguageResult] = []
+    logits: dict[str, tuple[Tensor, Tensor]] = {}
+    features = torch.empty(0)
+    for defence in defences:
+        with screen.progress(f"{defence.name}: states") as (tick, _):
+            states = states_of(local, defence, rows, tick)
+        if defence.name == "none":
+            features = attack_features(*by_twins(rows, states))
+        logits[defence.name] = (space.refusal_logit(states), space.harmfulness_logit(states))
+        results += _results(bench, defence, rows, states, space, english_head, screen)
+    similarity = correlation(features)
+    index = [k for k, code in enumerate(rows.languages) if code in anchors.languages]
+    own = [one.auroc_own for one in results if one.defence == "none" and one.language in anchors.languages]
+    candidates = [index[k] for k in separable_languages(own, 1)]
+    order = choose_languages(similarity, candidates, min(10, len(candidates)))
+    analysis = Analysis(
+        model=chat.name,
+        split=split,
+        harmful=rows.labels.count(0),
+        harmless=rows.labels.count(1),
+        explained=space.explained,
+        results=results,
+        languages=list(rows.languages),
+        correlation=[[round(value, 4) for value in line] for line in similarity.tolist()],
+        recommended=[rows.languages[k] for k in order],
+        not_separable=[rows.languages[k] for k in index if k not in candidates],
+        coverage=[round(coverage(similarity, order[: k + 1]), 4) for k in range(len(order))],
+    )
+    _write(analysis, rows, logits, similarity, folder, screen)
+    return analysis
+
+
+def _rows(whole: Corpus, split: str, languages: tuple[str, ...] | None, limit: int | None) -> tuple[Corpus, Corpus]:
+    """Select the rows to analyse and the rows for the anchors."""
+    rows, anchors = whole.split(split), whole.split("train")
+    if not rows.rows or not anchors.rows:
+        missing = split if not rows.rows else "train"
+        raise UserError(f"The corpus {whole.name} has no rows in the split '{missing}', which the analysis needs.")
+    rows = rows.select(languages, limit)
+    if "en" not in rows.languages or "en" not in anchors.languages:
+        raise UserError("The analysis compares every language with English; add 'en' to `languages`.")
+    if len(rows.languages) < 2 or min(rows.labels.count(0), rows.labels.count(1)) < 3:
+        raise UserError(
+            "The analysis needs at least two languages and three rows of each label; increase `languages` or `limit`."
+        )
+    return rows, anchors
+
+
+def _fit(
+    local: LocalModel, bench: Bench, anchors: Corpus, codes: tuple[str, ...], screen: Screen
+) -> tuple[SafetySpace, Head]:
+    """Fit the safety space on all anchors, and a harmfulness head on the English ones."""
+    asked = questions(anchors, codes, "train")
+    with screen.progress("anchor replies") as (tick, _):
+
+        def ask(defence: Defence, number: int, count: int) -> list[str]:
+            def counted(done: int, total: int) -> None:
+                tick(number * total + done, count * total)
+
+            return [reply.verdict for reply in bench.ask(defence, asked, tokens=ANCHOR_TOKENS, tick=counted)]
+
+        found = collect_anchors(local, asked, ask)
+    space = fit_space(found.states, found.compliance, found.harmless)
+    english = torch.tensor([question.language == "en" for question in asked]).repeat(len(found.states) // len(asked))
+    z = space.project(found.states[english]).double().numpy()
+    weight, bias = fit_head(z, found.harmless[english].double().numpy(), folds="ten", seed=0)
+    return space, (torch.tensor(weight, dtype=torch.float32), bias)
+
+
+def _results(
+    bench: Bench, defence: Defence, rows: Corpus, states: Tensor, space: SafetySpace, head: Head, screen: Screen
+) -> list[LanguageResult]:
+    """Measure every language under one defence."""
+    asked = questions(rows, rows.languages, rows.rows[0].split or "")
+    with screen.progress(f"{defence.name}: replies") as (tick, _):
+        scored = bench.ask(defence, asked, tokens=REPLY_TOKENS, tick=tick)
+    metrics = compute_metrics(
+        scored, model=bench.target.name, benchmark="", split="", judge=bench.judge.name, trained=()
+    )
+    cells = {row.language: row for row in metrics.rows}
+    harmless = torch.tensor(rows.labels)
+    z = space.project(states)
+    own = language_aurocs(states, harmless, rows.groups)
+    english = z[rows.languages.index("en")]
+    return [
+        LanguageResult(
+            language=code,
+            defence=defence.name,
+            auroc_english=auroc(z[k] @ head[0] + head[1], harmless),
+            auroc_own=own[k],
+            distance=centre_distance(z[k], english),
+            harmful_answered=cells[code].harmful_answered,
+            harmless_refused=cells[code].harmless_refused,
+        )
+        for k, code in enumerate(rows.languages)
+    ]
+
+
+def _write(
+    analysis: Analysis,
+    rows: Corpus,
+    logits: Mapping[str, tuple[Tensor, Tensor]],
+    similarity: Tensor,
+    folder: Path,
+    screen: Screen,
+) -> None:
+    """Show the tables, and write the numbers, the report and the pictures."""
+    for part in to_terminal(analysis):
+        screen.show(part)
+    write_text(folder / "analysis.json", analysis.model_dump_json(indent=2) + "\n")
+    write_text(folder / "report.md", to_markdown(analysis))
+    written = ["analysis.json", "report.md"]
+    harmless = torch.tensor(rows.labels)
+    frame: Sequence[tuple[Tensor, Tensor]] = list(logits.values())
+    try:
+        for name, (x, y) in logits.items():
+            file = f"scatter-{name}.png"
+            draw_scatter(rows.languages, x, y, harmless, f"{analysis.model}, {name}", frame, folder / file)
+            written.append(file)
+        draw_heat_map(rows.languages, similarity, analysis.model, folder / "languages.png")
+        written.append("languages.png")
+    except ImportError:
+        screen.say("  no pictures, because matplotlib is not installed; pip install 'babelguard[plot]'")
+    screen.say("Written: " + "  ".join(str(folder / name) for name in written))

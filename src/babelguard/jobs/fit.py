@@ -1,0 +1,99 @@
+"""`babelguard.fit`: the main job as a Python function."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from babelguard.config import Settings, load_settings
+from babelguard.errors import UserError
+from babelguard.jobs.defend import Defend
+from babelguard.prompt import SafetyPrompt
+from babelguard.screen import Screen, Silent
+
+
+def fit(
+    model: str | Settings = "demo",
+    *,
+    preset: str | None = None,
+    languages: str | Sequence[str] | None = None,
+    test_languages: str | Sequence[str] | None = None,
+    corpus: Path | str | None = None,
+    prompt: str | None = None,
+    start: str | None = None,
+    prompt_length: int | None = None,
+    steps: int | None = None,
+    limit: int | None = None,
+    judge: str | None = None,
+    seed: int | None = None,
+    device: str | None = None,
+    dtype: str | None = None,
+    batch_size: int | None = None,
+    revision: str | None = None,
+    trust_remote_code: bool | None = None,
+    config: Path | str | None = None,
+    output: Path | str | None = None,
+    reuse: Sequence[Path | str] = (),
+    screen: Screen | None = None,
+) -> SafetyPrompt:
+    """Train a safety prompt for a model, and measure it before and after.
+
+    The same call resumes an interrupted run. If the run is complete, its prompt is loaded. Options that are None have the
+    value of the configuration file, the preset, or the default.
+
+    Args:
+        model: `demo`, `smollm2`, a local folder, a hub id, or complete `Settings` (then without other options).
+        preset: Training method, such as `mcd` (default), `quick`, `dro` or `written`.
+        languages: Training languages, or `auto:5`.
+        test_languages: Test languages.
+        corpus: File or folder of parallel prompts; default: the built-in corpus.
+        prompt: Written prompt used as baseline: `best`, `long`, `medium`, `short` or your own text.
+        start: Written prompt that training starts from.
+        prompt_length: Number of soft tokens.
+        steps: Training steps.
+        limit: Test rows per label and language.
+        judge: Name of the judge.
+        seed: Random seed.
+        device: See `babelguard.models.devices.choose_device`.
+        dtype: See `babelguard.models.devices.choose_dtype`.
+        batch_size: Replies generated together.
+        revision: Revision of a hub model.
+        trust_remote_code: Allow model code from the hub to run.
+        config: TOML file with settings.
+        output: Run folder; default: runs/<model>-<preset>-seed<seed>.
+        reuse: Runs whose replies are copied if they would be the same.
+        screen: Shows progress. Nothing is shown by default.
+
+    Returns:
+        The safety prompt, which is also saved in the run folder. With the preset `written`, it is the written prompt as
+        vectors.
+
+    Raises:
+        UserError: If something is wrong that the user can fix.
+    """
+    options = {
+        "preset": preset,
+        "languages": languages,
+        "test_languages": test_languages,
+        "corpus": corpus,
+        "prompt": prompt,
+        "start": start,
+        "prompt_length": prompt_length,
+        "steps": steps,
+        "limit": limit,
+        "judge": judge,
+        "seed": seed,
+        "device": device,
+        "dtype": dtype,
+        "batch_size": batch_size,
+        "revision": revision,
+        "trust_remote_code": trust_remote_code,
+    }
+    if isinstance(model, Settings):
+        given = [name for name, value in (options | {"config": config}).items() if value is not None]
+        if given:
+            raise UserError(f"`{given[0]}` cannot be given together with complete settings; put it into the settings.")
+        settings = model
+    else:
+        settings = load_settings({"model": model} | options, None if config is None else Path(config))
+    return Defend(settings, output, screen or Silent(), tuple(map(Path, reuse))).run()

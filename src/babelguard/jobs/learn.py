@@ -1,0 +1,194 @@
+"""The training stage of a run: anchors, safety space, first tokens, training, and what is shown of each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from babelguard.analysis.separability import MIN_AUROC, language_aurocs
+from babelguard.config import Settings
+from babelguard.corpus import Corpus, questions
+from babelguard.defences import Defence, SoftDefence
+from babelguard.errors import NothingToAlign
+from babelguard.evaluation.bench import Bench, mean_error
+from babelguard.jobs.prepare import Prepared
+from babelguard.languages import display_name
+from babelguard.method.anchors import Anchors, collect_anchors
+from babelguard.method.data import TrainingData, training_data
+from babelguard.method.first_tokens import first_tokens
+from babelguard.method.losses import LOSSES, Context, FirstTokens
+from babelguard.method.objective import needs_first_tokens
+from babelguard.method.space import SafetySpace, fit_space
+from babelguard.method.trainer import train
+from babelguard.models.load import ChatModel
+from babelguard.models.probes import embedding_rms, logit_scale
+from babelguard.screen import Screen
+from babelguard.targets import LocalModel
+
+LABELS = {loss.name: loss.label for loss in LOSSES} | {"total": "total"}
+
+
+def learn(
+    on: Prepared, model: LocalModel, bench: Bench, soft: SoftDefence, screen: Screen
+) -> tuple[Tensor, dict[str, Any]]:
+    """Train a soft prompt.
+
+    Args:
+        on: What the run works on.
+        model: The model.
+        bench: The logs of the run.
+        soft: The soft prompt before training.
+        screen: Shows progress.
+
+    Returns:
+        The kept theta, [n, d], on the CPU, and facts about the training for the model card.
+
+    Raises:
+        NothingToAlign: If the model refuses (nearly) nothing or (nearly) everything.
+    """
+    settings, folder, start = on.settings, on.output, soft.theta
+    weights, languages = settings.objective.weights, settings.data.languages
+    anchors = ask_anchors(model, bench, on.train, settings, screen)
+    space = _fit(anchors, settings, folder, screen)
+    data = training_data(model, soft, on.train, languages)
+    first = _first_tokens(model.chat, anchors, data, soft, settings, screen)
+    aurocs = language_aurocs(data.base_states, data.labels, data.groups, seed=settings.seed)
+    for line in separability_lines(languages, aurocs):
+        screen.say(f"  {line}")
+    screen.title(f"Training {len(start)} soft tokens")
+    by_validation = settings.selection.keep == "validation"
+    validation = on.validation_questions if by_validation else []
+    with screen.progress("steps") as (tick, note):
+        scores: list[str] = []
+
+        def report(step: int, terms: dict[str, float]) -> None:
+            tick(step, settings.training.steps)
+            note("  ".join([*(f"{LABELS[k]} {v:.3f}" for k, v in terms.items()), *scores[-1:]]))
+
+        def validate(theta: Tensor, step: int) -> float:
+            defence = soft.with_theta(theta, settings.seed)
+            score = mean_error(bench.ask(defence, validation, tokens=settings.evaluation.reply_tokens))
+            scores.append(f"validation error {100 * score:.1f} %")
+            screen.say(f"  step {step}: mean error on validation replies {100 * score:.1f} %")
+            return score
+
+        theta, progress = train(
+            model.chat.model,
+            start,
+            soft.slot.token_ids,
+            data,
+            Context(space.to(model.chat.device), first, settings.objective.harmless_weight),
+            weights=weights,
+            training=settings.training,
+            seed=settings.seed,
+            step_size=settings.training.learning_rate * embedding_rms(model.chat.model),
+            folder=folder / "training",
+            base_logits=settings.objective.base_logits,
+            alignment_languages=settings.objective.alignment_languages,
+            worst_language=settings.objective.language_weighting == "worst",
+            validate=validate if by_validation else None,
+            validate_every=settings.selection.every,
+            report=report,
+        )
+    kept = progress.best_step if by_validation else progress.step
+    screen.say(f"  kept the prompt of step {kept}")
+    if progress.halved:
+        times = "once" if progress.halved == 1 else f"{progress.halved} times"
+        screen.say(f"  training collapsed {times}: restored the best prompt and halved the learning rate each time")
+    last = progress.history[-1] if progress.history else {}
+    return theta, {
+        "steps": settings.training.steps,
+        "kept_step": kept,
+        "learning_rate_halved": progress.halved,
+        "train_rows": len(on.train.rows),
+        "learning_rate": settings.training.learning_rate,
+        "separability_auroc": ", ".join(f"{c} {a:.2f}" for c, a in zip(languages, aurocs, strict=True)),
+        "last_losses": ", ".join(f"{k} {v:.4f}" for k, v in last.items() if k != "step"),
+    }
+
+
+def ask_anchors(model: LocalModel, bench: Bench, rows: Corpus, settings: Settings, screen: Screen) -> Anchors:
+    """Ask the anchor queries, with a progress bar over all prompts."""
+    screen.title("Anchors: when this model refuses")
+    codes = settings.data.languages if settings.objective.anchors == "training" else ("en",)
+    asked = questions(rows.select(codes, settings.objective.anchor_rows), codes, "train")
+    with screen.progress("anchor replies") as (tick, _):
+
+        def ask(defence: Defence, number: int, count: int) -> list[str]:
+            def counted(done: int, total: int) -> None:
+                tick(number * total + done, count * total)
+
+            replies = bench.ask(defence, asked, tokens=settings.objective.anchor_tokens, tick=counted)
+            return [reply.verdict for reply in replies]
+
+        return collect_anchors(model, asked, ask)
+
+
+def _fit(anchors: Anchors, settings: Settings, folder: Path, screen: Screen) -> SafetySpace:
+    objective = settings.objective
+    space = fit_space(
+        anchors.states,
+        anchors.compliance,
+        anchors.harmless,
+        dimensions=objective.dimensions,
+        harmfulness_folds=objective.harmfulness_folds,
+        seed=settings.seed,
+    )
+    space.save(folder / "safety_space.safetensors")
+    refused = float((anchors.compliance == 0).float().mean())
+    screen.say(
+        f"  {100 * refused:.0f} % of anchor replies are refusals; {len(space.components)} directions explain "
+        f"{100 * space.explained:.0f} % of the variance"
+    )
+    return space
+
+
+def _first_tokens(
+    chat: ChatModel, anchors: Anchors, data: TrainingData, soft: SoftDefence, settings: Settings, screen: Screen
+) -> FirstTokens | None:
+    weights: Mapping[str, float] = settings.objective.weights
+    if not needs_first_tokens(weights):
+        return None
+    first = first_tokens(
+        chat.model.get_output_embeddings().weight,
+        anchors,
+        data.base_states,
+        data.labels,
+        languages=len(settings.data.languages),
+        banned=(*soft.banned_ids, *chat.stop_ids),  # an empty reply is not an answer
+        scale=logit_scale(chat.model),
+    )
+    if first is None:
+        if not (weights["refusal"] or weights["harmfulness"]):
+            raise NothingToAlign(
+                "There is nothing to align: no token begins refusals of this model more often than answers, and the behaviour "
+                "loss is the only one that is used; set refusal or harmfulness in `objective.weights`."
+            )
+        screen.say(
+            "  no token begins refusals more often than answers, so the behaviour and opening losses are left out"
+        )
+    return first
+
+
+def separability_lines(languages: Sequence[str], aurocs: Sequence[float]) -> list[str]:
+    """Describe how well the model separates harmful from harmless requests in each language.
+
+    Args:
+        languages: Codes.
+        aurocs: From `language_aurocs`; nan if it could not be measured.
+    """
+    named = [(display_name(code), a) for code, a in zip(languages, aurocs, strict=True) if a == a]
+    if not named:
+        return []
+    ranked = ", ".join(f"{name} {a:.2f}" for name, a in sorted(named, key=lambda pair: -pair[1]))
+    lines = [f"separability of harmful and harmless requests (AUROC, chance 0.5): {ranked}"]
+    low = [name for name, a in named if a < MIN_AUROC]
+    if low:
+        lines.append(
+            f"the model hardly separates harmful from harmless requests in {', '.join(low)}; a prompt cannot lower both error "
+            "rates there"
+        )
+    return lines

@@ -1,0 +1,127 @@
+"""What a run will do and how long it will take on this machine: the first screen."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from babelguard import engine
+from babelguard.config.presets import PRESETS
+from babelguard.config.sections import BEST
+from babelguard.defences.written import WRITTEN_PROMPTS, prompt_text
+from babelguard.jobs.prepare import Prepared
+from babelguard.languages import display_name
+from babelguard.method.anchors import ANCHOR_PROMPTS
+from babelguard.method.objective import needs_other_languages
+from babelguard.prompt.slot import Slot
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Number of replies and estimated time. `minutes` is for everything, including `minutes_of_baseline`."""
+
+    anchor_replies: int
+    validation_replies: int
+    test_replies: int
+    minutes: float
+    minutes_of_baseline: float
+
+    def lines(self, on: Prepared, slot: Slot) -> list[str]:
+        """Return the lines of the first screen."""
+        settings, chat, tested = on.settings, on.chat, on.test.languages
+        evaluation, training = settings.evaluation, settings.training
+        unseen = [code for code in tested if code not in on.languages]
+        trained = ", ".join(display_name(code) for code in on.languages)
+        dtype = str(chat.model.dtype).removeprefix("torch.")
+        names = ", ".join(WRITTEN_PROMPTS)
+        written = f"the best of the written prompts {names} on validation replies"
+        if evaluation.written != BEST:
+            written = f'"{prompt_text(evaluation.written)}"'
+        trains = "none: the written prompt is kept"
+        if training.steps:
+            work = f"{training.steps} steps of {training.batch_size} rows from {len(on.train.rows)} training rows"
+            start = (
+                f"the written prompt '{settings.start}'" if settings.start in WRITTEN_PROMPTS else f'"{settings.start}"'
+            )
+            trains = f"{settings.preset}: {work} in {trained}, starting from {start}"
+        lines = [
+            f"Model      {chat.name} ({chat.base_id}), {dtype} on {chat.device.type}",
+            f"Prompt     {slot.sentence()}",
+            f"Baseline   {written}",
+            f"Training   {trains}",
+            f"Test       {len(on.test.rows)} rows in each of {len(tested)} languages"
+            + (f"; held-out languages: {', '.join(display_name(code) for code in unseen)}" if unseen else ""),
+            f"Work       {self.test_replies} test and {self.validation_replies} validation replies of "
+            f"{evaluation.reply_tokens} tokens, {self.anchor_replies} anchor replies of {settings.objective.anchor_tokens}",
+            f"Judge      {on.judge.name}",
+            f"Time       about {max(1, round(self.minutes))} minutes (estimated); after Ctrl+C, the same command resumes",
+            f"Output     {on.output}",
+        ]
+        if evaluation.rows is not None:
+            by_preset = PRESETS[settings.preset].get("evaluation", {}).get("rows") == evaluation.rows
+            by = f"preset {settings.preset}" if by_preset else "`evaluation.rows`"
+            lines.append(
+                f"Note       only {evaluation.rows} + {evaluation.rows} test rows per language ({by}); wide intervals"
+            )
+        if evaluation.languages is None and len(tested) == evaluation.max_languages:
+            lines.append(
+                f"Note       at most {evaluation.max_languages} test languages (`evaluation.max_languages`); choose others with "
+                "`evaluation.languages`"
+            )
+        return lines
+
+
+def make_plan(on: Prepared, length: int) -> Plan:
+    """Count the replies and estimate the time. `length` is the number of soft tokens."""
+    settings = on.settings
+    objective, training, tokens = settings.objective, settings.training, settings.evaluation.reply_tokens
+    trained = training.steps > 0
+    anchored = on.languages if objective.anchors == "training" else ("en",)
+    anchors = 0
+    if trained:
+        rows = on.train.select(anchored, objective.anchor_rows).rows
+        anchors = len(rows) * len(anchored) * (1 + len(ANCHOR_PROMPTS))
+    by_validation = trained and settings.selection.keep == "validation"
+    rounds = 1 + -(-training.steps // settings.selection.every) if by_validation else 0
+    rounds += len(WRITTEN_PROMPTS) if settings.evaluation.written == BEST else 0
+    validation = len(on.validation_questions) * rounds
+    per_defence = len(on.test.rows) * len(on.test.languages)
+    test_replies = per_defence * (3 if trained else 2)
+    forward, decode = time_model(on.chat.model)
+    per_reply = (28 * forward + decode) * tokens / 24
+    seconds = per_reply * (test_replies + validation)
+    if trained:
+        others = objective.alignment_languages if needs_other_languages(objective.weights) else 0
+        seconds += per_reply * anchors * objective.anchor_tokens / tokens
+        seconds += training.steps * (length + 28 * training.batch_size * (1 + others)) * forward * 3
+    return Plan(
+        anchor_replies=anchors,
+        validation_replies=validation,
+        test_replies=test_replies,
+        minutes=seconds / 60,
+        minutes_of_baseline=per_reply * 2 * per_defence / 60,
+    )
+
+
+@torch.no_grad()
+def time_model(model: Any) -> tuple[float, float]:
+    """Measure the model on a few tokens.
+
+    Returns:
+        Seconds per token of a forward pass, and seconds per row of 24 decoding steps at batch size 32.
+    """
+    rows, length, steps = 32, 12, 3
+    ids = min(1000, int(model.get_input_embeddings().weight.shape[0]) - 3)
+    suffixes = [[(7 * row + k) % ids + 3 for k in range(length)] for row in range(rows)]
+    prefix = engine.run_prefix(model, [2, 3, 4, 5])
+    engine.last_states(model, prefix, suffixes)
+    began = time.perf_counter()
+    engine.last_states(model, prefix, suffixes)
+    forward = (time.perf_counter() - began) / (rows * length)
+    began = time.perf_counter()
+    engine.generate(model, prefix, suffixes, max_new_tokens=steps + 1, stop_ids=[])
+    decode = (time.perf_counter() - began - forward * rows * length) / (steps + 1) / rows * 24
+    return forward, max(decode, 0.0)

@@ -1,0 +1,191 @@
+"""Load everything a run needs: settings, model, judge, rows, languages and the output folder."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+from babelguard.analysis.auto import auto_languages
+from babelguard.config import Settings
+from babelguard.corpus import Corpus, Question, load_corpus, questions
+from babelguard.errors import UserError
+from babelguard.files import read_json
+from babelguard.jobs.run_folder import RunFolder, default_output
+from babelguard.judges import Judge
+from babelguard.languages import display_name
+from babelguard.method.anchors import anchor_digest
+from babelguard.method.objective import check_weights, resolve_weights
+from babelguard.models.load import ChatModel, load_chat_model
+from babelguard.registry import find
+from babelguard.screen import Screen
+from babelguard.targets import LocalModel
+
+# Increase when the same settings train a different prompt than before, so that no run is resumed with another method.
+METHOD = "2"
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Everything a run works on.
+
+    Attributes:
+        settings: The settings. `auto:5` is replaced by the chosen languages.
+        requested: The training languages as given by the user.
+        chat: The model.
+        judge: The judge.
+        output: The run folder.
+        train, validation, test: The rows of each split. The test rows are limited to what is tested.
+    """
+
+    settings: Settings
+    requested: tuple[str, ...]
+    chat: ChatModel
+    judge: Judge
+    output: Path
+    train: Corpus
+    validation: Corpus
+    test: Corpus
+
+    @property
+    def languages(self) -> tuple[str, ...]:
+        """The training languages."""
+        return self.settings.data.languages
+
+    @property
+    def validation_questions(self) -> list[Question]:
+        """Questions that prompts are selected on."""
+        return questions(
+            self.validation.select(self.languages, self.settings.selection.rows), self.languages, "validation"
+        )
+
+    @property
+    def test_questions(self) -> list[Question]:
+        """Questions that results are reported on."""
+        return questions(self.test, self.test.languages, "test")
+
+    @property
+    def target(self) -> LocalModel:
+        """The model as a target."""
+        return LocalModel(self.chat, self.settings.evaluation.batch_size, self.output / "batch_size.json")
+
+    @property
+    def facts(self) -> dict[str, str]:
+        """What the result depends on besides the settings."""
+        facts = {
+            "method": METHOD,
+            "model_fingerprint": self.chat.weights,
+            "corpus_sha256": self._corpus_digest(),
+            "anchor_prompts": anchor_digest(),
+            "model": self.chat.name,
+        }
+        return facts if self.requested == self.languages else facts | {"languages_asked": self.requested[0]}
+
+    def _corpus_digest(self) -> str:
+        """Hash the rows and languages that this run uses. Other rows of the corpus can change without affecting it."""
+        codes = self.languages
+        learned = codes
+        if self.settings.training.steps and self.settings.objective.anchors == "english" and "en" not in codes:
+            learned = ("en", *codes)  # the anchors are in English
+        parts = (self.train.select(learned), self.validation.select(codes), self.test)
+        return hashlib.sha256("".join(part.digest for part in parts).encode()).hexdigest()
+
+
+def prepare(settings: Settings, output: Path | str | None, screen: Screen) -> Prepared:
+    """Load what a run needs.
+
+    Raises:
+        UserError: If the corpus lacks a split or a language, a setting is wrong, or the model cannot be used. Everything
+            that does not need the model is checked before it is loaded.
+    """
+    wanted, evaluation = settings.data, settings.evaluation
+    weights = resolve_weights(settings.objective.weights)
+    if settings.training.steps:
+        check_weights(weights, wanted.number_to_choose or len(wanted.languages))
+    settings = settings.with_section("objective", weights=weights)
+    judge: Judge = find("judges", evaluation.judge)()
+    corpus = load_corpus(wanted.corpus)
+    train, validation, test = (_rows(corpus, split) for split in ("train", "validation", "test"))
+    # `select` names a language that the corpus does not have.
+    if wanted.number_to_choose is None:
+        train.select(wanted.languages)
+        validation.select(wanted.languages)
+    if settings.training.steps and settings.objective.anchors == "english":
+        train.select(("en",))
+    test = test.select(evaluation.languages, evaluation.rows)
+    _check_judge(judge, settings, test, screen)
+    screen.title(f"Loading {settings.model}")
+    chat = load_chat_model(
+        settings.model,
+        revision=settings.revision,
+        device=settings.device,
+        dtype=settings.dtype,
+        trust_remote_code=settings.trust_remote_code,
+        say=lambda text: screen.say(f"  {text}"),
+    )
+    folder = Path(output) if output is not None else default_output(settings, chat.name)
+    chosen = _choose_languages(settings, chat, judge, train, validation, folder, screen)
+    if evaluation.languages is None:
+        trained_first = sorted(test.languages, key=lambda code: code not in chosen.data.languages)
+        test = test.select(tuple(trained_first[: evaluation.max_languages]))
+    return Prepared(chosen, wanted.languages, chat, judge, folder, train, validation, test)
+
+
+def _check_judge(judge: Judge, settings: Settings, test: Corpus, screen: Screen) -> None:
+    """Check that the judge supports the training languages and at least one test language."""
+    codes = () if settings.data.number_to_choose else settings.data.languages
+    if unknown := judge.unsupported(codes):
+        raise UserError(
+            f"The judge '{judge.name}' does not support {_named(unknown)}, so no prompt can be selected by replies in that "
+            "language; change `data.languages`, or add the language to the judge (docs/extending.md)."
+        )
+    silent = judge.unsupported(test.languages)
+    if len(silent) == len(test.languages):
+        raise UserError(
+            f"The judge '{judge.name}' does not support {_named(silent)}, so no reply could be judged; change "
+            "`evaluation.languages`, or add the language to the judge (docs/extending.md)."
+        )
+    if silent:
+        screen.say(f"The judge '{judge.name}' does not support {_named(silent)}; no rates will be shown there.")
+
+
+def _named(codes: list[str]) -> str:
+    return ", ".join(map(display_name, codes))
+
+
+def _rows(corpus: Corpus, split: str) -> Corpus:
+    part = corpus.split(split)
+    if not part.rows:
+        raise UserError(f"The corpus {corpus.name} has no rows in the split '{split}', which training needs.")
+    return part
+
+
+def _choose_languages(
+    settings: Settings,
+    chat: ChatModel,
+    judge: Judge,
+    train: Corpus,
+    validation: Corpus,
+    output: Path,
+    screen: Screen,
+) -> Settings:
+    """Replace `auto:5` by the chosen languages. A resumed run keeps its languages."""
+    count = settings.data.number_to_choose
+    if count is None:
+        return settings
+    started = read_json(RunFolder(output).settings_file)
+    facts = started.get("run", {})
+    if (facts.get("languages_asked"), facts.get("model_fingerprint")) == (settings.data.languages[0], chat.weights):
+        return settings.with_section("data", languages=tuple(started["data"]["languages"]))
+    unsupported = set(judge.unsupported(train.languages))
+    shared = tuple(c for c in train.languages if c in validation.languages and c not in unsupported)
+    screen.title(f"Choosing {count} of {len(shared)} languages by the correlation of attack features")
+    with screen.progress("languages") as (tick, _):
+        chosen = auto_languages(LocalModel(chat), train.select(shared), count, tick)
+    named = _named(list(chosen.languages))
+    screen.say(f"  {named}; mean correlation of a language with the most similar of them: {chosen.coverage:.2f}")
+    if chosen.not_separable:
+        screen.say(
+            f"  not considered, because harmful and harmless requests are not separable: {_named(list(chosen.not_separable))}"
+        )
+    return settings.with_section("data", languages=chosen.languages)

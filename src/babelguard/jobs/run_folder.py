@@ -1,0 +1,195 @@
+"""The folder of a run: its paths, its identity, and resuming it with the same command."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from babelguard.config import Settings
+from babelguard.config.load import RENAMED, flat
+from babelguard.config.sections import Data, Evaluation, Objective, Selection, Training
+from babelguard.errors import UserError
+from babelguard.files import as_json, write_json
+from babelguard.models.packaged import PACKAGED
+
+# These do not change the result (up to rounding), so a run may be resumed with other values.
+FREE = {"evaluation.batch_size", "data.corpus"}
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """Paths of a run."""
+
+    path: Path
+
+    @property
+    def settings_file(self) -> Path:
+        """Settings and identity of the run."""
+        return self.path / "config.json"
+
+    @property
+    def local_file(self) -> Path:
+        """Location of the model. No other file of a run contains a path of this machine."""
+        return self.path / "local.json"
+
+    @property
+    def prompt(self) -> Path:
+        """Folder of the safety prompt."""
+        return self.path / "safety_prompt"
+
+    @property
+    def metrics(self) -> Path:
+        """The metrics. They are written last, so if the file exists, the run is complete."""
+        return self.path / "metrics.json"
+
+    @property
+    def report(self) -> Path:
+        """The report."""
+        return self.path / "report.md"
+
+    @property
+    def picture(self) -> Path:
+        """The picture of the outcomes."""
+        return self.path / "outcomes.png"
+
+    @property
+    def rendered(self) -> Path:
+        """Example prompts as the model receives them."""
+        return self.path / "prompts.jsonl"
+
+
+def default_output(settings: Settings, model_name: str) -> Path:
+    """Return the default folder of a run."""
+    return Path("runs") / f"{model_name.replace('/', '--')}-{settings.preset}-seed{settings.seed}"
+
+
+def identity(settings: Settings) -> dict[str, Any]:
+    """Return the settings that a run depends on, by dotted name."""
+    return {name: value for name, value in flat(settings.model_dump(mode="json")).items() if name not in FREE}
+
+
+def with_defaults(found: dict[str, Any]) -> dict[str, Any]:
+    """Add the default of every setting that did not exist yet when a run was made."""
+    defaults = Settings.model_construct(
+        model="",
+        data=Data(),
+        objective=Objective(),
+        training=Training(),
+        selection=Selection(),
+        evaluation=Evaluation(),
+    )
+    return identity(defaults) | found
+
+
+def open_run(path: Path, settings: Settings, facts: dict[str, Any]) -> RunFolder:
+    """Open a new or interrupted run.
+
+    Args:
+        path: The folder.
+        settings: The settings of this call.
+        facts: Other things the result depends on, such as hashes of the model and the corpus.
+
+    Raises:
+        UserError: If the folder holds another run or other files, or cannot be written.
+    """
+    run = RunFolder(path)
+    environment_file = path / "environment.json"
+    nested = settings.model_dump(mode="json")
+    if run.settings_file.exists():
+        _check_same(run, identity(settings) | flat({"run": facts}))
+        return run
+    if path.exists() and not path.is_dir():
+        raise UserError(f"The `output` {path} is a file, not a folder; choose another `output`.")
+    # These files remain if the process is killed before config.json is written.
+    first = {environment_file.name, environment_file.name + ".part", run.settings_file.name + ".part"}
+    if path.is_dir() and any(file.name not in first for file in path.iterdir()):
+        raise UserError(f"The folder {path} holds files that do not belong to a run; choose another `output`.")
+    write_json(environment_file, environment())
+    for name in FREE:
+        section, key = name.split(".")
+        del nested[section][key]
+    write_json(run.settings_file, nested | {"run": facts})
+    return run
+
+
+def _check_same(run: RunFolder, wanted: dict[str, Any]) -> None:
+    """Check that a folder holds the wanted run."""
+    broken = UserError(f"{run.settings_file} is damaged; choose another `output` or delete the folder.")
+    try:
+        content = json.loads(run.settings_file.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise broken from error
+    if not isinstance(content, dict):
+        raise broken
+    if any(name in content for name in RENAMED):
+        raise UserError(
+            f"The run in {run.path} was made by an older version of babelguard and cannot be resumed; choose another `output`."
+        )
+    found = with_defaults(flat(content))
+    differing = sorted(k for k in wanted.keys() | found.keys() if wanted.get(k) != found.get(k))
+    if differing:
+        changes = [f"{k.removeprefix('run.')} was {found.get(k)!r}, now {wanted.get(k)!r}" for k in differing[:3]]
+        raise UserError(f"The folder {run.path} holds another run ({'; '.join(changes)}); choose another `output`.")
+
+
+def open_folder(path: Path, kind: str, facts: dict[str, str], name: str | None = None) -> None:
+    """Open the folder of a new or interrupted evaluation or analysis.
+
+    Args:
+        path: The folder.
+        kind: `evaluation` or `analysis`, for messages.
+        facts: What the result depends on.
+        name: Name of the file that holds the facts; default: <kind>.json.
+
+    Raises:
+        UserError: If it holds another evaluation or analysis, or other files.
+    """
+    manifest = path / (name or f"{kind}.json")
+    try:
+        found = json.loads(manifest.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        found = {}
+    if found and found != facts:
+        raise UserError(
+            f"The folder {path} holds the {kind} of other prompts, another model or other options; choose another `output`."
+        )
+    # A draft of the first file remains if the process is killed while writing it.
+    first = {manifest.name, manifest.name + ".part"}
+    if not found and path.is_dir() and any(file.name not in first for file in path.iterdir()):
+        raise UserError(f"The folder {path} holds files that do not belong to an {kind}; choose another `output`.")
+    write_json(manifest, facts)
+
+
+def remember_model(run: RunFolder, model: str) -> None:
+    """Write the location of the model, so that other commands find it again.
+
+    Local folders are written as absolute paths. They are in a file of their own, so that the other files can be shared.
+    """
+    folder = Path(model).expanduser()
+    content = {"model": str(folder.resolve()) if folder.is_dir() and model not in PACKAGED else model}
+    if run.local_file.exists() and run.local_file.read_text(encoding="utf-8") == as_json(content):
+        return
+    write_json(run.local_file, content)
+
+
+def environment() -> dict[str, Any]:
+    """Describe versions and hardware, without names, paths or tokens."""
+    packages = ("babelguard", "torch", "transformers", "tokenizers", "safetensors", "scikit-learn", "numpy")
+    versions = {}
+    for name in packages:
+        try:
+            versions[name] = version(name)
+        except PackageNotFoundError:
+            versions[name] = "not installed"
+    return {
+        "python": platform.python_version(),
+        "system": platform.system(),
+        "machine": platform.machine(),
+        "processors": os.cpu_count(),
+        "packages": versions,
+    }

@@ -1,0 +1,1 @@
+"""The method: anchors, safety space, losses, objective, training. See docs/method.md."""

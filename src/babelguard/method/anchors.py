@@ -1,0 +1,77 @@
+"""Anchors: queries under several prompts, with their hidden states and whether the model complied. Once per model.
+
+The safety space is fitted on them. The refusal tokens of the behaviour loss are found with them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from babelguard.corpus import Question
+from babelguard.defences import Defence, NoDefence, WrittenDefence
+from babelguard.defences.written import WRITTEN_PROMPTS
+from babelguard.targets.local import LocalModel
+
+# Written prompts that anchors are asked under, besides no prompt. Other written baselines can be added without changing them.
+ANCHOR_PROMPTS = ("long", "medium", "short")
+COMPLIANCE = {"refused": 0.0, "answered": 1.0}
+
+
+@dataclass(frozen=True)
+class Anchors:
+    """Hidden states and behaviour of the anchor queries.
+
+    Attributes:
+        states: x of each (prompt, query) pair, [pairs, d], float32, on the CPU.
+        compliance: 1 answered, 0 refused, nan broken or unscored, [pairs].
+        harmless: 1 for harmless queries, [pairs].
+    """
+
+    states: Tensor
+    compliance: Tensor
+    harmless: Tensor
+
+
+def anchor_digest() -> str:
+    """Hash of the anchor prompts. It is part of a run's identity."""
+    texts = "\x1f".join(f"{name}\x1e{WRITTEN_PROMPTS[name]}" for name in ANCHOR_PROMPTS)
+    return hashlib.sha256(texts.encode()).hexdigest()[:16]
+
+
+def anchor_defences(tokenizer: Any) -> list[Defence]:
+    """Return no prompt, and each anchor prompt."""
+    written = [WrittenDefence.from_text(f"written-{k}", WRITTEN_PROMPTS[k], tokenizer) for k in ANCHOR_PROMPTS]
+    return [NoDefence(), *written]
+
+
+@torch.no_grad()
+def collect_anchors(
+    model: LocalModel, asked: Sequence[Question], ask: Callable[[Defence, int, int], Sequence[str]]
+) -> Anchors:
+    """Ask every anchor query under every prompt, with one greedy reply each (DRO draws 25 samples).
+
+    Args:
+        model: The model.
+        asked: The anchor queries.
+        ask: Returns the verdicts on the replies to `asked` under a defence. It is called with the defence, its number,
+            and the number of defences.
+    """
+    states, compliance = [], []
+    prompts = anchor_defences(model.chat.tokenizer)
+    texts = [question.text for question in asked]
+    for number, defence in enumerate(prompts):
+        verdicts = ask(defence, number, len(prompts))
+        states.append(model.states(defence, texts))
+        compliance += [COMPLIANCE.get(verdict, float("nan")) for verdict in verdicts]
+    harmless = [float(question.label == "harmless") for question in asked]
+    return Anchors(
+        states=torch.cat(states),
+        compliance=torch.tensor(compliance),
+        harmless=torch.tensor(harmless * len(prompts)),
+    )

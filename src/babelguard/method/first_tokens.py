@@ -1,0 +1,71 @@
+"""The tokens that begin this model's refusals and answers, found from the anchor replies and the training rows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from babelguard.method.anchors import Anchors
+from babelguard.method.losses import FirstTokens
+
+# A token begins refusals if its mean probability after refused anchors is at least COMMON (or COMMON_IN_ONE divided by the
+# number of languages, if that is less), and at least RATIO times as high as after answered anchors.
+COMMON, COMMON_IN_ONE, RATIO = 0.01, 0.05, 2.0
+
+
+@torch.no_grad()
+def first_tokens(
+    head: Tensor,
+    anchors: Anchors,
+    base_states: Tensor,
+    harmless: Tensor,
+    *,
+    languages: int,
+    banned: Sequence[int],
+    scale: float = 1.0,
+    per_row: int = 16,
+) -> FirstTokens | None:
+    """Find the tokens that begin refusals and answers, for the behaviour and the opening loss.
+
+    Refusals begin with few different tokens, which are found at the refused anchors. Answers begin with many, and none may
+    have been observed in a language where the model refuses everything. Therefore the most likely first tokens of every
+    harmless training row are used. Tokens that begin both about equally often are left out. With these tokens, training
+    does not need logits over the whole vocabulary.
+
+    Args:
+        head: Output embeddings, [V, d].
+        anchors: The anchors.
+        base_states: x_0 of all training rows, [L, rows, d].
+        harmless: 1 for harmless rows, [rows].
+        languages: Number of languages of the anchors.
+        banned: Token ids to leave out: placeholders, and tokens that end a reply.
+        scale: Factor between head times state and the logits.
+        per_row: Number of likely first tokens taken from each harmless row.
+
+    Returns:
+        The tokens, or None if no token begins refusals or none begins answers.
+    """
+    refused, answered = (_openings(head, scale * anchors.states[anchors.compliance == kind]) for kind in (0, 1))
+    common = refused >= min(COMMON, COMMON_IN_ONE / languages)
+    refusing = common & (refused >= RATIO * answered)
+    helping = torch.zeros_like(common)
+    for rows in base_states[:, harmless.bool()].flatten(0, 1).split(64):
+        logits = rows.to(head.device, head.dtype) @ head.T
+        helping[logits.topk(min(per_row, len(head)), -1).indices.flatten()] = True
+    helping &= ~(common & (RATIO * refused > answered))
+    # Appended placeholders have no row in the head.
+    never = [token for token in banned if token < len(head)]
+    helping[never] = refusing[never] = False
+    if not refusing.any() or not helping.any():
+        return None
+    return FirstTokens(scale * head[helping].float(), scale * head[refusing].float())
+
+
+def _openings(head: Tensor, states: Tensor) -> Tensor:
+    """Mean probability of every token to come next, [V]. Zeros if there are no states."""
+    total = torch.zeros(len(head), device=head.device)
+    for part in states.split(64):
+        total += torch.softmax((part.to(head.device, head.dtype) @ head.T).float(), -1).sum(0)
+    return total / max(1, len(states))

@@ -1,0 +1,94 @@
+"""What a loss is given, and what it consists of."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from babelguard.method.space import SafetySpace
+
+
+@dataclass(frozen=True)
+class Batch:
+    """The hidden states of one training step.
+
+    Attributes:
+        states: x_theta of the centre rows, [batch, d]. Gradients flow through it.
+        other_states: x_theta of the same queries in k other languages, [k, batch, d], or None.
+        base_states: x_0 of the centre rows under the start prompt, [batch, d].
+        reference_states: x_0 of the base logits in L_r and L_h: the same rows, or their English versions, [batch, d].
+        frozen_target: Mean of x_0 over the other languages, [batch, d].
+        labels: 0 harmful, 1 harmless, [batch].
+        language: Index of each row's language, [batch].
+    """
+
+    states: Tensor
+    other_states: Tensor | None
+    base_states: Tensor
+    reference_states: Tensor
+    frozen_target: Tensor
+    labels: Tensor
+    language: Tensor
+
+
+@dataclass(frozen=True)
+class FirstTokens:
+    """Output embeddings of tokens that begin answers, [a, d], and refusals, [r, d]."""
+
+    helping: Tensor
+    refusing: Tensor
+
+
+@dataclass(frozen=True)
+class Context:
+    """What stays constant during training.
+
+    Attributes:
+        space: The safety space.
+        first_tokens: Tokens that begin answers and refusals, or None if the anchor replies showed none.
+        harmless_weight: Weight of harmless relative to harmful rows in the behaviour loss.
+    """
+
+    space: SafetySpace
+    first_tokens: FirstTokens | None = None
+    harmless_weight: float = 1.0
+
+
+@dataclass(frozen=True)
+class Loss:
+    """A term of the objective.
+
+    Attributes:
+        name: Its name in `objective.weights` and in the training history.
+        label: Its name in the progress display.
+        weight: Default weight; 0 leaves it out.
+        rows: Computes the loss of every row, [batch], from the batch and the context.
+        needs_other_languages: Whether `Batch.other_states` is needed. The loss is left out when they are missing.
+        needs_first_tokens: Whether `Context.first_tokens` is needed. The loss is left out when they are missing.
+    """
+
+    name: str
+    label: str
+    weight: float
+    rows: Callable[[Batch, Context], Tensor]
+    needs_other_languages: bool = False
+    needs_first_tokens: bool = False
+
+    def applies(self, batch: Batch, context: Context) -> bool:
+        """Whether everything the loss needs is there."""
+        missing_languages = self.needs_other_languages and batch.other_states is None
+        missing_tokens = self.needs_first_tokens and context.first_tokens is None
+        return not (missing_languages or missing_tokens)
+
+
+def first_tokens_of(context: Context) -> FirstTokens:
+    """Return the first tokens of the context.
+
+    Raises:
+        ValueError: If there are none. Losses with `needs_first_tokens` are not called in that case.
+    """
+    if context.first_tokens is None:
+        raise ValueError("this loss needs the tokens that begin answers and refusals")
+    return context.first_tokens

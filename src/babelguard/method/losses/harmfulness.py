@@ -1,0 +1,32 @@
+"""L_h, the harmfulness loss (MCD, arXiv 2505.11835; DRO, arXiv 2401.18018)."""
+
+from __future__ import annotations
+
+from torch import Tensor
+from torch.nn import functional as F
+
+from babelguard.method.losses.base import Batch, Context, Loss
+
+
+def harmfulness_loss(new_logit: Tensor, base_logit: Tensor, label: Tensor) -> Tensor:
+    """Make harmful queries look more harmful to the model than under the start prompt, and harmless ones less.
+
+    L_h = BCE(sigmoid(f_h(x_theta) - f_h(x_0)), l)
+
+    Args:
+        new_logit: f_h(x_theta), the harmlessness logit under the soft prompt, [batch].
+        base_logit: f_h(x_0), the harmlessness logit under the start prompt, [batch]; a constant.
+        label: 0 harmful, 1 harmless, [batch].
+
+    Returns:
+        The loss of each row, [batch].
+    """
+    return F.binary_cross_entropy_with_logits(new_logit - base_logit, label.to(new_logit.dtype), reduction="none")
+
+
+def _rows(batch: Batch, context: Context) -> Tensor:
+    new, base = (context.space.harmfulness_logit(x) for x in (batch.states, batch.reference_states))
+    return harmfulness_loss(new, base, batch.labels)
+
+
+HARMFULNESS = Loss("harmfulness", "harmfulness", 1.0, _rows)

@@ -1,0 +1,109 @@
+"""The collaborative objective: the weighted sum of the losses (MCD, arXiv 2505.11835, and variants)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from babelguard.errors import UserError
+from babelguard.method.losses import LOSSES, Batch, Context, Loss
+
+
+def resolve_weights(given: Mapping[str, float]) -> dict[str, float]:
+    """Return the weight of every loss: the given one, or its default.
+
+    Raises:
+        UserError: If a name is not that of a loss.
+    """
+    known = {loss.name: loss.weight for loss in LOSSES}
+    if unknown := sorted(given.keys() - known.keys()):
+        raise UserError(f"There is no loss '{unknown[0]}' (`objective.weights`); available: {', '.join(known)}.")
+    return known | dict(given)
+
+
+def check_weights(weights: Mapping[str, float], languages: int) -> None:
+    """Check that the losses train a prompt to refuse or answer.
+
+    Args:
+        weights: Weight of every loss.
+        languages: Number of training languages.
+
+    Raises:
+        UserError: If no loss depends on the labels, or one needs more languages.
+    """
+    active = active_losses(weights)
+    if languages < 2 and (alone := [loss.name for loss in active if loss.needs_other_languages]):
+        raise UserError(
+            f"The loss '{alone[0]}' needs at least two training languages; add one to `data.languages`, or set its weight in "
+            "`objective.weights` to 0."
+        )
+    if not any(loss.name not in ("residual", "alignment", "frozen_alignment", "opening") for loss in active):
+        raise UserError(
+            "The weights of all losses that tell harmful from harmless queries are 0, so nothing would be learned; set "
+            "refusal, harmfulness or behaviour in `objective.weights`."
+        )
+
+
+def active_losses(weights: Mapping[str, float]) -> list[Loss]:
+    """Return the losses whose weight is not 0."""
+    return [loss for loss in LOSSES if weights.get(loss.name)]
+
+
+def needs_other_languages(weights: Mapping[str, float]) -> bool:
+    """Whether a step must also run its queries in other languages."""
+    return any(loss.needs_other_languages for loss in active_losses(weights))
+
+
+def needs_first_tokens(weights: Mapping[str, float]) -> bool:
+    """Whether a loss depends on the tokens that begin answers and refusals."""
+    return any(loss.needs_first_tokens for loss in active_losses(weights))
+
+
+def row_losses(batch: Batch, context: Context, weights: Mapping[str, float]) -> dict[str, Tensor]:
+    """Compute every active loss, weighted, for every row.
+
+    Returns:
+        Loss name to a tensor of shape [batch].
+    """
+    return {
+        loss.name: weights[loss.name] * loss.rows(batch, context)
+        for loss in active_losses(weights)
+        if loss.applies(batch, context)
+    }
+
+
+def total_loss(terms: Mapping[str, Tensor], language: Tensor, language_weights: Tensor) -> Tensor:
+    """Mean over rows of the sum of all terms, weighted by language.
+
+    Args:
+        terms: From `row_losses`, [batch] each.
+        language: Index of each row's language, [batch].
+        language_weights: Weight of each language, [L], mean 1.
+    """
+    rows = torch.stack(list(terms.values())).sum(0)
+    return (rows * language_weights[language]).mean()
+
+
+def worst_language_weights(
+    weights: Tensor, terms: Mapping[str, Tensor], language: Tensor, step_size: float = 0.1
+) -> Tensor:
+    """One step of group distributionally robust optimisation (group DRO, arXiv 1911.08731).
+
+    Languages with a high loss gain weight.
+
+    Args:
+        weights: Weight of each language, [L], mean 1.
+        terms: From `row_losses`, [batch] each.
+        language: Index of each row's language, [batch].
+        step_size: Step size of the exponentiated gradient.
+
+    Returns:
+        The new weights, [L], mean 1. Languages that are not in the batch keep their weight before normalisation.
+    """
+    rows = torch.stack([t.detach() for t in terms.values()]).sum(0)
+    raised = weights.clone()
+    for index in language.unique():
+        raised[index] = raised[index] * torch.exp(step_size * rows[language == index].mean())
+    return raised * (len(raised) / raised.sum())

@@ -1,0 +1,146 @@
+"""Train the soft prompt. The model is frozen; theta is the only parameter."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from babelguard import engine
+from babelguard.config.sections import Training
+from babelguard.method.checkpoint import Progress, load_checkpoint, save_checkpoint
+from babelguard.method.data import TrainingData, gather, step_suffixes
+from babelguard.method.losses import Context
+from babelguard.method.objective import needs_other_languages, row_losses, total_loss, worst_language_weights
+from babelguard.method.schedule import learning_rate_factor, plan_step
+from babelguard.prompt.hook import soft_prompt
+
+CHECKPOINT_EVERY = 10
+# A validation error this much above that of the start prompt counts as a collapse: the model no longer speaks the language.
+COLLAPSE = 0.1
+GRADIENT_NORM = 1.0
+
+
+def train(
+    model: Any,
+    theta: Tensor,
+    token_ids: tuple[int, ...],
+    data: TrainingData,
+    context: Context,
+    *,
+    weights: Mapping[str, float],
+    training: Training,
+    seed: int,
+    step_size: float,
+    folder: Path,
+    base_logits: Literal["own", "english"] = "own",
+    alignment_languages: int = 1,
+    worst_language: bool = False,
+    validate: Callable[[Tensor, int], float] | None = None,
+    validate_every: int = 20,
+    report: Callable[[int, dict[str, float]], None] | None = None,
+) -> tuple[Tensor, Progress]:
+    """Train theta and return the prompt that is kept.
+
+    Args:
+        model: The frozen model.
+        theta: The start prompt, [n, d], float32.
+        token_ids: The placeholder ids.
+        data: The training prompts.
+        context: The safety space and the other constants of the losses.
+        weights: Weight of every loss.
+        training: The schedule, the number of steps and the optimiser's settings.
+        seed: Random seed.
+        step_size: Learning rate of AdamW, in the scale of the embeddings.
+        folder: Folder of the checkpoints. An existing checkpoint is resumed.
+        base_logits: Base logits of L_r and L_h: those of the query itself, or of its English version.
+        alignment_languages: Other languages sampled per row, if a loss compares languages.
+        worst_language: Increase the weight of languages with a high loss (group DRO).
+        validate: Returns the validation error of theta at a step. Without it, the last step is kept.
+        validate_every: Steps between validations.
+        report: Called after each step with the losses.
+
+    Returns:
+        The kept theta, [n, d], on the CPU, and the progress with its history.
+    """
+    device = model.get_input_embeddings().weight.device
+    # AdamW stalls with a bfloat16 parameter, so theta and the optimiser state are float32.
+    parameter = torch.nn.Parameter(theta.detach().to(device=device, dtype=torch.float32).clone())
+    optimiser = torch.optim.AdamW([parameter], lr=step_size, betas=(0.9, training.beta2), weight_decay=0.0)
+    language_weights = torch.ones(data.base_states.shape[0], device=device)
+    progress, best = Progress(), parameter.detach().clone()
+    saved = load_checkpoint(folder)
+    if saved is not None:
+        tensors, progress = saved
+        parameter.data.copy_(tensors["theta"])
+        language_weights, best = tensors["weights"].to(device), tensors["best"].to(device)
+        if progress.optimised:
+            state = {"step": torch.tensor(float(progress.optimised))}
+            state |= {k: tensors[k].to(device) for k in ("exp_avg", "exp_avg_sq")}
+            optimiser.state[parameter] = state
+
+    def measure() -> None:
+        nonlocal best
+        if validate is None:
+            return
+        score = validate(parameter.detach().cpu(), progress.step)
+        if progress.step == 0:
+            progress.start_score = score
+        if score < progress.best_score:
+            progress.best_score, progress.best_step = score, progress.step
+            best = parameter.detach().clone()
+        elif score > progress.start_score + COLLAPSE:
+            # Training does not recover from a collapse: restore the best prompt and halve the learning rate.
+            parameter.data.copy_(best)
+            optimiser.state.clear()
+            progress.halved, progress.optimised = progress.halved + 1, 0
+
+    def save() -> None:
+        state = optimiser.state.get(parameter, {})
+        moments = {k: state.get(k, torch.zeros_like(parameter)) for k in ("exp_avg", "exp_avg_sq")}
+        tensors = {"theta": parameter.detach(), "best": best, "weights": language_weights, **moments}
+        save_checkpoint(folder, tensors, progress)
+
+    if saved is None:
+        measure()
+        save()
+    others = alignment_languages if needs_other_languages(weights) else 0
+    while progress.step < training.steps:
+        step = plan_step(
+            progress.step,
+            training=training,
+            seed=seed,
+            groups=data.groups,
+            languages=len(data.suffixes),
+            english=data.english,
+            other_languages=others,
+        )
+        with soft_prompt(model, parameter, token_ids):
+            prefix = engine.run_prefix(model, data.prefix_ids)
+            states = engine.last_states(model, prefix, step_suffixes(data, step)).float()
+            batch = gather(data, step, states, base_logits)
+            terms = row_losses(batch, context, weights)
+            loss = total_loss(terms, batch.language, language_weights)
+            optimiser.zero_grad()
+            loss.backward()
+        torch.nn.utils.clip_grad_norm_([parameter], GRADIENT_NORM)
+        factor = learning_rate_factor(progress.step, steps=training.steps, decay=training.decay)
+        optimiser.param_groups[0]["lr"] = step_size * factor / 2**progress.halved
+        optimiser.step()
+        if worst_language:
+            language_weights = worst_language_weights(language_weights, terms, batch.language)
+        progress.step, progress.optimised = progress.step + 1, progress.optimised + 1
+        values = {name: float(term.detach().mean()) for name, term in terms.items()}
+        progress.history.append({"step": progress.step, "total": float(loss.detach()), **values})
+        if report is not None:
+            report(progress.step, values | {"total": float(loss.detach())})
+        ended = progress.step == training.steps
+        selecting = validate is not None and (progress.step % validate_every == 0 or ended)
+        if selecting:
+            measure()
+        if selecting or ended or progress.step % CHECKPOINT_EVERY == 0:
+            save()
+    return (best if validate is not None else parameter.detach()).cpu(), progress

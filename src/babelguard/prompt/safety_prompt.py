@@ -1,0 +1,184 @@
+"""A trained soft safety prompt: save it, load it, and put it into a model and its tokenizer."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from babelguard.errors import UserError
+from babelguard.models.checks import chat_template_of
+from babelguard.models.digests import fingerprint
+from babelguard.prompt import hub, storage
+from babelguard.prompt.card import model_card, results_of
+from babelguard.prompt.hook import SoftPromptHook
+from babelguard.prompt.slot import Slot, carry
+
+
+@dataclass(frozen=True)
+class SafetyPrompt:
+    """A trained soft safety prompt.
+
+    Attributes:
+        theta: The vectors, [n, d], float32, in the scale of embeddings after any embedding scale.
+        slot: The placeholder tokens and their position in the chat template.
+        base_model: Id of the model it was trained for.
+        base_revision: Revision of that model, if known.
+        base_fingerprint: Hash of the model's embeddings. Models with another hash are refused.
+        base_licence: Licence of that model, if known.
+        name: The preset that trained it.
+        seed: Random seed of the training.
+        template_digest: SHA-256 of the chat template it was trained with.
+        training: Facts about the training for the model card (languages, steps, losses, start text).
+        results: Markdown table of the results, for the model card.
+    """
+
+    theta: Tensor
+    slot: Slot
+    base_model: str
+    base_revision: str | None
+    base_fingerprint: str
+    base_licence: str | None
+    name: str
+    seed: int
+    template_digest: str
+    training: dict[str, Any] = field(default_factory=dict)
+    results: str = ""
+
+    def save_pretrained(self, folder: str | os.PathLike[str]) -> None:
+        """Write config.json, model.safetensors and a model card (README.md).
+
+        Raises:
+            UserError: If the folder cannot be written.
+        """
+        slot = vars(self.slot) | {"tokens": list(self.slot.tokens), "token_ids": list(self.slot.token_ids)}
+        config = storage.PromptConfig(
+            format=storage.FORMAT,
+            type="babelguard-safety-prompt",
+            name=self.name,
+            seed=self.seed,
+            base_model=self.base_model,
+            base_revision=self.base_revision,
+            base_fingerprint=self.base_fingerprint,
+            base_licence=self.base_licence,
+            length=self.theta.shape[0],
+            width=self.theta.shape[1],
+            scale="after the embedding scale",
+            template_sha256=self.template_digest,
+            slot=storage.SlotConfig(**slot),
+            training=self.training,
+        )
+        storage.write(Path(folder), config, self.theta, model_card(config, self.slot, self.results))
+
+    @classmethod
+    def from_pretrained(cls, name: str | os.PathLike[str], revision: str | None = None) -> SafetyPrompt:
+        """Load a safety prompt from a folder or from the hub.
+
+        Args:
+            name: A folder or a hub id.
+            revision: Revision of a hub id.
+
+        Raises:
+            UserError: If it is not a safety prompt, or is damaged.
+        """
+        folder = Path(name).expanduser()
+        if not folder.is_dir():
+            folder = hub.download(str(name), revision)
+        config, theta, card = storage.read(folder, str(name))
+        return cls(
+            theta=theta,
+            slot=storage.slot_of(config),
+            base_model=config.base_model,
+            base_revision=config.base_revision,
+            base_fingerprint=config.base_fingerprint,
+            base_licence=config.base_licence,
+            name=config.name,
+            seed=config.seed,
+            template_digest=config.template_sha256,
+            training=config.training,
+            results=results_of(card),
+        )
+
+    def check(self, model: Any, tokenizer: Any) -> None:
+        """Check that this prompt was trained for the given model and tokenizer.
+
+        Raises:
+            UserError: If the width, the embeddings or the chat template differ.
+        """
+        width = int(model.get_input_embeddings().weight.shape[1])
+        if width != self.theta.shape[1]:
+            raise UserError(
+                f"This safety prompt was trained for {self.base_model} and has width {self.theta.shape[1]}; the given model "
+                f"has width {width}."
+            )
+        if fingerprint(model) != self.base_fingerprint:
+            raise UserError(
+                f"This safety prompt was trained for {self.base_model}, but the given model has different embeddings; a safety "
+                "prompt only works with its own base model."
+            )
+        if template_digest(tokenizer) != self.template_digest:
+            raise UserError(
+                f"The given tokenizer has another chat template than the one this safety prompt for {self.base_model} was "
+                "trained with; use the original chat template."
+            )
+
+    def carrier(self, tokenizer: Any) -> Any:
+        """Return a copy of the tokenizer whose chat template inserts the prompt.
+
+        Raises:
+            UserError: If the placeholder tokens have other ids in this tokenizer.
+        """
+        slot = self.slot
+        carrier, found = carry(tokenizer, slot.tokens, slot.placement, slot.default_system, slot.source)
+        if found.token_ids != slot.token_ids:
+            raise UserError(
+                f"In the given tokenizer the placeholder tokens {slot.tokens[0]} to {slot.tokens[-1]} have other ids than in the "
+                "one this safety prompt was trained with; use the original tokenizer."
+            )
+        return carrier
+
+    def protect(self, model: Any, tokenizer: Any) -> tuple[Any, Any]:
+        """Insert the prompt into a model.
+
+        Plain `generate` is then defended for chats rendered with the returned tokenizer's `apply_chat_template`. The model
+        gets two hooks on its input embedding and `suppress_tokens`; its weights are not changed. `unprotect` reverses it.
+
+        Args:
+            model: The base model.
+            tokenizer: Its tokenizer. It is not changed.
+
+        Returns:
+            The model, and a tokenizer whose chat template inserts the prompt.
+
+        Raises:
+            UserError: See `check`.
+        """
+        self.check(model, tokenizer)
+        carrier = self.carrier(tokenizer)
+        unprotect(model)
+        weight = model.get_input_embeddings().weight
+        model.babelguard_hook = SoftPromptHook(model, self.theta.to(weight.device), self.slot.token_ids)
+        head = model.get_output_embeddings().weight.shape[0]
+        model.babelguard_suppressed = model.generation_config.suppress_tokens
+        suppressed = [*(model.babelguard_suppressed or []), *(i for i in self.slot.token_ids if i < head)]
+        model.generation_config.suppress_tokens = suppressed or None  # an empty list is not a valid value
+        return model, carrier
+
+
+def unprotect(model: Any) -> None:
+    """Remove a safety prompt from a model. Does nothing if the model has none."""
+    hook = getattr(model, "babelguard_hook", None)
+    if hook is None:
+        return
+    hook.remove()
+    model.generation_config.suppress_tokens = model.babelguard_suppressed
+    model.babelguard_hook = model.babelguard_suppressed = None
+
+
+def template_digest(tokenizer: Any) -> str:
+    """Return the SHA-256 of the tokenizer's own chat template."""
+    return hashlib.sha256(chat_template_of(tokenizer).encode()).hexdigest()

@@ -1,0 +1,61 @@
+"""The contract of a target."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+from typing import NamedTuple, Protocol
+
+from babelguard.defences import Defence
+
+
+class TargetReply(NamedTuple):
+    """A reply as text, and whether it ended before the token limit."""
+
+    text: str
+    finished: bool
+
+
+# Receives (index of the question, reply) pairs after each batch.
+Done = Callable[[list[tuple[int, TargetReply]]], None]
+
+
+class Target(Protocol):
+    """Something that answers chats. A local model can also return hidden states; see `LocalModel.states`.
+
+    Attributes:
+        name: Name in tables.
+    """
+
+    @property
+    def name(self) -> str:
+        """Name of the target."""
+        ...
+
+    def key(self, defence: Defence, question: str, tokens: int) -> str:
+        """Identify the reply to a question. Equal keys mean equal replies, so that a logged reply can be reused."""
+        ...
+
+    def replies(
+        self,
+        defence: Defence,
+        questions: Sequence[str],
+        *,
+        tokens: int,
+        done: Done,
+        known: Collection[int] = (),
+        names: Sequence[str] | None = None,
+    ) -> None:
+        """Answer questions under a defence.
+
+        Args:
+            defence: The defence.
+            questions: All questions, including those that have been answered already.
+            tokens: Maximum length of a reply.
+            done: Called with the replies of each batch.
+            known: Indices of questions that need no reply.
+            names: Name of each question in messages.
+
+        Raises:
+            UserError: If a question is too long.
+        """
+        ...

@@ -1,0 +1,168 @@
+"""A local model as a target: replies and hidden states through the shared-prefix engine."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from babelguard import engine
+from babelguard.defences import Defence
+from babelguard.errors import UserError, damaged, out_of_memory
+from babelguard.files import write_json
+from babelguard.models.load import ChatModel
+from babelguard.targets.base import Done, TargetReply
+
+BATCH_SIZE = 32
+
+
+class RenderedChats(NamedTuple):
+    """Chats split into the tokens that all of them begin with, and the rest of each."""
+
+    prefix_ids: list[int]
+    suffixes: list[list[int]]
+
+
+class LocalModel:
+    """A model in this process.
+
+    Args:
+        chat: The model and its tokenizer.
+        batch_size: Replies generated together. Halved when memory runs out.
+        memory: A file that remembers the halved batch size for the next start.
+
+    Raises:
+        UserError: If the file is damaged.
+    """
+
+    def __init__(self, chat: ChatModel, batch_size: int | None = None, memory: Path | None = None) -> None:
+        self.chat, self.memory = chat, memory
+        self.batch_size = batch_size or BATCH_SIZE
+        if memory is not None and memory.exists():
+            try:
+                remembered = int(json.loads(memory.read_text(encoding="utf-8"))["batch_size"])
+            except (ValueError, KeyError, TypeError) as error:
+                raise UserError(damaged(memory)) from error
+            self.batch_size = max(1, min(self.batch_size, remembered))
+
+    @property
+    def name(self) -> str:
+        """Name of the model."""
+        return self.chat.name
+
+    def key(self, defence: Defence, question: str, tokens: int) -> str:
+        """Identify a reply by the weights, the dtype, the defence, the rendered chat and the maximum length."""
+        chat = self.chat
+        parts = (
+            chat.weights,
+            str(chat.model.dtype),
+            defence.digest,
+            defence.text(chat.tokenizer, question),
+            tokens,
+        )
+        return "\x1f".join(map(str, parts))
+
+    def render(
+        self, defence: Defence, texts: Sequence[str], *, names: Sequence[str] | None = None, reply_tokens: int = 0
+    ) -> RenderedChats:
+        """Render chats under a defence and find their shared prefix.
+
+        Args:
+            defence: The defence.
+            texts: The questions.
+            names: Name of each question in messages.
+            reply_tokens: Tokens to leave for the reply.
+
+        Raises:
+            UserError: If a chat does not fit into the model's context.
+        """
+        chats = [defence.token_ids(self.chat.tokenizer, text) for text in texts]
+        longest = max(range(len(chats)), key=lambda k: len(chats[k]))
+        if len(chats[longest]) + reply_tokens > self.chat.context:
+            name = names[longest] if names is not None else str(longest + 1)
+            raise UserError(
+                f"Row {name} is {len(chats[longest])} tokens long with its prompt and does not fit into the model's context of "
+                f"{self.chat.context} tokens; shorten the row or the prompt."
+            )
+        prefix_ids = engine.shared_prefix(chats)
+        return RenderedChats(prefix_ids, engine.split(chats, prefix_ids))
+
+    @torch.no_grad()
+    def states(self, defence: Defence, texts: Sequence[str], *, names: Sequence[str] | None = None) -> Tensor:
+        """Return the hidden state at the last token of each chat, [texts, d], float32, on the CPU.
+
+        Raises:
+            UserError: If a chat does not fit into the model's context.
+        """
+        model, chats = self.chat.model, self.render(defence, texts, names=names)
+        with defence.active(model):
+            prefix = engine.run_prefix(model, chats.prefix_ids)
+            return engine.last_states(model, prefix, chats.suffixes).float().cpu()
+
+    def replies(
+        self,
+        defence: Defence,
+        questions: Sequence[str],
+        *,
+        tokens: int,
+        done: Done,
+        known: Collection[int] = (),
+        names: Sequence[str] | None = None,
+    ) -> None:
+        """Generate greedy replies; see `Target.replies`."""
+        answers = [defence.answer(question) for question in questions]
+        given = [(k, TargetReply(text, True)) for k, text in enumerate(answers) if text is not None and k not in known]
+        if given:
+            done(given)
+        asked = [k for k, text in enumerate(answers) if text is None]
+        if not asked:
+            return
+        chat = self.chat
+        asked_names = None if names is None else [names[k] for k in asked]
+        chats = self.render(defence, [questions[k] for k in asked], names=asked_names, reply_tokens=tokens)
+        finished = {place for place, k in enumerate(asked) if k in known}
+
+        def log(batch: list[tuple[int, engine.Reply]]) -> None:
+            finished.update(place for place, _ in batch)
+            replies = []
+            for place, reply in batch:
+                text = chat.tokenizer.decode(reply.token_ids, skip_special_tokens=True)
+                replies.append(
+                    (asked[place], TargetReply(defence.revise(questions[asked[place]], text), reply.finished))
+                )
+            done(replies)
+
+        while True:
+            try:
+                with torch.no_grad(), defence.active(chat.model):
+                    prefix = engine.run_prefix(chat.model, chats.prefix_ids)
+                    engine.generate(
+                        chat.model,
+                        prefix,
+                        chats.suffixes,
+                        max_new_tokens=tokens,
+                        stop_ids=chat.stop_ids,
+                        banned_ids=defence.banned_ids,
+                        batch_size=self.batch_size,
+                        known={place: engine.Reply([], True) for place in finished},
+                        done=log,
+                    )
+                return
+            except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
+                if not out_of_memory(error):
+                    raise
+                self._halve(error)
+
+    def _halve(self, error: BaseException) -> None:
+        """Halve the batch size after running out of memory."""
+        if self.batch_size == 1:
+            raise UserError(
+                "There is not enough memory for a single reply; choose a smaller model, `dtype` bfloat16 or another `device`."
+            ) from error
+        self.batch_size //= 2
+        if self.memory is not None:
+            write_json(self.memory, {"batch_size": self.batch_size})

@@ -1,0 +1,55 @@
+"""The training checkpoint."""
+
+from __future__ import annotations
+
+import errno
+
+import pytest
+import torch
+
+from babelguard.errors import UserError
+from babelguard.method.checkpoint import Progress, load_checkpoint, save_checkpoint
+
+
+def test_checkpoint_comes_back_as_it_was(tmp_path):
+    assert load_checkpoint(tmp_path) is None
+    tensors = {"theta": torch.randn(2, 3), "weights": torch.ones(4)[::2]}
+    progress = Progress(
+        step=3,
+        optimised=2,
+        halved=1,
+        start_score=0.5,
+        best_score=0.25,
+        best_step=2,
+        history=[{"step": 1, "total": 0.1}],
+    )
+    save_checkpoint(tmp_path / "deep", tensors, progress)
+    again, found = load_checkpoint(tmp_path / "deep")
+    assert again.keys() == tensors.keys()
+    assert all(torch.equal(again[name], value) for name, value in tensors.items())
+    assert found == progress
+    save_checkpoint(tmp_path / "deep", tensors, Progress())
+    assert load_checkpoint(tmp_path / "deep")[1].best_score == float("inf")
+
+
+def test_a_full_disk_leaves_the_old_checkpoint(tmp_path, monkeypatch):
+    save_checkpoint(tmp_path, {"theta": torch.zeros(1)}, Progress(step=1))
+
+    def full(_, path, **__):
+        path.write_bytes(b"half")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("babelguard.method.checkpoint.save_file", full)
+    with pytest.raises(UserError, match=r"No space left on device.*free some space"):
+        save_checkpoint(tmp_path, {"theta": torch.ones(1)}, Progress(step=2))
+    tensors, progress = load_checkpoint(tmp_path)
+    assert progress.step == 1
+    assert torch.equal(tensors["theta"], torch.zeros(1))
+
+
+@pytest.mark.parametrize("content", [b"", b"\x00" * 40])
+def test_a_damaged_checkpoint_is_one_sentence(tmp_path, content):
+    save_checkpoint(tmp_path, {"theta": torch.zeros(1)}, Progress())
+    (tmp_path / "checkpoint.safetensors").write_bytes(content)
+    with pytest.raises(UserError, match=r"checkpoint\.safetensors"):
+        load_checkpoint(tmp_path)
