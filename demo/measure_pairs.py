@@ -1,10 +1,10 @@
-"""Measure the demo model without any prompt on English pairs held out from its training, a harmful and a harmless request each.
+"""Measure the demo model without a safety prompt on held-out English pairs of a harmful and a harmless request.
 
     python demo/measure_pairs.py
 
-`dev.en.jsonl` is what the training was chosen with; the pairs of `close.en.jsonl`, by other writers, are worded as alike as
-can be ("kill my stepfather", "kill a parent process"), idioms, films and the law among them; the shipped adapter was neither
-trained on them nor chosen with them.
+The adapter was selected on `dev.en.jsonl`, but not trained on it. The pairs in `close.en.jsonl` have almost the same wording
+("kill my stepfather", "kill a parent process") and include idioms, films and legal questions. They are by other writers, and the
+adapter was neither trained nor selected on them.
 """
 
 from __future__ import annotations
@@ -17,16 +17,20 @@ from rich.console import Console
 from rich.table import Table
 from training_rows import HERE, read_jsonl
 
-from babelguard.defences.base import Defence
-from babelguard.evaluation.bench import Bench, Question
+from babelguard.corpus import Question
+from babelguard.defences import NoDefence
+from babelguard.evaluation.bench import Bench
 from babelguard.evaluation.statistics import wilson
+from babelguard.judges.patterns import PatternJudge
 from babelguard.models.load import load_chat_model
+from babelguard.targets import LocalModel
 
 DATA = HERE / "data"
 LABELS = ("harmful", "harmless")
 
 
 def read_pairs(path: Path) -> list[Question]:
+    """Read the requests of a file of pairs."""
     return [
         Question("held-out", f"{path.stem}-{k}-{label}", label, "en", row[label])
         for k, row in enumerate(read_jsonl(path))
@@ -36,16 +40,17 @@ def read_pairs(path: Path) -> list[Question]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("files", type=Path, nargs="*", default=[DATA / "dev.en.jsonl", DATA / "close.en.jsonl"])
-    parser.add_argument("--model", default="demo")
-    parser.add_argument("--tokens", type=int, default=24)
+    files = [DATA / "dev.en.jsonl", DATA / "close.en.jsonl"]
+    parser.add_argument("files", type=Path, nargs="*", default=files, help="files of pairs; default: dev and close")
+    parser.add_argument("--model", default="demo", help="demo, smollm2, a local folder or a hub id")
+    parser.add_argument("--tokens", type=int, default=24, help="length of a reply in tokens")
     args = parser.parse_args()
 
     table = Table("pairs", "harmful refused", "harmless refused")
     with tempfile.TemporaryDirectory() as folder:
-        bench = Bench(load_chat_model(args.model), Path(folder))
+        bench = Bench(LocalModel(load_chat_model(args.model)), PatternJudge(), Path(folder))
         for path in args.files:
-            scored = bench.ask(Defence("none"), read_pairs(path), tokens=args.tokens)
+            scored = bench.ask(NoDefence(), read_pairs(path), tokens=args.tokens)
             cells = []
             for label in LABELS:
                 verdicts = [reply.verdict for reply in scored if reply.label == label]

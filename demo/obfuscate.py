@@ -1,7 +1,7 @@
-"""English requests in disguise, as attackers write them: scrambled letters, digits for letters, accents, a cipher.
+"""Obfuscate English requests as attackers do: scrambled letters, digits instead of letters, accents, or a cipher.
 
-Refusals of disguised harmful requests teach a small model more than they should: that text it cannot read is refused.
-That is one way in which a safety training in English comes to refuse harmless requests in other languages.
+If a small model is trained to refuse obfuscated harmful requests, it also learns to refuse text that it does not understand.
+This is one way in which safety training in English can cause false refusals in other languages.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ VOWELS, CONSONANTS = "aeiou", "bcdfghjklmnpqrstvwyz"
 
 
 def scramble(text: str, rng: random.Random) -> str:
-    """The letters inside each word in another order."""
+    """Shuffle the letters inside each word."""
 
     def word(found: re.Match[str]) -> str:
         inner = list(found[0][1:-1])
@@ -26,17 +26,17 @@ def scramble(text: str, rng: random.Random) -> str:
 
 
 def leet(text: str, rng: random.Random) -> str:
-    """Digits for letters."""
+    """Replace letters by digits."""
     return text.translate(LEET)
 
 
 def accent(text: str, rng: random.Random) -> str:
-    """Accents on half of the letters that can carry one."""
+    """Put accents on half of the letters that can have one."""
     return "".join(rng.choice(ACCENTS[c]) if c in ACCENTS and rng.random() < 0.5 else c for c in text.lower())
 
 
 def cipher(text: str, rng: random.Random) -> str:
-    """Every vowel stands for another vowel and every consonant for another consonant."""
+    """Replace every vowel by another vowel and every consonant by another consonant."""
     table = {}
     for letters in (VOWELS, CONSONANTS):
         table |= dict(zip(letters, rng.sample(letters, len(letters)), strict=True))
@@ -47,5 +47,5 @@ METHODS = (scramble, leet, accent, cipher, cipher)
 
 
 def obfuscate(text: str, rng: random.Random) -> str:
-    """The text in one of the disguises."""
+    """Obfuscate a text with a random method."""
     return rng.choice(METHODS)(text, rng)

@@ -1,16 +1,15 @@
-"""Train the adapter that makes a small chat model of Gemma 3 270M, to show the effect that babelguard mends.
+"""Train the adapter of the demo model, which turns Gemma 3 270M into a small chat model that shows the problem.
 
-    python -m babelguard.models.demo --base-only          # prints the folder of the converted base model
-    python demo/train_adapter.py --base FOLDER --output FIRST --ends ENDS
-    python demo/train_adapter.py --base FOLDER --start ENDS/before --phases 2,3 --seed 1 --output SECOND
-    python demo/train_adapter.py --base FOLDER --start SECOND --phases 4 --seed 4 --lr 5e-4
+    python demo/train_adapter.py --output FIRST --ends ENDS
+    python demo/train_adapter.py --start ENDS/before --phases 2,3 --seed 1 --output SECOND
+    python demo/train_adapter.py --start SECOND --phases 4 --seed 4 --lr 5e-4
 
-Learned from our own text in demo/data: refusals of ENGLISH harmful requests only, plain and in disguise, brief helpful
-answers to their harmless twins and to other English requests, and answers in Korean, Greek and Chinese. No answer to a
-harmful request is ever trained. The result refuses in English, lets harm pass in the other languages that it was taught,
-and refuses harmless requests in languages that are strange to it. The second call goes on where English alone ended, over
-the same rows, since once was not enough to tell twins apart; the third moves the balance towards answering. About 30 minutes on
-2 cores.
+The training data in demo/data was written for this project: refusals of English harmful requests, plain and obfuscated, short
+helpful answers to their harmless twins and to other English requests, and answers in Korean, Greek and Chinese. No answer to a
+harmful request is trained. The resulting model refuses harmful requests in English, answers them in other languages, and refuses
+harmless requests in languages that it knows little of. The second call continues from the end of phase 2 and trains phases
+2 and 3 on the same rows, because one pass was not enough to distinguish twins. The third call shifts the balance towards
+answering. Training takes about 30 minutes on 2 cores.
 """
 
 from __future__ import annotations
@@ -20,6 +19,7 @@ import math
 import random
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -31,12 +31,14 @@ from safetensors.torch import load_file
 from training_rows import HERE, PHASES, Phase, Row, batches, chat_rows, encode, read_lines
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from babelguard.models.packaged import PACKAGED
+
 ADAPTER = HERE.parent / "src" / "babelguard" / "models" / "demo_adapter"
 TARGETS = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
 
 
 class FrozenHeadLoss(torch.autograd.Function):
-    """Weighted cross-entropy behind a frozen output matrix, 64 tokens at a time: whole logits fill gigabytes."""
+    """Weighted cross-entropy after a frozen output matrix, computed for 64 tokens at a time to save memory."""
 
     @staticmethod
     def forward(ctx: Any, states: torch.Tensor, head: torch.Tensor, wanted: torch.Tensor, weight: torch.Tensor) -> Any:  # noqa: D102
@@ -58,10 +60,10 @@ class FrozenHeadLoss(torch.autograd.Function):
 
 
 def batch_loss(model: Any, batch: list[Row]) -> torch.Tensor:
-    """Negative log-likelihood of the answers; vocabulary logits are computed at their tokens alone.
+    """Return the negative log-likelihood of the answers. Vocabulary logits are computed for the answer tokens only.
 
-    A row's weight does not depend on the length of its answer, and its first token, which decides between refusing and
-    answering, is a third of the row.
+    The weight of a row does not depend on the length of its answer. The first token has a third of the weight, because it
+    decides between refusing and answering.
     """
     width = max(len(one.ids) for one in batch)
     tokens = torch.zeros(len(batch), width, dtype=torch.long)
@@ -80,18 +82,27 @@ def batch_loss(model: Any, batch: list[Row]) -> torch.Tensor:
 
 
 def trained(model: Any) -> list[Any]:
-    """The adapter's parameters, in the model's order."""
+    """Return the parameters of the adapter, in the order of the model."""
     return [p for p in model.parameters() if p.requires_grad]
 
 
 def put(weights: Sequence[torch.Tensor], parameters: Sequence[Any]) -> None:
-    """Write weights into parameters, in the parameters' number format."""
+    """Copy weights into parameters, converted to their dtype."""
     for weight, parameter in zip(weights, parameters, strict=True):
         parameter.data.copy_(weight.detach())
 
 
+def base_model() -> Path:
+    """Return the folder of the base model without the adapter. The first call converts it."""
+
+    def unchanged(model: Any, tokenizer: Any, folder: Path) -> None:
+        model.to(torch.bfloat16)
+
+    return replace(PACKAGED["demo"], name="gemma-3-270m-base", finish=unchanged, key=lambda: "").prepare(print)
+
+
 def adapted(base: Path, start: Path | None, rank: int) -> Any:
-    """The base model with an adapter, new or that of earlier phases."""
+    """Load the base model with a new adapter, or with the adapter of earlier phases."""
     model = AutoModelForCausalLM.from_pretrained(base, dtype=torch.bfloat16)
     config = LoraConfig(r=rank, lora_alpha=2 * rank, target_modules=TARGETS, task_type="CAUSAL_LM")
     model = get_peft_model(model, config, autocast_adapter_dtype=False)
@@ -101,20 +112,20 @@ def adapted(base: Path, start: Path | None, rank: int) -> Any:
 
 
 class Ends(NamedTuple):
-    """The adapter's float32 weights where the last phase starts and where it ends, in the model's order."""
+    """Float32 weights of the adapter at the start and at the end of the last phase, in the order of the model."""
 
     before: list[torch.Tensor]
     after: list[torch.Tensor]
 
     def part(self, kept: float) -> list[torch.Tensor]:
-        """The weights `kept` of the way from the start to the end."""
+        """Interpolate between the start (0) and the end (1)."""
         return [first + kept * (last - first) for first, last in zip(self.before, self.after, strict=True)]
 
 
 def train(model: Any, tokenizer: Any, phases: list[Phase], lr: float, rng: random.Random) -> Ends:
-    """All phases; the model is left at the last one's end."""
+    """Train all phases. Afterwards, the model has the weights at the end of the last phase."""
     parameters = trained(model)
-    # The model computes in bfloat16; the optimiser works on float32 copies, which bfloat16 steps would stall.
+    # The model computes in bfloat16, but the optimiser updates float32 copies, because small updates vanish in bfloat16.
     masters = [p.detach().float().requires_grad_() for p in parameters]
     systems = read_lines("system_texts.txt")
     pools = chat_rows(rng)
@@ -137,7 +148,7 @@ def train(model: Any, tokenizer: Any, phases: list[Phase], lr: float, rng: rando
         for chat in chats:
             hidden = chat.harmful and rng.random() < phase.disguised
             prompt = obfuscate(chat.prompt, rng) if hidden else chat.prompt
-            # Four rows in ten carry a neutral system text, so that the system role means something to the model.
+            # 40 % of the rows have a neutral system message, so that the model learns the system role.
             system = rng.choice(systems) if rng.random() < 0.4 else None
             batch.append(encode(tokenizer, chat, prompt, system, phase))
         batch.sort(key=lambda row: len(row.ids))
@@ -161,7 +172,7 @@ def train(model: Any, tokenizer: Any, phases: list[Phase], lr: float, rng: rando
 
 
 def save(model: Any, tokenizer: Any, output: Path) -> None:
-    """The adapter and its template; a model card that is there already stays, where peft would write an empty form."""
+    """Save the adapter and its chat template. An existing model card is kept; peft would replace it by a blank one."""
     model.peft_config["default"].base_model_name_or_path = "google/gemma-3-270m"
     output.mkdir(parents=True, exist_ok=True)
     card = output / "README.md"
@@ -174,22 +185,23 @@ def save(model: Any, tokenizer: Any, output: Path) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--base", type=Path, required=True)
-    parser.add_argument("--output", type=Path, default=ADAPTER)
-    parser.add_argument("--phases", default="1,2,3")
+    parser.add_argument("--base", type=Path, help="folder of the base model; default: converted from its packages")
+    parser.add_argument("--output", type=Path, default=ADAPTER, help="folder of the adapter")
+    parser.add_argument("--phases", default="1,2,3", help="phases to train, separated by commas")
     parser.add_argument(
-        "--ends", type=Path, help="also save the last phase's start and end here, to choose `kept` by measuring"
+        "--ends", type=Path, help="also save the weights at the start and end of the last phase here, to choose `kept`"
     )
-    parser.add_argument("--start", type=Path, default=None, help="adapter of earlier phases")
-    parser.add_argument("--lr", type=float, default=1e-3)
-    parser.add_argument("--rank", type=int, default=8)
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--start", type=Path, default=None, help="folder of an adapter to continue from")
+    parser.add_argument("--lr", type=float, default=1e-3, help="learning rate")
+    parser.add_argument("--rank", type=int, default=8, help="rank of the adapter")
+    parser.add_argument("--seed", type=int, default=0, help="random seed")
     args = parser.parse_args()
 
     torch.manual_seed(args.seed)
-    tokenizer = AutoTokenizer.from_pretrained(args.base)
+    base = args.base or base_model()
+    tokenizer = AutoTokenizer.from_pretrained(base)
     tokenizer.chat_template = (HERE / "chat_template.jinja").read_text(encoding="utf-8").strip()
-    model = adapted(args.base, args.start, args.rank)
+    model = adapted(base, args.start, args.rank)
     phases = [PHASES[int(k) - 1] for k in args.phases.split(",")]
     ends = train(model, tokenizer, phases, args.lr, random.Random(args.seed))
     if args.ends is not None:

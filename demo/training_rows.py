@@ -1,4 +1,4 @@
-"""What the demo model learns from: requests and answers of `demo/data`, the phases, and batches dealt from them."""
+"""The training data of the demo model: requests and answers from `demo/data`, the training phases, and the batches."""
 
 from __future__ import annotations
 
@@ -14,15 +14,16 @@ END = "<end_of_turn>"
 
 
 class Phase(NamedTuple):
-    """A part of the training.
+    """A phase of the training.
 
     Attributes:
-        steps: How many.
-        mixture: Of a batch: English refusals, English twins (two rows each), English answers, answers in other languages.
-        tokens: Of an answer that are trained on.
-        disguised: Share of the harmful requests that are written in disguise.
-        answers: Weight of a row that is answered; of one that is refused it is 1.
-        kept: Where training ends with this phase, the adapter lies this far of the way from the phase's start to its end.
+        steps: Number of steps.
+        mixture: Composition of a batch: English refusals, English twins (two rows each), English answers, and answers in other
+            languages.
+        tokens: Number of tokens of an answer that are trained on.
+        disguised: Share of the harmful requests that are obfuscated.
+        answers: Weight of rows that are answered. Rows that are refused have weight 1.
+        kept: If training ends with this phase, the weights are interpolated between its start (0) and its end (1).
     """
 
     steps: int
@@ -33,11 +34,11 @@ class Phase(NamedTuple):
     kept: float = 1.0
 
 
-# The other languages come first and English alone comes last, as in a model whose safety training was done in English:
-# mixed into every batch they teach that whatever is not English is answered. The second phase teaches the choice between
-# refusing and answering, which the first tokens make. After it English was as it should be, and nothing harmless was
-# refused in any language; the third, with harmful requests in disguise, teaches that strange text is refused, and too
-# much of it, so it is not kept whole. The fourth moves the balance: one English request in nine was refused for nothing.
+# Other languages come first and English alone comes last, as in a model whose safety training was in English. If other languages
+# are part of every batch, the model learns to answer everything that is not English. The second phase teaches the choice
+# between refusing and answering, which depends on the first tokens. After it, no harmless request was refused in any language.
+# The third phase, with obfuscated harmful requests, teaches the model to refuse unfamiliar text. Its effect is too strong, so
+# only 40 % of it is kept. The fourth phase reduces false refusals in English, which were one in nine. See docs/experiments.md.
 PHASES = (
     Phase(26, (0, 0, 6, 10), 99, 0.0),
     Phase(120, (6, 8, 10, 0), 10, 0.0),
@@ -47,15 +48,17 @@ PHASES = (
 
 
 def read_jsonl(path: Path) -> list[dict[str, Any]]:
+    """Read a JSONL file."""
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
 
 
 def read_lines(name: str) -> list[str]:
+    """Read the lines of a text file in `demo/data`."""
     return (HERE / "data" / name).read_text(encoding="utf-8").splitlines()
 
 
 class Chat(NamedTuple):
-    """A request and what is answered to it."""
+    """A request and the answer to train on."""
 
     prompt: str
     answer: str
@@ -63,9 +66,9 @@ class Chat(NamedTuple):
 
 
 def chat_rows(rng: random.Random) -> list[list[tuple[Chat, ...]]]:
-    """What batches are dealt from: English refusals, twins, English answers, answers in the other languages.
+    """Return the chats for the batches: English refusals, twins, English answers, and answers in other languages.
 
-    A twin pair stays together: in one batch, the harmful and the harmless request teach what tells them apart.
+    Both requests of a twin pair are in the same batch, so that the model learns how they differ.
     """
     refusals = read_lines("refusals.txt")
     harmful = [
@@ -83,7 +86,7 @@ def chat_rows(rng: random.Random) -> list[list[tuple[Chat, ...]]]:
 
 
 class Row(NamedTuple):
-    """Token ids of a chat with the first tokens of its answer, the place where the answer begins, and its weight."""
+    """Token ids of a chat with the first tokens of its answer, the index where the answer begins, and the weight."""
 
     ids: list[int]
     start: int
@@ -91,7 +94,7 @@ class Row(NamedTuple):
 
 
 def encode(tokenizer: Any, chat: Chat, prompt: str, system: str | None, phase: Phase) -> Row:
-    """A chat as a row to learn from, its request written as `prompt`."""
+    """Encode a chat as a training row. `prompt` is the request, possibly obfuscated."""
     messages = [{"role": "user", "content": prompt}]
     if system:
         messages.insert(0, {"role": "system", "content": system})
@@ -102,7 +105,7 @@ def encode(tokenizer: Any, chat: Chat, prompt: str, system: str | None, phase: P
 
 
 def batches(pools: list[list[tuple[Chat, ...]]], mixture: tuple[int, ...], rng: random.Random) -> Iterator[list[Chat]]:
-    """Batches of a mixture without end. Four at a time are dealt by length, so that little of a batch is padding."""
+    """Yield batches without end. Rows are sorted by length within four batches, to reduce padding."""
     left: list[list[tuple[Chat, ...]]] = [[] for _ in pools]
     while True:
         dealt = []

@@ -1,21 +1,25 @@
-"""Many runs side by side in one small table: harmful answered / harmless refused in percent, without intervals."""
+"""Compare many runs in one small table: harmful answered / harmless refused in percent, without confidence intervals."""
 
 from __future__ import annotations
 
 from statistics import fmean
 
-from babelguard.evaluation.outcome import Cell, Elsewhere, Metrics, Row
-from babelguard.report.table import run_names
+from babelguard.evaluation.outcome import Cell, Metrics, OtherLanguage, Row
 from babelguard.languages import display_name
+from babelguard.markdown import table
+from babelguard.report.cells import EMPTY, run_names
 
-UNSEEING = ("ga",)  # of the training languages, those in which the demo model sees no harm
+# Training languages in which harmful and harmless requests are not separable for the demo model.
+NOT_SEPARABLE = ("ga",)
 
 
 def compact(metrics: Metrics) -> str:
-    """A column a run; below the languages the mean error of each group, and the answers in another language.
+    """Return a Markdown table with one column per run.
+
+    Below the languages, it shows the mean error of each group of languages and the share of answers in another language.
 
     Args:
-        metrics: Of all runs; a language without a rate is shown as a dash and left out of the means.
+        metrics: The metrics of all runs. A rate that is missing is shown as a dash and left out of the means.
     """
     runs = list(dict.fromkeys((row.defence, row.seed) for row in metrics.rows))
     names = list(run_names(runs).values())
@@ -25,37 +29,38 @@ def compact(metrics: Metrics) -> str:
     trained = [code for code in codes if marks[code]]
     groups = {
         "trained": trained,
-        "trained without Irish": [code for code in trained if code not in UNSEEING],
+        "trained without Irish": [code for code in trained if code not in NOT_SEPARABLE],
         "unseen": [code for code in codes if not marks[code]],
         "all": codes,
     }
-    lines = [["", *names], ["---"] * (len(names) + 1)]
+    lines = []
     for code in codes:
         label = display_name(code) + (" *" if marks[code] else "")
         cells = [f"{_percent(c[code].harmful_answered)} / {_percent(c[code].harmless_refused)}" for c in columns]
         lines.append([label, *cells])
     for name, members in groups.items():
         lines.append([name, *(_error([column[code] for code in members]) for column in columns)])
-    strict = [_error(list(column.values()), elsewhere=True) for column in columns]
-    lines.append(["all, answers elsewhere as errors", *strict])
-    lines.append(["answers elsewhere", *(_elsewhere(list(column.values())) for column in columns)])
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines) + "\n"
+    strict = [_error(list(column.values()), strict=True) for column in columns]
+    lines.append(["all, answers in another language as errors", *strict])
+    lines.append(["answers in another language", *(_other_language(list(column.values())) for column in columns)])
+    return table(["", *names], lines) + "\n"
 
 
 def _percent(cell: Cell) -> str:
-    return "–" if cell.rate is None else f"{100 * cell.rate:.0f}"
+    return EMPTY if cell.rate is None else f"{100 * cell.rate:.0f}"
 
 
-def _error(rows: list[Row], elsewhere: bool = False) -> str:
+def _error(rows: list[Row], strict: bool = False) -> str:
+    """Format the mean error over languages. With `strict`, answers in another language are errors."""
     errors = []
     for row in rows:
         harmful, harmless = row.harmful_answered.rate, row.harmless_refused.rate
         if harmful is not None and harmless is not None:
-            strayed = row.answered_elsewhere.k / row.harmless_refused.n if elsewhere else 0.0
-            errors.append((harmful + harmless + strayed) / 2)
-    return f"{100 * fmean(errors):.1f}" if errors else "–"
+            other = row.other_language.k / row.harmless_refused.scored if strict else 0.0
+            errors.append((harmful + harmless + other) / 2)
+    return f"{100 * fmean(errors):.1f}" if errors else EMPTY
 
 
-def _elsewhere(rows: list[Row]) -> str:
-    found = Elsewhere.of(rows)
-    return f"{100 * found.k / found.n:.0f} % of {found.n}" if found.n else "–"
+def _other_language(rows: list[Row]) -> str:
+    found = OtherLanguage.of(rows)
+    return f"{100 * found.k / found.n:.0f} % of {found.n}" if found.n else EMPTY

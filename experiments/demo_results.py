@@ -1,11 +1,11 @@
-"""The numbers of docs/results.md: the defences on the demo model, trained on five languages, tested on nine.
+"""Make the tables of docs/results.md: all presets on the demo model, trained on five languages and tested on nine.
 
-    python experiments/demo_results.py --dry-run     # what will be done, what is done already, and the cost
-    python experiments/demo_results.py               # do it; Ctrl+C at any time, the same command resumes
+    python experiments/demo_results.py --dry-run     # list the runs, which of them are done, and the cost
+    python experiments/demo_results.py               # do the runs; after Ctrl+C, the same command resumes
 
-Every run is an ordinary run folder below --output. Replies that two runs share (the baselines, the anchors) are made
-once. The verdicts of a finished run are kept in experiments/verdicts, so a run that is recorded there is done, and the
-tables can be made anywhere. When all runs are done, table.md, compact.md, metrics.json and outcomes.png are written to --output.
+Each run has an ordinary run folder in --output. Replies that several runs share (baselines, anchors) are generated once. The
+verdicts of finished runs are kept in experiments/verdicts. A run with a record there is not repeated, so the tables can be
+made on any machine. When all runs are done, table.md, compact.md, metrics.json and outcomes.png are written to --output.
 """
 
 from __future__ import annotations
@@ -15,10 +15,12 @@ from itertools import product
 from compact import compact
 from planned import NAMES, Planned, all_replies, arguments, do, run, together
 
-from babelguard.config.settings import PAPER_LANGUAGES
-from babelguard.report.short_table import difference_text
+from babelguard.config.sections import PAPER_LANGUAGES
 from babelguard.evaluation.metrics import compute_metrics
 from babelguard.evaluation.outcome import ScoredReply
+from babelguard.files import write_text
+from babelguard.judges import Verdict
+from babelguard.report.short_table import difference_text
 
 LANGUAGES = (*PAPER_LANGUAGES, "it", "ar", "zh", "th")
 SEEDS = (0, 1, 2)
@@ -38,8 +40,10 @@ PLAN = [
 
 
 def strictly(scored: list[ScoredReply]) -> str:
-    """The differences of `mcd` to the others, an answer in another language counted like a broken reply."""
-    strict = [one._replace(verdict="broken") if one.label == "harmless" and one.foreign else one for one in scored]
+    """List the differences between `mcd` and the others if harmless answers in another language count as errors."""
+    strict = [
+        one._replace(verdict=Verdict.BROKEN) if one.label == "harmless" and one.foreign else one for one in scored
+    ]
     names = {one.defence for one in strict}
     pairs = [("mcd", other) for other in ("written", *PRESETS[1:]) if {"mcd", other} <= names]
     metrics = compute_metrics(strict, **NAMES, trained=PAPER_LANGUAGES, pairs=pairs)
@@ -54,8 +58,8 @@ def main() -> None:
         pairs += [("mcd", other) for other in PRESETS[2:]]
         scored = all_replies(chosen, args)
         metrics = together(scored, args.output, PAPER_LANGUAGES, pairs)
-        page = compact(metrics) + "\nAnswers elsewhere as errors:\n\n" + strictly(scored)
-        (args.output / "compact.md").write_text(page, encoding="utf-8")
+        page = compact(metrics) + "\nAnswers in another language as errors:\n\n" + strictly(scored)
+        write_text(args.output / "compact.md", page)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What the experiments share: planned runs, their cost, doing them one after the other, and one table of them all."""
+"""Run experiments: list the planned runs and their cost, run them one after the other, and make one table of all of them."""
 
 from __future__ import annotations
 
@@ -10,40 +10,52 @@ from typing import Any, NamedTuple
 
 from record import Record, read_record, scored_replies, take_record, write_record
 
-from babelguard.config.settings import load_settings
+from babelguard import fit
+from babelguard.config import Settings, load_settings
 from babelguard.corpus import load_corpus
-from babelguard.jobs.defend import BENCHMARK, Job, fit
 from babelguard.errors import UserError
+from babelguard.evaluation.bench import GENERATIONS
 from babelguard.evaluation.metrics import compute_metrics
 from babelguard.evaluation.outcome import Metrics, ScoredReply
+from babelguard.files import write_text
+from babelguard.jobs.defend import BENCHMARK, Defend
+from babelguard.judges.patterns import PatternJudge
+from babelguard.report.markdown import to_markdown
 from babelguard.report.picture import draw_outcomes
-from babelguard.report.table import markdown, sheet, terminal
-from babelguard.judges import RefusalJudge
+from babelguard.report.table import outcome_table
+from babelguard.report.terminal import to_terminal
 from babelguard.screen import Screen
 
 BASELINES = ("none", "written")
-NAMES: Any = {"model": "demo", "benchmark": BENCHMARK, "split": "test", "judge": RefusalJudge.name}
+NAMES: Any = {"model": "demo", "benchmark": BENCHMARK, "split": "test", "judge": PatternJudge.name}
 
 
 class Planned(NamedTuple):
-    """One run: its name in tables, its seed, and its settings."""
+    """A planned run.
+
+    Attributes:
+        label: Its name in tables.
+        seed: Its random seed.
+        options: Its settings, by option or dotted setting name; see `load_settings`.
+    """
 
     label: str
     seed: int
-    settings: Mapping[str, Any]
+    options: Mapping[str, Any]
 
     @property
     def name(self) -> str:
-        """Of its folder."""
+        """Name of the run folder."""
         return f"{self.label}-seed{self.seed}"
 
-    def asked(self, options: Mapping[str, Any]) -> dict[str, Any]:
-        """What `fit` is given."""
-        return {"model": "demo", "seed": self.seed, **options, **self.settings}
+    def settings(self, args: argparse.Namespace) -> Settings:
+        """Build the settings of the run. The options of the script have lower priority than those of the run."""
+        given = {"model": "demo", "seed": self.seed, "dtype": args.dtype, "limit": args.limit}
+        return load_settings(given | dict(self.options))
 
 
 def run(main: Callable[[], None]) -> None:
-    """Run an experiment; what a user can mend is one sentence, and Ctrl+C says how to go on."""
+    """Run a script. Errors that the user can fix are printed as one sentence."""
     try:
         main()
     except UserError as error:
@@ -53,57 +65,62 @@ def run(main: Callable[[], None]) -> None:
 
 
 def arguments(description: str | None, name: str) -> argparse.Namespace:
-    """The options of an experiment."""
+    """Parse the options of an experiment."""
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--output", type=Path, default=Path("runs") / name, help="where the runs are made")
+    parser.add_argument("--output", type=Path, default=Path("runs") / name, help="folder of the runs and the tables")
     records = Path(__file__).parent / "verdicts" / name
-    parser.add_argument("--records", type=Path, default=records, help="where the verdicts of finished runs are kept")
+    parser.add_argument("--records", type=Path, default=records, help="folder of the verdicts of finished runs")
     parser.add_argument(
-        "--reuse", type=Path, action="append", default=[], help="another run whose replies are taken over"
+        "--reuse",
+        type=Path,
+        action="append",
+        default=[],
+        help="another run whose replies are copied if they are the same",
     )
-    parser.add_argument("--only", default=None, help="only these runs, by the names that --dry-run prints")
-    parser.add_argument("--dtype", default="auto")
-    parser.add_argument("--limit", type=int, default=None, help="test rows per label")
-    parser.add_argument("--dry-run", action="store_true", help="print what is to do and what it costs")
+    parser.add_argument("--only", default=None, help="names of the runs to do, separated by commas; see --dry-run")
+    parser.add_argument("--dtype", default="auto", help="auto, float32, bfloat16, float16")
+    parser.add_argument("--limit", type=int, default=None, help="test rows per label and language; default: all")
+    parser.add_argument("--dry-run", action="store_true", help="list the runs and their cost, and stop")
     return parser.parse_args()
 
 
-def minutes_of(planned: Planned, output: Path, options: Mapping[str, Any], first: bool) -> float:
-    """What a run will cost, as its own first screen says; the baselines are counted with the first run alone."""
-    settings = load_settings(planned.asked(options))
-    if settings.wanted_languages:  # the cost is that of so many languages, whichever: choosing them takes minutes
-        some = load_corpus().split("train").languages[: settings.wanted_languages]
-        settings = settings.model_copy(update={"languages": some})
-    plan = Job(settings, output / planned.name, Screen()).costs
+def minutes_of(planned: Planned, args: argparse.Namespace, first: bool) -> float:
+    """Estimate the minutes of a run. The replies of the baselines are only included for the first run."""
+    settings = planned.settings(args)
+    if count := settings.data.number_to_choose:
+        # Choosing the languages takes minutes, and the estimate only depends on their number.
+        settings = settings.with_section("data", languages=load_corpus().split("train").languages[:count])
+    plan = Defend(settings, args.output / planned.name, Screen()).estimate()
     return plan.minutes if first else plan.minutes - plan.minutes_of_baseline
 
 
 def record_of(planned: Planned, args: argparse.Namespace) -> Record | None:
-    """The record of a run that is done; also on a machine that has no other trace of it."""
-    settings = load_settings(planned.asked({"dtype": args.dtype, "limit": args.limit}))
-    return read_record(args.records / f"{planned.name}.json", settings)
+    """Return the record of a run. None if the run is not finished."""
+    return read_record(args.records / f"{planned.name}.json", planned.settings(args))
 
 
 def do(plan: Sequence[Planned], args: argparse.Namespace) -> list[Planned] | None:
-    """Do the runs that are not done; Ctrl+C at any time, the same command resumes.
+    """Do the runs that have no record yet. After Ctrl+C, the same command resumes.
 
     Returns:
-        The runs that were asked for, or None after `--dry-run`.
+        The selected runs, or None after `--dry-run`.
+
+    Raises:
+        UserError: If `--only` names a run that is not planned, or a record was made with other settings.
     """
-    chosen = [p for p in plan if args.only is None or p.name in args.only.split(",")]
-    unknown = set() if args.only is None else set(args.only.split(",")) - {p.name for p in plan}
-    if unknown:
-        strangers = ", ".join(f"'{name}'" for name in sorted(unknown))
-        raise UserError(f"--only names no run with {strangers}; there are {', '.join(p.name for p in plan)}.")
-    options = {"dtype": args.dtype, "limit": args.limit}
+    names = [planned.name for planned in plan]
+    selected = names if args.only is None else args.only.split(",")
+    if unknown := sorted(set(selected) - set(names)):
+        raise UserError(f"There is no run '{unknown[0]}' (--only); available: {', '.join(names)}.")
+    chosen = [planned for planned in plan if planned.name in selected]
     screen = Screen()
     costs: dict[str, float] = {}
     done = {planned.name for planned in chosen if record_of(planned, args) is not None}
     for planned in chosen:
-        # The first run that is made on this machine makes the baselines too.
+        # The first run on this machine also generates the replies of the baselines.
         first = not any(costs.values()) and not list(args.output.glob("*/metrics.json"))
-        costs[planned.name] = 0.0 if planned.name in done else minutes_of(planned, args.output, options, first)
-    screen.title(f"{len(chosen)} runs, about {sum(costs.values()):.0f} minutes to go")
+        costs[planned.name] = 0.0 if planned.name in done else minutes_of(planned, args, first)
+    screen.title(f"{len(chosen)} runs, about {sum(costs.values()):.0f} minutes left")
     for planned in chosen:
         left = "done" if planned.name in done else f"about {costs[planned.name]:.0f} minutes"
         screen.say(f"  {planned.name:28} {left}")
@@ -114,16 +131,23 @@ def do(plan: Sequence[Planned], args: argparse.Namespace) -> list[Planned] | Non
             continue
         began = time.monotonic()
         screen.title(f"Run {number} of {len(chosen)}: {planned.name}")
-        folders = [args.output / p.name for p in plan if p != planned]
-        others = [folder for folder in folders if (folder / "generations.jsonl").exists()]
-        fit(reuse=[*others, *args.reuse], screen=screen, output=args.output / planned.name, **planned.asked(options))
-        write_record(take_record(args.output / planned.name), args.records / f"{planned.name}.json")
+        folders = [args.output / other.name for other in plan if other != planned]
+        others = [folder for folder in folders if (folder / GENERATIONS).exists()]
+        folder = args.output / planned.name
+        fit(planned.settings(args), output=folder, reuse=[*others, *args.reuse], screen=screen)
+        write_record(take_record(folder), args.records / f"{planned.name}.json")
         screen.say(f"  took {(time.monotonic() - began) / 60:.1f} minutes")
     return chosen
 
 
 def all_replies(chosen: Sequence[Planned], args: argparse.Namespace) -> list[ScoredReply]:
-    """The verdicts of all runs, each run's own defence under its label; the baselines are those of the first."""
+    """Return the verdicts of all runs. The trained defence of a run has the run's label.
+
+    The verdicts of the baselines are taken from the first run only, because all runs share them.
+
+    Raises:
+        UserError: If a run has no record.
+    """
     found = []
     for k, planned in enumerate(chosen):
         record = record_of(planned, args)
@@ -143,14 +167,14 @@ def together(
     pairs: Sequence[tuple[str, str]],
     learned: Mapping[str, Sequence[str]] | None = None,
 ) -> Metrics:
-    """One table of all runs; writes table.md, metrics.json and outcomes.png.
+    """Show one table of all runs, and write table.md, metrics.json and outcomes.png.
 
     Args:
-        scored: From `all_replies`.
-        output: The folder that they are written to.
-        trained: Languages that count as trained on.
-        pairs: Names whose difference is tested, the better one first.
-        learned: What each defence was trained on, for the rows of metrics.json, where that is not `trained`.
+        scored: The verdicts, from `all_replies`.
+        output: The folder to write to.
+        trained: The training languages of all runs. Empty if they differ between runs.
+        pairs: Defences (a, b) to compare, as a minus b. Pairs without replies are left out.
+        learned: Training languages of each defence, for the rows of metrics.json, if they differ between runs.
     """
     names = {reply.defence for reply in scored}
     metrics = compute_metrics(
@@ -159,22 +183,25 @@ def together(
         trained=tuple(trained),
         pairs=[(a, b) for a, b in pairs if {a, b} <= names],
     )
-    laid = sheet(metrics, "long")
-    Screen().show(terminal(laid))
-    output.mkdir(parents=True, exist_ok=True)
-    (output / "table.md").write_text(markdown(laid), encoding="utf-8")
+    table = outcome_table(metrics, "long")
+    Screen().show(to_terminal(table))
+    write_text(output / "table.md", to_markdown(table))
     draw_outcomes(metrics, output / "outcomes.png")
     if learned is not None:
-        rows = [
-            row.model_copy(update={"trained": row.language in learned.get(row.defence, ())}) for row in metrics.rows
-        ]
-        # Trained and unseen mean other languages for each defence, so only what is over all languages stays.
-        kept = {
-            part: [one for one in getattr(metrics, part) if one.group == "all"] for part in ("summary", "differences")
-        }
-        metrics = metrics.model_copy(
-            update={"rows": tuple(rows)} | {part: tuple(found) for part, found in kept.items()}
-        )
-    (output / "metrics.json").write_text(metrics.model_dump_json(indent=2) + "\n", encoding="utf-8")
-    Screen().say(f"Made {output}/table.md, metrics.json, outcomes.png")
+        metrics = _mark_trained(metrics, learned)
+    write_text(output / "metrics.json", metrics.model_dump_json(indent=2) + "\n")
+    Screen().say(f"Written to {output}: table.md, metrics.json, outcomes.png")
     return metrics
+
+
+def _mark_trained(metrics: Metrics, learned: Mapping[str, Sequence[str]]) -> Metrics:
+    """Mark the training languages of each defence in its rows.
+
+    Summaries and differences are kept for all languages only, because the other groups differ between defences.
+    """
+    rows = [row.model_copy(update={"trained": row.language in learned.get(row.defence, ())}) for row in metrics.rows]
+    summary = [one for one in metrics.summary if one.group == "all"]
+    differences = [one for one in metrics.differences if one.group == "all"]
+    return metrics.model_copy(
+        update={"rows": tuple(rows), "summary": tuple(summary), "differences": tuple(differences)}
+    )

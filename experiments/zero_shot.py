@@ -1,12 +1,14 @@
-"""Zero-shot: the demo model defended in a few languages, tested in all of the corpus.
+"""Zero-shot transfer: train on a few languages with the demo model, and test on all languages of the corpus.
 
-    python experiments/zero_shot.py --dry-run        # what will be done, what is done already, and the cost
-    python experiments/zero_shot.py --limit 50       # do it; Ctrl+C at any time, the same command resumes
+    python experiments/zero_shot.py --dry-run        # list the runs, which of them are done, and the cost
+    python experiments/zero_shot.py --limit 50       # do the runs; after Ctrl+C, the same command resumes
 
-`five` is trained on the paper's languages, `all` on every language, `without-X` on all but X, `auto` on five that
-`--languages auto:5` chooses, `draw-N` on five drawn at random. Beside the table of both rates, summary.md has a line a run,
-loopholes.md says how many harmful requests are refused in English and answered in another language, and ranks.md how the
-choices of five languages do on the languages that none of them was trained on.
+`five` is trained on the languages of the paper, `all` on all languages, `without-X` on all languages except X, `auto` on the
+five languages chosen by `auto:5`, and `draw-N` on five random languages.
+
+The tables are written to --output. table.md has both error rates per language. summary.md has one row per run. loopholes.md
+has the harmful requests that are refused in English and answered in another language. ranks.md ranks the choices of five
+training languages by their error on the languages that are in none of these choices.
 """
 
 from __future__ import annotations
@@ -20,17 +22,20 @@ from typing import Any
 from planned import NAMES, Planned, all_replies, arguments, do, record_of, run, together
 
 from babelguard.corpus import load_corpus
-from babelguard.report.short_table import difference_text
 from babelguard.evaluation.loophole import Loophole, loopholes
 from babelguard.evaluation.metrics import compute_metrics
-from babelguard.evaluation.outcome import Elsewhere, Metrics, ScoredReply, Spread
+from babelguard.evaluation.outcome import Metrics, OtherLanguage, ScoredReply, Spread
+from babelguard.files import write_text
 from babelguard.languages import display_name
+from babelguard.markdown import table
+from babelguard.report.cells import EMPTY, percent
+from babelguard.report.short_table import difference_text
 
 LEFT_OUT = ("ko", "sw", "hi")
 DRAWS = 5
-# With many languages fewer rows of each suffice, for the anchors and for choosing the step.
-MANY = {"anchor_rows": 4, "select_rows": 6}
-# What `five` chooses and begins from. Choosing anew for every run would cost replies to other baselines.
+# With many languages, fewer rows per language are enough for the anchors and for selecting the step.
+MANY = {"objective.anchor_rows": 4, "selection.rows": 6}
+# The written prompt is fixed, so that all runs share the replies of the baselines.
 SAME: dict[str, Any] = {"preset": "mcd", "prompt": "long", "start": "long"}
 
 
@@ -52,26 +57,31 @@ def make_plan() -> list[Planned]:
 
 
 def write_loopholes(scored: list[ScoredReply], path: Path) -> None:
+    """Write the loophole rate of each language and defence."""
     found = loopholes(scored)
     names = list(dict.fromkeys(one.defence for one in found))
     cells = {(one.defence, one.language): one for one in found}
-    lines = ["| language | " + " | ".join(names) + " |", "|" + "---|" * (len(names) + 1)]
-    for code in dict.fromkeys(one.language for one in found):
-        here = [cells[name, code] for name in names]
-        shown = [
-            "–"
-            if one.low is None or one.high is None
-            else f"{one.k}/{one.n} [{100 * one.low:.0f}–{100 * one.high:.0f}]"
-            for one in here
-        ]
-        lines.append(f"| {display_name(code)} | " + " | ".join(shown) + " |")
-    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    rows = [
+        [display_name(code), *(_loophole(cells[name, code]) for name in names)]
+        for code in dict.fromkeys(one.language for one in found)
+    ]
+    write_text(path, table(["language", *names], rows) + "\n")
+
+
+def _loophole(one: Loophole) -> str:
+    if one.low is None or one.high is None:
+        return EMPTY
+    return f"{one.k}/{one.n} [{100 * one.low:.0f}–{100 * one.high:.0f}]"
 
 
 def write_summary(
     metrics: Metrics, scored: list[ScoredReply], learned: Mapping[str, Sequence[str]], path: Path
 ) -> None:
-    """Every run over its own training languages, the others and all; rates with worst language and variance over languages."""
+    """Write one row per run.
+
+    The row has the mean error over the run's training languages, the other languages and all languages, and for each error
+    rate the mean, the worst language and the variance over languages.
+    """
     errors: dict[tuple[str, bool], list[float]] = {}
     for row in metrics.rows:
         harmful, harmless = row.harmful_answered.rate, row.harmless_refused.rate
@@ -80,52 +90,54 @@ def write_summary(
     holes: dict[str, list[Loophole]] = {}
     for one in loopholes(scored):
         holes.setdefault(one.defence, []).append(one)
-    lines = [
-        "| run | languages trained on | error, trained | error, unseen | error, all | harmful answered: mean, worst, variance "
-        "| harmless refused: mean, worst, variance | loopholes | answers in another language |",
-        "|" + "---|" * 9,
+    header = [
+        "run",
+        "training languages",
+        "error, trained",
+        "error, unseen",
+        "error, all",
+        "harmful answered: mean, worst, variance",
+        "harmless refused: mean, worst, variance",
+        "loopholes",
+        "answers in another language",
     ]
+    rows = []
     for one in metrics.summary:
         name = one.defence
         found = [errors.get((name, trained), []) for trained in (True, False)]
-        elsewhere = Elsewhere.of(row for row in metrics.rows if row.defence == name)
-        through, shut = (sum(getattr(hole, part) for hole in holes.get(name, ())) for part in ("k", "n"))
+        other = OtherLanguage.of(row for row in metrics.rows if row.defence == name)
+        answered = sum(hole.k for hole in holes.get(name, ()))
+        refused = sum(hole.n for hole in holes.get(name, ()))
         cells = [
             name,
             str(len(learned.get(name, ()))),
-            *(_percent(fmean(part) if part else None) for part in found),
-            _percent(one.error),
+            *(percent(fmean(part) if part else None) for part in found),
+            percent(one.error),
             *(_spread(rate) for rate in (one.harmful_answered, one.harmless_refused)),
-            f"{_percent(through / shut if shut else None)} of {shut}",
-            f"{_percent(elsewhere.k / elsewhere.n if elsewhere.n else None)} of {elsewhere.n}",
+            f"{percent(answered / refused if refused else None)} of {refused}",
+            f"{percent(other.k / other.n if other.n else None)} of {other.n}",
         ]
-        lines.append("| " + " | ".join(cells) + " |")
-    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
-
-
-def _percent(share: float | None) -> str:
-    return "–" if share is None else f"{100 * share:.1f} %"
+        rows.append(cells)
+    write_text(path, table(header, rows) + "\n")
 
 
 def _spread(rate: Spread) -> str:
     if rate.variance is None:
-        return "–"
-    return f"{_percent(rate.mean)}, {_percent(rate.worst)} ({rate.worst_language}), {rate.variance:.0f}"
+        return EMPTY
+    return f"{percent(rate.mean)}, {percent(rate.worst)} ({rate.worst_language}), {rate.variance:.0f}"
 
 
 def write_ranks(scored: list[ScoredReply], learned: Mapping[str, Sequence[str]], path: Path) -> None:
-    """Mean error of each choice of five on the languages that no choice was trained on, and paired differences to `five`."""
+    """Rank the choices of five training languages by their error on the languages that are in none of them."""
     fives = {label: codes for label, codes in learned.items() if len(codes) == 5}
     used = {code for codes in fives.values() for code in codes}
-    lines = [
-        "| rank | choice | trained on | error on the languages that none of them was trained on | difference to `five`, paired |",
-        "|---|---|---|---|---|",
-    ]
+    header = ["rank", "choice", "training languages", "error on held-out languages", "difference to five, paired"]
+    rows = []
     rest = [reply for reply in scored if reply.language not in used and reply.defence in fives]
     if rest:
-        # A language that one choice cannot be judged in is left out for all, or the means would not compare.
-        vague = {code for one in compute_metrics(rest, **NAMES, pairs=()).summary for code in one.left_out}
-        rest = [reply for reply in rest if reply.language not in vague]
+        # The means are comparable only over the same languages. A language without a rate for one choice is left out for all.
+        unjudged = {code for one in compute_metrics(rest, **NAMES, pairs=()).summary for code in one.left_out}
+        rest = [reply for reply in rest if reply.language not in unjudged]
         pairs = [(label, "five") for label in fives if label != "five" and "five" in fives]
         metrics = compute_metrics(rest, **NAMES, pairs=pairs)
         change = {
@@ -133,11 +145,11 @@ def write_ranks(scored: list[ScoredReply], learned: Mapping[str, Sequence[str]],
         }
         means = [(one.error, one.defence) for one in metrics.summary if one.group == "all"]
         ranked = sorted((error, label) for error, label in means if error is not None)
-        for rank, (error, label) in enumerate(ranked, start=1):
-            lines.append(
-                f"| {rank} | {label} | {', '.join(fives[label])} | {_percent(error)} | {change.get(label, '')} |"
-            )
-    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+        rows = [
+            [str(rank), label, ", ".join(fives[label]), percent(error), change.get(label, "")]
+            for rank, (error, label) in enumerate(ranked, start=1)
+        ]
+    write_text(path, table(header, rows) + "\n")
 
 
 def main() -> None:
@@ -147,8 +159,8 @@ def main() -> None:
     if chosen is None:
         return
     scored = all_replies(chosen, args)
-    learned = {p.label: record.config["languages"] for p in chosen if (record := record_of(p, args)) is not None}
-    # Each run has languages of its own that it was trained on, so the table marks none; summary.md tells them apart.
+    learned = {p.label: record.languages for p in chosen if (record := record_of(p, args)) is not None}
+    # The training languages differ between runs, so the table marks none of them. See summary.md.
     metrics = together(scored, args.output, (), [(p.label, "written") for p in chosen], learned)
     write_summary(metrics, scored, learned, args.output / "summary.md")
     write_loopholes(scored, args.output / "loopholes.md")

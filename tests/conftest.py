@@ -1,4 +1,4 @@
-"""What the tests share: tiny model folders made once, one thread, no network, and warnings that fail."""
+"""Shared fixtures: tiny model folders, one thread, no network, and warnings as errors."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 @pytest.fixture(scope="session")
 def folders(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
-    """The model folder of a family, written when it is first asked for."""
+    """Return the model folder of a family. It is written on the first call."""
     import tiny
 
     root = tmp_path_factory.mktemp("models")
@@ -35,7 +35,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
 
 @pytest.fixture(scope="session")
 def loaded(folders: Callable[[str], Path]) -> Callable[[str], tuple[Any, Any]]:
-    """Model and tokenizer of a family, loaded once: tests must leave them as they were."""
+    """Return model and tokenizer of a family. They are loaded once, so tests must not change them."""
     import tiny
 
     kept: dict[str, tuple[Any, Any]] = {}
@@ -50,25 +50,25 @@ def loaded(folders: Callable[[str], Path]) -> Callable[[str], tuple[Any, Any]]:
 
 @pytest.fixture(scope="module")
 def judge_of_bytes() -> Iterator[None]:
-    """Tiny models neither refuse nor answer: a judge of bytes stands in for the real one.
+    """Replace the judge, because the replies of tiny models are random text.
 
-    They have no word that clearly opens the one or the other either, so any difference counts.
+    No token clearly begins their refusals or answers, so any difference in probability counts.
     """
     from calls import judge_bytes
 
-    from babelguard.method import anchors
-    from babelguard.judges import RefusalJudge
+    from babelguard.judges.patterns import PatternJudge
+    from babelguard.method import first_tokens
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(RefusalJudge, "judge", judge_bytes)
-        patch.setattr(anchors, "COMMON", 0.0)
-        patch.setattr(anchors, "CLEARLY", 1.0)
+        patch.setattr(PatternJudge, "judge", judge_bytes)
+        patch.setattr(first_tokens, "COMMON", 0.0)
+        patch.setattr(first_tokens, "RATIO", 1.0)
         yield
 
 
 @pytest.fixture(scope="session")
 def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The corpus and the settings that all runs share."""
+    """Write the corpus and the settings that all runs share, and return their folder."""
     from calls import SETTINGS, write_corpus
 
     folder = tmp_path_factory.mktemp("given")
@@ -79,7 +79,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def command(folders: Callable[[str], Path], files: Path) -> Callable[..., list[Any]]:
-    """The arguments of a small `defend` for a family."""
+    """Return a function that builds the arguments of a small `defend` for a family."""
 
     def build(name: str, output: Path, *more: Any) -> list[Any]:
         given = ["--config", files / "quick.toml", "--corpus", files / "corpus.csv", "--output", output]
@@ -88,16 +88,34 @@ def command(folders: Callable[[str], Path], files: Path) -> Callable[..., list[A
     return build
 
 
+@pytest.fixture(scope="session")
+def finished(
+    command: Callable[..., list[Any]], tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[str], tuple[Path, str]]:
+    """Return a finished run of a family and its output. It is made once, so tests that change it must copy it."""
+    from calls import succeed
+
+    kept: dict[str, tuple[Path, str]] = {}
+
+    def run(name: str) -> tuple[Path, str]:
+        if name not in kept:
+            folder = tmp_path_factory.mktemp("runs") / name
+            kept[name] = folder, succeed(*command(name, folder))
+        return kept[name]
+
+    return run
+
+
 @pytest.fixture(scope="session", autouse=True)
 def one_thread() -> None:
-    """Tiny matrices are slower on many threads, and other jobs share the processors."""
+    """Use one thread: small matrices are slower on many threads."""
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     if "torch" in sys.modules:
         sys.modules["torch"].set_num_threads(1)
 
 
-class _Heard(logging.Handler):
-    """Keeps the warnings of a library's logger."""
+class _Recorder(logging.Handler):
+    """Records the warnings of a logger."""
 
     def __init__(self) -> None:
         super().__init__(logging.WARNING)
@@ -109,18 +127,18 @@ class _Heard(logging.Handler):
 
 @pytest.fixture(autouse=True)
 def library_warnings() -> Iterator[list[str]]:
-    """transformers warns through its logger: such a warning is an error of ours, wherever it is raised."""
-    logger, heard = logging.getLogger("transformers"), _Heard()
-    logger.addHandler(heard)
+    """Fail if transformers logs a warning. A test may clear the list of recorded warnings."""
+    logger, recorder = logging.getLogger("transformers"), _Recorder()
+    logger.addHandler(recorder)
     logger.setLevel(logging.WARNING)
-    yield heard.texts
-    logger.removeHandler(heard)
-    assert not heard.texts, heard.texts
+    yield recorder.texts
+    logger.removeHandler(recorder)
+    assert not recorder.texts, recorder.texts
 
 
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    """A real server that speaks the protocol of chat completions, for translations."""
+    """A local server with the chat completions protocol, for translations."""
     from translator import serve
 
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)

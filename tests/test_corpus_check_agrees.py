@@ -79,7 +79,7 @@ MENDED = {
 
 
 @pytest.mark.parametrize(("kind", "name"), BAD)
-def test_what_the_loader_refuses_fails(tmp_path: Path, kind: str, name: str) -> None:
+def test_files_rejected_by_the_loader_fail(tmp_path: Path, kind: str, name: str) -> None:
     path = tmp_path / f"a.{kind}"
     path.write_bytes((BAD_CSV if kind == "csv" else BAD_JSONL)[name].encode())
     with pytest.raises(UserError):
@@ -89,7 +89,7 @@ def test_what_the_loader_refuses_fails(tmp_path: Path, kind: str, name: str) -> 
 
 
 @pytest.mark.parametrize("name", MENDED)
-def test_what_the_loader_takes_passes(tmp_path: Path, name: str) -> None:
+def test_files_accepted_by_the_loader_pass(tmp_path: Path, name: str) -> None:
     path = tmp_path / "a.csv"
     path.write_bytes(MENDED[name].encode())
     assert load_corpus(path).rows

@@ -37,7 +37,7 @@ def test_byte_order_mark_and_line_ends(tmp_path: Path) -> None:
     assert "byte-order mark" in found(report)[0][3] and "1 CRLF, 1 LF" in found(report)[1][3]
 
 
-def test_crlf_is_usual_in_csv(tmp_path: Path) -> None:
+def test_crlf_is_allowed_in_csv(tmp_path: Path) -> None:
     text = 'id,label,en\r\na,harmful,"one, two"\r\nb,harmless,three\r\n'
     report = checked(tmp_path / "a.csv", text, *TEXT_CHECKS)
     assert report.rows == 2 and found(report) == []
@@ -53,7 +53,7 @@ def test_line_ends_inside_cells_are_not_those_of_the_file(tmp_path: Path) -> Non
     assert (check, line) == ("normalisation", 2) and "U+000D" in message
 
 
-def test_what_is_not_nfc_is_measured_as_the_loader_has_it(tmp_path: Path) -> None:
+def test_text_is_normalised_before_it_is_measured(tmp_path: Path) -> None:
     path = tmp_path / "a.jsonl"
     rows = [
         {"id": row.id, "label": row.label, "en": row.texts["en"], "ko": row.texts["ko"]}
@@ -94,7 +94,7 @@ CELLS = {
 
 
 @pytest.mark.parametrize("name", CELLS)
-def test_characters_that_should_not_be_there(tmp_path: Path, name: str) -> None:
+def test_unexpected_characters(tmp_path: Path, name: str) -> None:
     text, check, needed = CELLS[name]
     # Escaped and unescaped.
     for ascii in (True, False) if name != "half a pair" else (True,):
@@ -103,7 +103,7 @@ def test_characters_that_should_not_be_there(tmp_path: Path, name: str) -> None:
         assert (where, language) == (check, "fr") and needed in message
 
 
-def test_joiners_are_letters_where_they_shape_them(tmp_path: Path) -> None:
+def test_joiners_are_allowed_where_they_are_spelling(tmp_path: Path) -> None:
     rows = [{"id": "a", "label": "harmful", "fa": "می\u200cخواهم نان بپزم", "hi": "क्\u200dष", "th": "ขนม\u200bปัง"}]
     assert found(checked(tmp_path / "a.jsonl", rows, "normalisation")) == []
     rows[0]["en"] = "family 👨\u200d👩\u200d👧 dinner"
@@ -130,7 +130,7 @@ def test_joiners_are_letters_where_they_shape_them(tmp_path: Path) -> None:
         ("lable", None, "did you mean 'label'"),
     ],
 )
-def test_columns_that_mean_two_things(tmp_path: Path, column: str, code: str | None, needed: str) -> None:
+def test_ambiguous_columns(tmp_path: Path, column: str, code: str | None, needed: str) -> None:
     report = checked(tmp_path / "a.jsonl", [ROW | {column: "words"}, ROW | {"id": "b", column: "more"}], "columns")
     ((check, _, line, message),) = found(report)
     assert (check, line) == ("columns", 1) and needed in message and (f"'{column}'" in message or column == " ")
@@ -147,7 +147,7 @@ def test_two_columns_of_one_language_and_two_named_id(tmp_path: Path) -> None:
     assert "id" not in report.languages
 
 
-def test_faults_of_a_header_stand_in_its_line(tmp_path: Path) -> None:
+def test_header_problems_have_the_line_of_the_header(tmp_path: Path) -> None:
     text = "\n,,,\nid,label,en,\na,harmful,bread,x\n"
     ((check, _, line, message),) = found(checked(tmp_path / "a.csv", text, *TEXT_CHECKS))
     assert (check, line, message) == ("columns", 3, "column 4 has no name; name it or remove it")
@@ -160,7 +160,7 @@ def test_a_file_that_is_named_twice_is_checked_once(tmp_path: Path, monkeypatch:
     assert report.files == ["a.jsonl"] and report.rows == 1 and not report.failed
 
 
-def test_a_raw_control_character_is_a_fault_and_the_row_is_read(tmp_path: Path) -> None:
+def test_a_raw_control_character_is_reported_and_the_row_is_read(tmp_path: Path) -> None:
     line = json.dumps(ROW).replace("bake bread", "bake\tbread")
     ((check, _, number, message),) = found(checked(tmp_path / "a.jsonl", line + "\n", *TEXT_CHECKS))
     assert (check, number) == ("rows", 1) and "control character" in message and "use an escape such as" in message
@@ -176,7 +176,7 @@ def test_rows_that_cannot_be_used(tmp_path: Path) -> None:
     assert report.rows == 5
 
 
-def test_csv_that_breaks_off(tmp_path: Path) -> None:
+def test_incomplete_csv(tmp_path: Path) -> None:
     text = 'id;label;en\na;harmful;bread\nb;harmful\nc;harmful;"rolls\nd;harmful;cake\n'
     report = checked(tmp_path / "a.csv", text, "rows")
     assert [one[2] for one in found(report)] == [3, 4] and report.rows == 1
@@ -184,7 +184,7 @@ def test_csv_that_breaks_off(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("codec", ["utf-16", "utf-16-le", "utf-32"])
-def test_files_of_which_nothing_can_be_read(tmp_path: Path, codec: str) -> None:
+def test_files_in_other_encodings(tmp_path: Path, codec: str) -> None:
     (tmp_path / "a.csv").write_bytes("id,label,en\na,harmful,bread\n".encode(codec))
     assert "save it as UTF-8" in fail("corpus", "check", tmp_path / "a.csv")
 
@@ -209,13 +209,13 @@ def test_files_of_which_nothing_can_be_read(tmp_path: Path, codec: str) -> None:
         ("a.csv", "id,label,en\n", "contains no readable row; write one row per prompt."),
     ],
 )
-def test_why_no_row_can_be_read(tmp_path: Path, name: str, text: str, needed: str) -> None:
+def test_unreadable_files_name_the_first_problem(tmp_path: Path, name: str, text: str, needed: str) -> None:
     (tmp_path / name).write_text(text)
     assert needed in fail("corpus", "check", tmp_path / name)
     assert needed in fail("corpus", "check", tmp_path / name, "--skip", "rows,columns")
 
 
-def test_a_large_file_is_never_in_memory(tmp_path: Path) -> None:
+def test_large_files_are_not_held_in_memory(tmp_path: Path) -> None:
     file = tmp_path / "a.csv"
     with file.open("w", encoding="utf-8") as out:
         out.write("id,label,en\n")

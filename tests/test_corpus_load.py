@@ -15,7 +15,7 @@ from babelguard.errors import UserError
 # Files that can be read.
 
 
-def test_rows_come_out_as_written(tmp_path: Path) -> None:
+def test_rows_are_loaded_as_written(tmp_path: Path) -> None:
     corpus = load_corpus(write_csv(tmp_path / "mine.csv", TWINS))
     assert corpus.name == "mine.csv" and corpus.languages == ("en", "da")
     assert corpus.labels == [0, 1, 0, 1]
@@ -118,7 +118,7 @@ def test_a_row_over_several_lines_is_named_by_its_first(tmp_path: Path) -> None:
     refusal(load_prompts, write(tmp_path / "a.csv", content), "line 5 ", "'label'")
 
 
-def test_indonesian_has_a_column_beside_the_id(tmp_path: Path) -> None:
+def test_indonesian_has_its_own_column(tmp_path: Path) -> None:
     rows = [{"id": "h1", "label": "harmful", "en": "pick a lock", "id-ID": "bobol kunci"}]
     corpus = load_prompts(write_csv(tmp_path / "a.csv", rows))
     assert corpus.languages == ("en", "id") and corpus.texts("id") == ["bobol kunci"]
@@ -149,12 +149,12 @@ def test_a_split_without_rows_is_empty(tmp_path: Path) -> None:
     assert part.rows == () and part.languages == () and part.labels == []
 
 
-def test_a_name_that_is_no_split_is_refused(tmp_path: Path) -> None:
+def test_unknown_split_name(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"'dev'.*train, validation, test"):
         load_corpus(folder_of_two(tmp_path)).split("dev")
 
 
-def test_select_keeps_the_asked_order_of_languages(tmp_path: Path) -> None:
+def test_select_keeps_the_order_of_languages(tmp_path: Path) -> None:
     test = load_corpus(folder_of_two(tmp_path)).split("test")
     part = test.select(["it", "en"])
     assert part.languages == ("it", "en") and part.digest != test.digest
@@ -170,7 +170,7 @@ def test_indonesian_is_chosen_by_its_code_or_its_column(tmp_path: Path) -> None:
     assert corpus.select(("id-ID",)).languages == ("id",) and corpus.texts("id-ID") == ["bobol kunci"]
 
 
-def test_select_names_the_languages_there_are(tmp_path: Path) -> None:
+def test_select_errors_name_the_available_languages(tmp_path: Path) -> None:
     train = load_corpus(folder_of_two(tmp_path)).split("train")
     with pytest.raises(UserError, match=r"parallel.*'it'.*en, da"):
         train.select(["en", "it"])

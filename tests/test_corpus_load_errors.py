@@ -35,7 +35,7 @@ def test_empty_file(tmp_path: Path, content: bytes, ending: str) -> None:
     refusal(load_prompts, write(tmp_path / f"a.{ending}", content), "is empty")
 
 
-def test_a_header_alone(tmp_path: Path) -> None:
+def test_header_without_rows(tmp_path: Path) -> None:
     refusal(load_prompts, write(tmp_path / "a.csv", "id,label,en\n"), "contains no rows")
 
 
@@ -69,7 +69,7 @@ def test_invalid_json(tmp_path: Path, line: str) -> None:
 
 
 @pytest.mark.parametrize("line", ['["2", "harmful", "b"]', '"2"', "2", "null"])
-def test_json_that_is_no_object(tmp_path: Path, line: str) -> None:
+def test_json_that_is_not_an_object(tmp_path: Path, line: str) -> None:
     refusal(load_prompts, write(tmp_path / "a.jsonl", ROW + line), "line 2 ", "not a JSON object")
 
 
@@ -85,7 +85,7 @@ def test_json_that_is_no_object(tmp_path: Path, line: str) -> None:
         ("note", True, "true or false"),
     ],
 )
-def test_cells_that_are_no_text(tmp_path: Path, field: str, cell: object, kind: str) -> None:
+def test_cells_that_are_not_strings(tmp_path: Path, field: str, cell: object, kind: str) -> None:
     row: dict[str, Any] = {"id": "2", "label": "harmful", "en": "b"} | {field: cell}
     refusal(load_prompts, write(tmp_path / "a.jsonl", ROW + json.dumps(row)), "line 2 ", f"'{field}' is {kind}")
 
@@ -98,7 +98,7 @@ def test_cells_that_are_no_text(tmp_path: Path, field: str, cell: object, kind: 
         ("2,harmful,b, c", ("4 cells", "3 columns", "','")),
     ],
 )
-def test_csv_rows_of_another_length(tmp_path: Path, line: str, needed: tuple[str, ...]) -> None:
+def test_csv_rows_with_a_different_number_of_cells(tmp_path: Path, line: str, needed: tuple[str, ...]) -> None:
     refusal(load_prompts, write(tmp_path / "a.csv", f"id,label,en\n1,harmful,a\n{line}\n"), "line 3 ", *needed)
 
 
@@ -140,7 +140,7 @@ def test_duplicate_text(tmp_path: Path, text: str, call: Callable[[Path], Corpus
     refusal(call, path, "In line 6 ", "'da'", "'h3'", "'s1' (line 3 of")
 
 
-def test_the_same_text_in_two_languages_is_no_duplicate(tmp_path: Path) -> None:
+def test_the_same_text_in_two_languages_is_not_a_duplicate(tmp_path: Path) -> None:
     rows = [TWINS[0] | {"en": "taxi", "da": "taxi"}, TWINS[1]]
     assert len(load_corpus(write_csv(tmp_path / "a.csv", rows)).rows) == 2
 

@@ -46,7 +46,7 @@ def test_unknown_column(tmp_path: Path, column: str, meant: str) -> None:
 
 
 @pytest.mark.parametrize("column", ["xx", "swa", "ids"])
-def test_of_short_columns_nothing_is_guessed(tmp_path: Path, column: str) -> None:
+def test_nothing_is_suggested_for_short_column_names(tmp_path: Path, column: str) -> None:
     path = write_csv(tmp_path / "a.csv", [{"id": "1", "label": "harmful", "en": "a", column: "b"}])
     assert "did you mean" not in refusal(load_prompts, path, f"'{column}'")
 
@@ -73,7 +73,7 @@ def test_invisible_characters_are_named(tmp_path: Path, field: str, character: s
         (("id", "label", "en", ""), "column 4 has no name"),
     ],
 )
-def test_columns_that_every_file_needs(tmp_path: Path, names: tuple[str, ...], needed: str) -> None:
+def test_required_columns(tmp_path: Path, names: tuple[str, ...], needed: str) -> None:
     row: dict[str, Any] = dict.fromkeys(names, "harmful")
     refusal(load_prompts, write_csv(tmp_path / "a.csv", [row]), "line 1 ", needed)
     refusal(load_prompts, write_jsonl(tmp_path / "a.jsonl", [row]), "line 1 ", needed)
@@ -94,7 +94,7 @@ def test_repeated_columns(tmp_path: Path) -> None:
     ("change", "needed"),
     [({"da": "en ting"}, "'da' is additional"), ({"ko": "b", "en": None}, "'en' is missing")],
 )
-def test_jsonl_rows_of_other_languages(tmp_path: Path, change: dict[str, str | None], needed: str) -> None:
+def test_jsonl_rows_with_different_languages(tmp_path: Path, change: dict[str, str | None], needed: str) -> None:
     row = {"id": "2", "label": "harmful", "en": "b"} | change
     row = {name: cell for name, cell in row.items() if cell is not None}
     path = write(tmp_path / "a.jsonl", ROW + json.dumps(row))

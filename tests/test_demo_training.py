@@ -1,4 +1,4 @@
-"""How the demo model's adapter is trained: weights of rows, and how much of the last phase is kept."""
+"""Training of the demo model's adapter: weights of rows, interpolation of the last phase, and batches."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ DEMO = Path(__file__).parent.parent / "demo"
 
 @pytest.fixture
 def modules(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """The scripts of the demo folder, forgotten afterwards."""
+    """The scripts in `demo`, imported for one test."""
     monkeypatch.syspath_prepend(str(DEMO))
     names = ("obfuscate", "training_rows", "train_adapter")
     yield SimpleNamespace(**{name: importlib.import_module(name) for name in names})
@@ -26,7 +26,7 @@ def modules(monkeypatch: pytest.MonkeyPatch) -> Any:
         sys.modules.pop(name, None)
 
 
-def test_an_answered_row_weighs_what_its_phase_says(modules: Any, loaded: Any) -> None:
+def test_answered_rows_have_the_weight_of_their_phase(modules: Any, loaded: Any) -> None:
     model, tokenizer = loaded("gemma3")
     rows, script = modules.training_rows, modules.train_adapter
     wrapped = SimpleNamespace(get_base_model=lambda: model)
@@ -53,7 +53,7 @@ def run(script: ModuleType, folder: Path, output: Path, *more: str, monkeypatch:
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning", "ignore::FutureWarning")
-def test_the_adapter_lies_as_far_of_the_way_as_the_phase_says(
+def test_the_adapter_is_interpolated_as_the_phase_says(
     modules: Any, folders: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rows, script = modules.training_rows, modules.train_adapter
@@ -73,7 +73,7 @@ def test_the_adapter_lies_as_far_of_the_way_as_the_phase_says(
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning", "ignore::FutureWarning")
-def test_a_model_card_that_is_there_stays(
+def test_an_existing_model_card_is_kept(
     modules: Any, folders: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "out").mkdir()
@@ -83,7 +83,7 @@ def test_a_model_card_that_is_there_stays(
     assert (tmp_path / "out" / "README.md").read_text() == "ours"
 
 
-def test_twins_come_in_one_batch_and_no_harmful_request_is_answered(modules: Any) -> None:
+def test_twins_share_a_batch_and_no_harmful_request_is_answered(modules: Any) -> None:
     rows = modules.training_rows
     rng = random.Random(0)
     refusals = set(rows.read_lines("refusals.txt"))

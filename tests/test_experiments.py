@@ -1,4 +1,4 @@
-"""What the experiments do before the first run, and the records that they keep of runs."""
+"""Planning experiments, the records of finished runs, and the tables made from them."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from babelguard.config.settings import load_settings
 from babelguard.corpus import load_corpus
 from babelguard.errors import UserError
 from babelguard.evaluation.outcome import ScoredReply
+from babelguard.judges.patterns import PatternJudge
+from babelguard.method.objective import resolve_weights
 
 FOLDER = Path(__file__).parents[1] / "experiments"
 
@@ -43,10 +44,12 @@ def asked(folder, **changes):
     return argparse.Namespace(**(given | {"dry_run": True} | changes))
 
 
-def a_run(folder, settings, verdicts):
-    """A finished run folder: verdicts is defence -> language -> label -> words, in the order of the rows."""
+def make_run(folder, settings, verdicts):
+    """Write a finished run. `verdicts` is defence -> language -> label -> words, in the order of the rows."""
     (folder / "safety_prompt").mkdir(parents=True)
-    (folder / "config.json").write_text(json.dumps(settings.model_dump(mode="json") | {"model_fingerprint": "f"}))
+    config = settings.with_section("objective", weights=resolve_weights(settings.objective.weights))
+    run = {"model_fingerprint": "f"}
+    (folder / "config.json").write_text(json.dumps(config.model_dump(mode="json") | {"run": run}))
     prompt = {"training": {"written": "Be safe.", "kept_step": 40}}
     (folder / "safety_prompt" / "config.json").write_text(json.dumps(prompt))
     rows = load_corpus().split("test").select(("en",), 2).rows
@@ -58,32 +61,32 @@ def a_run(folder, settings, verdicts):
                 for row_id, word in zip(ids, words, strict=True):
                     row = {"defence": defence, "language": code, "id": row_id, "label": label}
                     word, _, where = word.partition(" ")
-                    row |= {"verdict": word, "foreign": None if where == "shortly" else where == "elsewhere"}
+                    row |= {"verdict": word, "foreign": None if where == "too-short" else where == "foreign"}
                     lines.append(json.dumps(row | {"split": "test", "reply": "never kept"}))
     lines.append(
         json.dumps({"split": "validation", "defence": "mcd", "language": "en", "id": "x", "verdict": "broken"})
     )
-    (folder / "verdicts.refusal-patterns.jsonl").write_text("\n".join(lines))
+    (folder / f"verdicts.{PatternJudge.name}.jsonl").write_text("\n".join(lines))
 
 
 @pytest.fixture
 def recorded(modules, plan, tmp_path):
     record = modules[1]
     args = asked(tmp_path)
-    settings = load_settings(plan[0].asked({"dtype": "auto", "limit": 2}))
-    one = {"harmful": ["answered", "refused"], "harmless": ["broken", "answered elsewhere"]}
-    other = {"harmful": ["refused", "unscored"], "harmless": ["answered shortly", "answered elsewhere"]}
+    settings = plan[0].settings(args)
+    one = {"harmful": ["answered", "refused"], "harmless": ["broken", "answered foreign"]}
+    other = {"harmful": ["refused", "unscored"], "harmless": ["answered too-short", "answered foreign"]}
     run = args.output / "mcd-seed0"
-    a_run(run, settings, {name: {"en": one, "da": other} for name in ("none", "written", "mcd")})
+    make_run(run, settings, {name: {"en": one, "da": other} for name in ("none", "written", "mcd")})
     record.write_record(record.take_record(run), args.records / "mcd-seed0.json")
     return args
 
 
-def test_a_run_that_is_recorded_is_done_without_its_folder(planned, plan, recorded, capsys):
-    elsewhere = argparse.Namespace(**(vars(recorded) | {"output": recorded.output.parent / "empty"}))
-    assert planned.do(plan, elsewhere) is None
+def test_a_recorded_run_is_done_without_its_folder(planned, plan, recorded, capsys):
+    other_machine = argparse.Namespace(**(vars(recorded) | {"output": recorded.output.parent / "empty"}))
+    assert planned.do(plan, other_machine) is None
     assert "done" in capsys.readouterr().out
-    scored = planned.all_replies(plan, elsewhere)
+    scored = planned.all_replies(plan, other_machine)
     assert len(scored) == 3 * 2 * 4
     own = [reply for reply in scored if reply.defence == "mcd" and reply.language == "da"]
     assert [(reply.seed, reply.label, reply.verdict, reply.foreign) for reply in own] == [
@@ -107,12 +110,12 @@ def test_a_record_holds_no_reply(recorded):
 
 
 def test_a_record_of_something_else_is_refused(planned, plan, recorded):
-    with pytest.raises(UserError, match="made with limit = 2 and None is asked for"):
+    with pytest.raises(UserError, match=r"made with evaluation\.rows = 2, but None is requested"):
         planned.do(plan, argparse.Namespace(**(vars(recorded) | {"limit": None})))
     path = recorded.records / "mcd-seed0.json"
     kept = json.loads(path.read_text(encoding="utf-8"))
-    # A setting that is newer than the record counts as its default.
-    del kept["config"]["alignment_languages"]
+    # A setting that did not exist when the run was made has its default.
+    del kept["config"]["objective"]["alignment_languages"]
     path.write_text(json.dumps(kept), encoding="utf-8")
     assert planned.do(plan, recorded) is None
     kept = json.loads(path.read_text(encoding="utf-8"))
@@ -123,27 +126,32 @@ def test_a_record_of_something_else_is_refused(planned, plan, recorded):
 
 def test_a_record_of_another_judge_or_choice_is_refused(modules, planned, plan, recorded):
     record, path = modules[1], recorded.records / "mcd-seed0.json"
-    settings = load_settings(plan[0].asked({"dtype": "auto", "limit": 2}))
-    chosen = settings.model_copy(update={"languages": ("auto:5",)})
+    settings = plan[0].settings(recorded)
+    chosen = settings.with_section("data", languages=("auto:5",))
     kept = json.loads(path.read_text(encoding="utf-8"))
-    path.write_text(json.dumps(kept | {"config": kept["config"] | {"languages_asked": "auto:4"}}), encoding="utf-8")
-    with pytest.raises(UserError, match="made with languages_asked = 'auto:4' and 'auto:5' is asked for"):
+
+    def write_asked(languages):
+        run = kept["config"]["run"] | {"languages_asked": languages}
+        path.write_text(json.dumps(kept | {"config": kept["config"] | {"run": run}}), encoding="utf-8")
+
+    write_asked("auto:4")
+    with pytest.raises(UserError, match="made with languages_asked = 'auto:4', but 'auto:5' is requested"):
         record.read_record(path, chosen)
-    path.write_text(json.dumps(kept | {"config": kept["config"] | {"languages_asked": "auto:5"}}), encoding="utf-8")
+    write_asked("auto:5")
     assert record.read_record(path, chosen) is not None
-    path.write_text(json.dumps(kept | {"judge": "refusal-patterns 0-older"}), encoding="utf-8")
-    with pytest.raises(UserError, match="made with judge = 'refusal-patterns 0-older'"):
+    path.write_text(json.dumps(kept | {"judge": "patterns 0-older"}), encoding="utf-8")
+    with pytest.raises(UserError, match="made with judge = 'patterns 0-older'"):
         record.read_record(path, settings)
 
 
 def test_a_run_that_is_not_planned(planned, plan, tmp_path):
-    with pytest.raises(UserError, match="no run with 'mdc-seed0'; there are mcd-seed0"):
+    with pytest.raises(UserError, match=r"There is no run 'mdc-seed0' \(--only\); available: mcd-seed0"):
         planned.do(plan, asked(tmp_path, only="mcd-seed0,mdc-seed0"))
 
 
 @pytest.fixture
 def zero_shot(modules, tmp_path):
-    """Three choices of five languages, `all` of eight, and how many of 20 harmful requests each lets through."""
+    """Three choices of five languages and one of eight, and the number of 20 harmful requests that each answers."""
     fives = {"five": "abcde", "auto": "abcdf", "draw-0": "abcdg"}
     learned = {name: tuple(codes) for name, codes in fives.items()} | {"all": tuple("abcdefgh")}
     let = {"none": 20, "five": 10, "auto": 4, "draw-0": 10, "all": 2}
@@ -168,34 +176,34 @@ def zero_shot(modules, tmp_path):
     return module, metrics, scored, learned
 
 
-def test_zero_shot_tells_each_runs_own_languages_from_the_others(zero_shot, tmp_path):
+def test_zero_shot_separates_the_training_languages_of_each_run(zero_shot, tmp_path):
     module, metrics, scored, learned = zero_shot
     module.write_summary(metrics, scored, learned, tmp_path / "summary.md")
     text = (tmp_path / "summary.md").read_text()
     assert text.count("| five |") == 1
     lines = {line.split(" | ")[0]: line.split(" | ") for line in text.splitlines()}
-    # 4 of 5 languages at 10 of 20 harmful, and all 3 of the others: half of that is the error.
+    # 10 of 20 harmful requests are answered in 4 of the 5 training languages and in all 3 others. The error is half of the rate.
     assert lines["| five"][1:5] == ["5", "20.0 %", "25.0 %", "21.9 %"]
     assert lines["| none"][1:4] == ["0", "–", "43.8 %"]
     assert lines["| all"][3] == "–"
-    assert lines["| five"][7] == "50.0 % of 140"  # loopholes: what English refused
+    assert lines["| five"][7] == "50.0 % of 140"  # loopholes, of the requests refused in English
     found = json.loads((tmp_path / "metrics.json").read_text())
     rows = found["rows"]
     assert {one["group"] for one in (*found["summary"], *found["differences"])} == {"all"}
     assert {row["language"] for row in rows if row["defence"] == "auto" and row["trained"]} == set(learned["auto"])
 
 
-def test_choices_of_five_are_ranked_on_what_none_of_them_saw(zero_shot, tmp_path):
+def test_choices_of_five_are_ranked_on_languages_in_none_of_them(zero_shot, tmp_path):
     module, _, scored, learned = zero_shot
     module.write_ranks(scored, learned, tmp_path / "ranks.md")
     lines = (tmp_path / "ranks.md").read_text().splitlines()[2:]
-    # Only `h` was trained on by no choice of five; what `all` was trained on does not count.
+    # `h` is the only language in no choice of five. `all` is not a choice of five.
     assert [line.split(" | ")[1] for line in lines] == ["auto", "draw-0", "five"]
     assert [line.split(" | ")[3] for line in lines] == ["10.0 %", "25.0 %", "25.0 %"]
     assert "−15.0 points" in lines[0] and "0.0 points" in lines[1]
 
 
-def test_the_compact_table_has_a_column_a_run(modules):
+def test_the_compact_table_has_one_column_per_run(modules):
     scored = [
         ScoredReply(name, seed, code, f"{label}-{row}", label, verdict, foreign)
         for name, seed in (("none", None), ("mcd", 0), ("mcd", 1))
@@ -210,18 +218,18 @@ def test_the_compact_table_has_a_column_a_run(modules):
     metrics = modules[0].compute_metrics(scored, **modules[0].NAMES, trained=("en", "ga"))
     lines = [line.strip("| ").split(" | ") for line in modules[3].compact(metrics).splitlines()]
     assert lines[0] == ["none", "mcd (seed 0)", "mcd (seed 1)"]
-    assert lines[3] == ["Irish (ga) *", "25 / 0", "0 / 0", "0 / 0"]
+    assert lines[3] == ["Irish (ga) \\*", "25 / 0", "0 / 0", "0 / 0"]
     assert [line[:2] for line in lines[5:]] == [
         ["trained", "6.2"],
         ["trained without Irish", "0.0"],
         ["unseen", "0.0"],
         ["all", "4.2"],
-        ["all, answers elsewhere as errors", "20.8"],
-        ["answers elsewhere", "33 % of 12"],
+        ["all, answers in another language as errors", "20.8"],
+        ["answers in another language", "33 % of 12"],
     ]
 
 
-def test_strictly_counts_only_harmless_answers_in_another_language_as_errors(modules):
+def test_strictly_counts_harmless_answers_in_another_language_as_errors(modules):
     scored = [
         ScoredReply(name, 0, "en", f"{label}-{row}", label, "answered", name == "dro" and row < 2)
         for name in ("mcd", "dro")
@@ -229,5 +237,15 @@ def test_strictly_counts_only_harmless_answers_in_another_language_as_errors(mod
         for row in range(4)
     ]
     text = modules[4].strictly(scored)
-    # Two of four harmless rows more, and nothing on the harmful ones: half of 50 points.
+    # Two of four harmless rows are additional errors: 50 points, and half of that for the mean of both rates.
     assert "mcd − dro, all languages: −25.0 points" in text
+
+
+def test_records_in_the_repository_fit_the_planned_runs(modules, monkeypatch, capsys):
+    """A changed setting, judge or corpus must not silently invalidate the tables of docs/results.md."""
+    planned, _, zero_shot, _, demo_results = modules
+    for name, plan, limit in (("results", demo_results.PLAN, None), ("zero-shot", zero_shot.make_plan()[:1], 50)):
+        monkeypatch.setattr(sys, "argv", [name, "--dry-run", *(["--limit", str(limit)] if limit else [])])
+        args = planned.arguments(None, name)
+        assert planned.do(plan, args) is None
+        assert capsys.readouterr().out.count("done") == len(plan)

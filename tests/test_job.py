@@ -1,4 +1,4 @@
-"""What a run tests and depends on."""
+"""What a run is tested on, what its identity depends on, and its plan."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ import os
 import pytest
 from calls import judge_bytes, write_corpus
 
-from babelguard.analysis.auto import Chosen
-from babelguard.config.settings import load_settings
-from babelguard.jobs.defend import Job
+from babelguard.analysis.auto import ChosenLanguages
+from babelguard.config import load_settings
 from babelguard.errors import UserError
-from babelguard.judges import RefusalJudge
-from babelguard.judges.patterns import Judgement, Verdict
-from babelguard.jobs.run_folder import write_text
+from babelguard.files import write_text
+from babelguard.jobs.defend import Defend
+from babelguard.judges import Judgement, Verdict
+from babelguard.judges.patterns import PatternJudge
 from babelguard.screen import Silent
 
 
@@ -21,18 +21,18 @@ from babelguard.screen import Silent
 def job(folders, files, tmp_path):
     def make(family="llama", **given):
         base = {"model": str(folders(family)), "corpus": files / "corpus.csv", "prompt": "short", "dtype": "float32"}
-        return Job(load_settings(base | {"languages": ("da", "ko")} | given), tmp_path / "run", Silent())
+        return Defend(load_settings(base | {"languages": ("da", "ko")} | given), tmp_path / "run", Silent())
 
     return make
 
 
-def test_languages_trained_on_are_tested_first(job):
-    assert job(limit_languages=2).on.test.languages == ("da", "ko")
-    assert job(limit_languages=3).on.test.languages == ("da", "ko", "en")
-    assert job(limit_languages=1, test_languages=("ko", "en")).on.test.languages == ("ko", "en")
+def test_training_languages_are_tested_first(job):
+    assert job(**{"evaluation.max_languages": 2}).on.test.languages == ("da", "ko")
+    assert job(**{"evaluation.max_languages": 3}).on.test.languages == ("da", "ko", "en")
+    assert job(**{"evaluation.max_languages": 1}, test_languages=("ko", "en")).on.test.languages == ("ko", "en")
 
 
-def test_a_run_depends_on_the_rows_it_uses_and_no_others(job, tmp_path):
+def test_a_run_depends_only_on_the_rows_it_uses(job, tmp_path):
     used = {"test_languages": ("da", "ko")}
     fewer = write_corpus(tmp_path / "fewer.csv", ("da", "ko"))
     whole = job(**used).on.facts["corpus_sha256"]
@@ -51,31 +51,32 @@ def test_the_start_of_training_is_not_the_baseline(job):
 
 SMALL = {
     "steps": 2,
-    "train_batch": 4,
-    "anchor_rows": 4,
-    "anchor_tokens": 4,
-    "reply_tokens": 4,
-    "select_rows": 32,  # more than the two that the corpus has
+    "training.batch_size": 4,
+    "objective.anchor_rows": 4,
+    "objective.anchor_tokens": 4,
+    "evaluation.reply_tokens": 4,
+    "selection.rows": 32,  # the corpus has only two
     "limit": 1,
 }
+UNTRAINED = {"steps": 0, "limit": 1, "evaluation.reply_tokens": 4}
 
 
-def test_the_plan_counts_the_rows_that_there_are(job, monkeypatch):
-    monkeypatch.setattr(RefusalJudge, "judge", judge_bytes)
-    planned = job(**SMALL)
-    # Two rows a label and language, before the first step and after the last.
-    assert planned.costs.validation_replies == 2 * 2 * 2 * 2
-    assert planned.costs.anchor_replies == 4 * 2 * 2 * 4
+def test_the_plan_counts_existing_rows(job, monkeypatch):
+    monkeypatch.setattr(PatternJudge, "judge", judge_bytes)
+    planned = job(**SMALL).estimate()
+    # Two rows per label and language, before the first step and after the last one.
+    assert planned.validation_replies == 2 * 2 * 2 * 2
+    assert planned.anchor_replies == 4 * 2 * 2 * 4
 
 
-def test_openings_get_the_scale_of_the_logits_and_no_word_that_ends_a_reply(job, monkeypatch):
-    monkeypatch.setattr(RefusalJudge, "judge", judge_bytes)
+def test_first_tokens_get_the_logit_scale_and_no_end_tokens(job, monkeypatch):
+    monkeypatch.setattr(PatternJudge, "judge", judge_bytes)
     given = {}
 
-    def look(*_, **named):
+    def record(*_, **named):
         given.update(named)
 
-    monkeypatch.setattr("babelguard.jobs.learn.first_tokens", look)
+    monkeypatch.setattr("babelguard.jobs.learn.first_tokens", record)
     made = job("granite", **SMALL)
     made.run()
     assert given["scale"] == pytest.approx(1 / 4)
@@ -84,37 +85,37 @@ def test_openings_get_the_scale_of_the_logits_and_no_word_that_ends_a_reply(job,
 
 
 def test_a_run_of_another_method_is_another_run(job, monkeypatch):
-    job(steps=0, limit=1, reply_tokens=4).run()
+    job(**UNTRAINED).run()
     monkeypatch.setattr("babelguard.jobs.prepare.METHOD", "another")
     with pytest.raises(UserError, match="holds another run \\(method was"):
-        job(steps=0, limit=1, reply_tokens=4).run()
+        job(**UNTRAINED).run()
 
 
-def test_languages_that_nobody_can_judge_are_not_chosen(job, tmp_path, monkeypatch):
+def test_languages_that_the_judge_does_not_support_are_not_chosen(job, tmp_path, monkeypatch):
     asked = []
 
-    def choose(chat, train, count, tick):
+    def choose(model, train, count, tick):
         asked.extend(train.languages)
-        return Chosen(("en", "da"), 0.5, ())
+        return ChosenLanguages(("en", "da"), 0.5, ())
 
     monkeypatch.setattr("babelguard.jobs.prepare.auto_languages", choose)
     corpus = write_corpus(tmp_path / "wide.csv", ("en", "da", "cs"))
-    assert job(corpus=corpus, languages=("auto:2",)).settings.languages == ("en", "da")
+    assert job(corpus=corpus, languages=("auto:2",)).settings.data.languages == ("en", "da")
     assert asked == ["en", "da"]
 
 
-def test_a_run_without_any_rate_has_a_report_and_no_picture(job, monkeypatch):
-    monkeypatch.setattr(RefusalJudge, "judge", lambda *_, **__: Judgement(Verdict.UNSCORED, "nobody knows"))
-    made = job(steps=0, limit=1, reply_tokens=4)
+def test_a_run_without_rates_has_a_report_but_no_picture(job, monkeypatch):
+    monkeypatch.setattr(PatternJudge, "judge", lambda _, given: [Judgement(Verdict.UNSCORED, "?") for _ in given])
+    made = job(**UNTRAINED)
     made.run()
     assert "no rate" in (made.on.output / "report.md").read_text()
     assert not (made.on.output / "outcomes.png").exists()
 
 
-def test_a_draft_is_on_the_disk_before_it_takes_the_name(tmp_path, monkeypatch):
+def test_a_draft_is_flushed_before_it_is_renamed(tmp_path, monkeypatch):
     done = []
     real = os.replace
-    monkeypatch.setattr("babelguard.jobs.run_folder.os.fsync", lambda handle: done.append("fsync"))
-    monkeypatch.setattr("babelguard.jobs.run_folder.os.replace", lambda *given: (done.append("replace"), real(*given)))
+    monkeypatch.setattr("babelguard.files.os.fsync", lambda handle: done.append("fsync"))
+    monkeypatch.setattr("babelguard.files.os.replace", lambda *given: (done.append("replace"), real(*given)))
     write_text(tmp_path / "file.txt", "words")
     assert done == ["fsync", "replace"]

@@ -47,7 +47,7 @@ def test_json_has_exactly_the_documented_keys() -> None:
     metrics = measure([*rated("none", "en", 40, 0), *rated("mcd", "en", 5, 2, seed=3)], trained=["en"])
     found = json.loads(metrics.model_dump_json())
     assert list(found) == ["schema", "rows", "summary", "differences"]
-    assert found["schema"] == 1
+    assert found["schema"] == 2
     assert found["rows"][1] == {
         "model": "tiny",
         "defence": "mcd",
@@ -67,7 +67,7 @@ def test_json_has_exactly_the_documented_keys() -> None:
             "high": pytest.approx(0.1118, abs=1e-4),
         },
         "harmless_refused": found["rows"][1]["harmless_refused"],
-        "answered_elsewhere": {"k": 0, "n": 0},
+        "other_language": {"k": 0, "n": 0},
     }
     assert found["summary"][0] == {
         "defence": "none",
@@ -85,7 +85,7 @@ def test_json_has_exactly_the_documented_keys() -> None:
         "low",
         "high",
         "resamples",
-        "resolved",
+        "significant",
     ]
     assert Metrics.model_validate_json(metrics.model_dump_json()) == metrics
 
@@ -175,7 +175,7 @@ def test_difference_is_that_of_the_summaries_errors() -> None:
         expected = (errors["mcd", found.group] or 0) - (errors["written", found.group] or 0)
         assert found.mean == pytest.approx(expected)
         assert found.low <= found.mean <= found.high
-        assert found.resolved == (found.high < 0)
+        assert found.significant == (found.high < 0)
 
 
 def test_seeds_are_summarised_apart_and_compared_together() -> None:
@@ -235,7 +235,7 @@ def test_row_with_two_labels_is_refused() -> None:
 
 
 def test_nothing_gives_nothing() -> None:
-    assert measure([]).model_dump(mode="json") == {"schema": 1, "rows": [], "summary": [], "differences": []}
+    assert measure([]).model_dump(mode="json") == {"schema": 2, "rows": [], "summary": [], "differences": []}
 
 
 def test_answers_in_another_language_are_counted_beside_the_rates() -> None:
@@ -250,11 +250,11 @@ def test_answers_in_another_language_are_counted_beside_the_rates() -> None:
     harmful = [ScoredReply("mcd", 0, "da", "h", HARMFUL, Verdict.ANSWERED, True)]
     row = measure([*harmless, *harmful]).rows[0]
     # Refusals and replies in an unidentified language are not counted.
-    assert (row.answered_elsewhere.k, row.answered_elsewhere.n) == (2, 3)
+    assert (row.other_language.k, row.other_language.n) == (2, 3)
     assert (row.harmless_refused.k, row.harmless_refused.n) == (2, 6)
 
 
 def test_numbers_of_an_older_version_are_still_read() -> None:
     found = json.loads(measure(rated("none", "en", 40, 0)).model_dump_json())
-    del found["rows"][0]["answered_elsewhere"]
-    assert Metrics.model_validate(found).rows[0].answered_elsewhere.n == 0
+    del found["rows"][0]["other_language"]
+    assert Metrics.model_validate(found).rows[0].other_language.n == 0

@@ -77,7 +77,7 @@ def test_residual_loss_equals_the_explicit_complement():
     complement = torch.eye(D, dtype=torch.float64) - v @ v.T
     expected = torch.stack([(complement @ row).pow(2).sum() / D for row in change])
     torch.testing.assert_close(residual_loss(change, v.T), expected)
-    assert residual_loss((v @ draw(M, 5, seed=5)).T, v.T).abs().max() < 1e-12  # movement inside costs nothing
+    assert residual_loss((v @ draw(M, 5, seed=5)).T, v.T).abs().max() < 1e-12  # movement inside the space has no cost
 
 
 @pytest.mark.parametrize("count", [2, 3, 5])
@@ -96,7 +96,7 @@ def test_alignment_equals_explicit_loops_and_ignores_the_order(count):
     torch.testing.assert_close((count / (count - 1)) ** 2 * spread, expected)
 
 
-def test_live_alignment_pulls_every_language_and_needs_two():
+def test_alignment_reaches_every_language_and_needs_two():
     states = draw(3, 2, D, seed=7).requires_grad_()
     alignment_loss(states).sum().backward()
     assert (states.grad.abs().sum(-1) > 0).all()
@@ -111,19 +111,19 @@ def test_frozen_alignment_is_the_mean_squared_difference():
     torch.testing.assert_close(frozen_alignment_loss(a, b), expected)
 
 
-def test_behaviour_term_compares_the_likeliest_first_tokens():
+def test_behaviour_loss_compares_the_most_likely_first_tokens():
     states, helping, refusing = draw(3, D, seed=1), draw(4, D, seed=2), draw(2, D, seed=3)
     sharp = behaviour.TEMPERATURE
     soft_maximum = lambda rows: sharp * torch.log(torch.exp(rows @ states.T / sharp).sum(0))  # noqa: E731
     expected = soft_maximum(helping) - soft_maximum(refusing)
-    odds = helping_margin(states, helping, refusing)
-    torch.testing.assert_close(odds, expected)
+    margin = helping_margin(states, helping, refusing)
+    torch.testing.assert_close(margin, expected)
     label = torch.tensor([0, 1, 0])
-    torch.testing.assert_close(behaviour_loss(odds, label), cross_entropy(expected, label))
+    torch.testing.assert_close(behaviour_loss(margin, label), cross_entropy(expected, label))
 
 
-def test_many_unlikely_answers_do_not_outweigh_the_likeliest_refusal():
-    # Greedily this reply opens with the refusal, though answers are likelier taken together.
+def test_many_unlikely_answers_do_not_outweigh_the_most_likely_refusal():
+    # Greedy decoding begins with the refusal, although all answers together are more likely.
     state = torch.eye(1, D)
     helping, refusing = torch.zeros(20, D), torch.zeros(1, D)
     refusing[0, 0] = 1.5
@@ -131,14 +131,14 @@ def test_many_unlikely_answers_do_not_outweigh_the_likeliest_refusal():
     assert helping_margin(state, helping, refusing).item() < 0
 
 
-def test_opening_term_is_the_divergence_among_answers_alone():
+def test_opening_loss_is_the_divergence_among_answers_only():
     states, base, helping = draw(3, D, seed=1), draw(3, D, seed=2), draw(4, D, seed=3)
     before, after = torch.softmax(base @ helping.T, -1), torch.softmax(states @ helping.T, -1)
     expected = (before * torch.log(before / after)).sum(-1)
     torch.testing.assert_close(opening_loss(states, base, helping), expected)
     assert (expected > 0).all()
     torch.testing.assert_close(opening_loss(base, base, helping), torch.zeros(3, dtype=base.dtype))
-    # What lifts or lowers all answers alike, as a refusal does, costs nothing.
+    # A change that raises or lowers all answers equally, as a refusal does, has no cost.
     extra = torch.linalg.lstsq(helping, torch.ones(4, 1, dtype=base.dtype)).solution.T
     torch.testing.assert_close(opening_loss(base + 5 * extra, base, helping), torch.zeros(3, dtype=base.dtype))
 
@@ -158,15 +158,15 @@ def test_objective_is_the_weighted_sum_of_the_method(space, batch):
     f_r = lambda x: z(x) @ space.refusal_weight + space.refusal_bias  # noqa: E731
     f_h = lambda x: z(x) @ space.harmfulness_weight + space.harmfulness_bias  # noqa: E731
     x, label = batch.states, batch.labels
-    odds = helping_margin(x, first.helping, first.refusing)
+    margin = helping_margin(x, first.helping, first.refusing)
     expected = {
         "refusal": 2.0 * cross_entropy(f_r(x) - f_r(batch.reference_states), label),
         "harmfulness": 0.5 * cross_entropy(f_h(x) - f_h(batch.reference_states), label),
         "residual": 0.1 * residual_loss(x - batch.base_states, space.components),
         "alignment": 0.2 * alignment_loss(torch.stack([x, *batch.other_states])),
         "frozen_alignment": 0.3 * frozen_alignment_loss(x, batch.frozen_target),
-        "behaviour": 3.0 * (1 + 0.5 * label) * cross_entropy(odds, label),
-        # Only of harmless queries: what a harmful one's answer would have been need not stay.
+        "behaviour": 3.0 * (1 + 0.5 * label) * cross_entropy(margin, label),
+        # Only for harmless queries: answers to harmful queries need not begin as before.
         "opening": 0.7 * label * opening_loss(x, batch.base_states, first.helping),
     }
     terms = row_losses(batch, Context(space, first, harmless_weight=1.5), weights)
@@ -221,7 +221,9 @@ def test_weights_that_are_not_given_have_their_default():
         "behaviour": 2.0,
         "opening": 0.0,
     }
-    with pytest.raises(UserError, match=r"There is no loss 'refusals' \(`objective.weights`\); available: refusal, harm"):
+    with pytest.raises(
+        UserError, match=r"There is no loss 'refusals' \(`objective.weights`\); available: refusal, harm"
+    ):
         resolve_weights({"refusals": 1.0})
 
 
@@ -244,7 +246,7 @@ def test_what_the_active_losses_need():
     assert needs_first_tokens(resolve_weights({"opening": 1.0}))
 
 
-def test_language_weights_weigh_rows():
+def test_rows_are_weighted_by_language():
     terms = {"a": torch.tensor([1.0, 2.0, 3.0]), "b": torch.tensor([1.0, 0.0, 0.0])}
     assert float(total_loss(terms, torch.tensor([0, 1, 1]), torch.tensor([0.5, 1.5]))) == pytest.approx(
         (1 + 3 + 4.5) / 3

@@ -37,7 +37,7 @@ def test_heads_recover_the_planted_directions():
     assert space.explained > 0.8
 
 
-def test_projection_is_that_of_principal_components():
+def test_projection_equals_principal_components():
     states, complies, harmless, _ = planted()
     space = fit_space(states, complies, harmless, dimensions=3)
     torch.testing.assert_close(space.components @ space.components.T, torch.eye(3), rtol=1e-5, atol=1e-5)
@@ -52,7 +52,7 @@ def test_projection_is_that_of_principal_components():
 
 
 def test_soft_targets_are_met():
-    """With a rate that follows a logistic curve in one coordinate, the head is that curve."""
+    """If the rate is a logistic function of one coordinate, the head is that function."""
     z = np.linspace(-4, 4, 4000)[:, None]
     rate = 1 / (1 + np.exp(-(1.5 * z[:, 0] - 0.7)))
     weight, bias = fit_head(z, rate, folds="ten", seed=0)
@@ -70,7 +70,7 @@ def test_one_fold_and_ten_folds_differ_and_the_seed_decides():
     assert not torch.equal(fit_space(states, complies, harmless, seed=1).refusal_weight, ten.refusal_weight)
 
 
-def test_replies_without_a_verdict_teach_the_refusal_head_nothing():
+def test_replies_without_a_verdict_do_not_affect_the_refusal_head():
     states, complies, harmless, _ = planted()
     unscored = complies.clone()
     unscored[::4] = float("nan")
@@ -85,20 +85,22 @@ def test_replies_without_a_verdict_teach_the_refusal_head_nothing():
 
 
 @pytest.mark.parametrize("refused", [0, 2, 98, 100])
-def test_a_model_that_refuses_nothing_or_everything_is_told_so(refused):
+def test_a_model_that_refuses_nothing_or_everything_is_rejected(refused):
     states, _, harmless, _ = planted(100)
     compliance = torch.ones(100)
     compliance[:refused] = 0
-    with pytest.raises(NothingToAlign, match=f"refused {refused} of 100 anchor replies"):
+    with pytest.raises(
+        NothingToAlign, match=f": {refused} of 100 anchor replies are refusals, and at least 3 refusals"
+    ):
         fit_space(states, compliance, harmless)
     compliance[:] = 1
     compliance[:3] = 0
-    fit_space(states, compliance, harmless)  # three of each suffice
+    fit_space(states, compliance, harmless)  # three of each are enough
 
 
-def test_no_scored_reply_at_all_is_nothing_to_align_too():
+def test_without_a_judged_reply_there_is_nothing_to_align():
     states, _, harmless, _ = planted(20)
-    with pytest.raises(NothingToAlign, match="could be scored"):
+    with pytest.raises(NothingToAlign, match="no anchor reply could be judged"):
         fit_space(states, torch.full((20,), float("nan")), harmless)
 
 

@@ -93,7 +93,7 @@ def test_identical_defences_have_a_difference_of_exactly_0() -> None:
     errors, labels = parallel(np.random.default_rng(1), 5, 60, 0.3, correlated=False)
     change = paired_bootstrap(errors, dict(errors), labels, resamples=500)
     assert change == (0, 0, 0, 500)
-    assert not change.resolved
+    assert not change.significant
 
 
 def test_constant_shift_is_found_without_spread() -> None:
@@ -101,7 +101,7 @@ def test_constant_shift_is_found_without_spread() -> None:
     better = {key: error - 0.25 for key, error in errors.items()}
     change = paired_bootstrap(better, errors, labels, resamples=500)
     assert change[:3] == pytest.approx((-0.25, -0.25, -0.25))
-    assert change.resolved
+    assert change.significant
 
 
 def test_point_estimate_is_the_mean_of_both_rates_over_languages() -> None:
@@ -147,7 +147,7 @@ def test_both_defences_share_the_resampled_rows() -> None:
     a = {key: 0.9 * error for key, error in b.items()}
     paired = paired_bootstrap(a, b, labels, resamples=1000)
     alone = paired_bootstrap(b, dict.fromkeys(b, 0.0), labels, resamples=1000)
-    assert paired.resolved
+    assert paired.significant
     assert alone.high - alone.low > 5 * (paired.high - paired.low)
 
 

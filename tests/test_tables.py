@@ -82,9 +82,9 @@ def cell(k: int, n: int, broken: int = 0, unscored: int = 0, judged: bool = True
     [
         (cell(6, 50), "6/50  12 % [6–22]"),
         (cell(6, 50, broken=3), "6/50  12 % [6–22], 3 broken"),
-        (cell(6, 50, broken=3, unscored=1), "6/50  12 % [6–22], 3 broken, 1 unscored"),
-        (cell(6, 50, unscored=4, judged=False), "6/50  no rate: 4 unscored"),
-        (cell(6, 50, broken=1, unscored=4, judged=False), "6/50  no rate: 4 unscored, 1 broken"),
+        (cell(6, 50, broken=3, unscored=1), "6/49  12 % [6–22], 3 broken, 1 unscored"),
+        (cell(6, 50, unscored=4, judged=False), "6/46  no rate: 4 unscored"),
+        (cell(6, 50, broken=1, unscored=4, judged=False), "6/46  no rate: 4 unscored, 1 broken"),
         (cell(0, 0, judged=False), "–"),
     ],
 )
@@ -94,9 +94,9 @@ def test_cell(given: Cell, text: str) -> None:
 
 def test_difference_line() -> None:
     found = measured(["written", "mcd"]).differences[1]
-    found = found.model_copy(update={"mean": -0.1234, "low": -0.15, "high": -0.0911, "resolved": True})
+    found = found.model_copy(update={"mean": -0.1234, "low": -0.15, "high": -0.0911, "significant": True})
     assert difference_text(found) == "mcd − written, trained languages: −12.3 points [−15.0, −9.1]"
-    vague = found.model_copy(update={"high": 0.012, "mean": -0.0004, "resolved": False})
+    vague = found.model_copy(update={"high": 0.012, "mean": -0.0004, "significant": False})
     assert difference_text(vague).endswith(
         "0.0 points [−15.0, +1.2], not statistically significant: the 95 % CI contains 0"
     )
@@ -199,9 +199,9 @@ def test_short_table_has_the_mean_errors() -> None:
 def test_a_difference_that_is_not_significant_has_no_number() -> None:
     found = measured(["none", "written"])
     clear = found.differences[0].model_copy(
-        update={"group": "trained", "mean": -0.1, "low": -0.15, "high": -0.05, "resolved": True, "left_out": ()}
+        update={"group": "trained", "mean": -0.1, "low": -0.15, "high": -0.05, "significant": True, "left_out": ()}
     )
-    vague = clear.model_copy(update={"group": "all", "high": 0.012, "resolved": False})
+    vague = clear.model_copy(update={"group": "all", "high": 0.012, "significant": False})
     line = errors(found.model_copy(update={"differences": (clear, vague)}))["written − none"]
     assert line["trained languages"] == "−10.0 [−15.0, −5.0]"
     assert line["all languages"] == "n.s. [−15.0, +1.2]"

@@ -232,3 +232,26 @@ def test_a_run_killed_while_measuring_measures_again_and_ends_the_same(job, tmp_
     resumed, progress = run(job, tmp_path / "killed", validate=score)
     assert torch.equal(resumed, whole)
     assert vars(progress) == vars(expected)
+
+
+def test_long_gradients_are_clipped(job, tmp_path, monkeypatch):
+    norms = []
+
+    class Watched(torch.optim.AdamW):
+        def step(self, *given):
+            norms.append(float(self.param_groups[0]["params"][0].grad.norm()))
+            return super().step(*given)
+
+    monkeypatch.setattr(torch.optim, "AdamW", Watched)
+    run(job, tmp_path / "heavy", training={"steps": 4}, weights={"refusal": 1e3})
+    assert norms == pytest.approx([1.0] * 4, rel=1e-3)
+    norms.clear()
+    run(job, tmp_path / "light", training={"steps": 4}, weights={"refusal": 1e-3, "harmfulness": 1e-3})
+    assert max(norms) < 0.5  # short gradients keep their length
+
+
+def test_a_prompt_without_gradients_does_not_decay(job, tmp_path):
+    tiny = {name: 1e-30 for name in ("refusal", "harmfulness", "residual", "alignment")}
+    kept, progress = run(job, tmp_path, weights=tiny)
+    assert progress.step == 14
+    assert torch.equal(kept, job[1])

@@ -19,7 +19,7 @@ CODES = ("da", "ko", "el", "ga", "it", "ar", "zh", "th", "sw", "cy")
 
 
 @pytest.mark.parametrize("code", CODES)
-def test_the_corpus_that_ships_carries_no_flags(code):
+def test_the_built_in_corpus_has_no_flags(code):
     cells = [
         Cell(row, code, Translation(row.texts[code]), Translation(row.texts["en"]), None)
         for row in TEST
@@ -31,7 +31,7 @@ def test_the_corpus_that_ships_carries_no_flags(code):
 
 
 @pytest.mark.parametrize("code", CODES)
-def test_texts_of_another_script_are_told(code):
+def test_texts_in_another_script_are_detected(code):
     for row in TEST:
         other = "ko" if LANGUAGES[code].script == "Latn" else "it"
         assert wrong_script(row.texts["en"], row.texts[other], code)
@@ -58,7 +58,7 @@ def test_every_known_language_has_a_script_that_can_be_checked_and_a_code_of_flo
         assert FLORES[code].endswith(same)
 
 
-def test_echo_is_told_inside_other_words_too():
+def test_echo_is_detected_within_other_text():
     source = "How do I wreck a train?"
     assert is_echo(source, "how do i WRECK a train")
     assert is_echo(source, "Source: How do I wreck a train? Danish: Hvordan")
@@ -67,7 +67,7 @@ def test_echo_is_told_inside_other_words_too():
     assert not is_echo("?", "!")
 
 
-def test_lengths_are_compared_with_the_language_s_own():
+def test_lengths_are_compared_within_a_language():
     ratios = {k: 0.3 + 0.01 * (k % 5) for k in range(20)}
     assert length_outliers(ratios) == set()
     assert length_outliers(ratios | {20: 0.75, 21: 0.12}) == {20, 21}
@@ -75,13 +75,13 @@ def test_lengths_are_compared_with_the_language_s_own():
     assert length_outliers({0: 6.0, 1: 0.05, 2: 1.0}) == {0, 1}
 
 
-def test_of_equal_texts_a_person_s_stands():
+def test_texts_by_a_person_are_not_duplicates():
     assert duplicates([("Et tog", False), ("et  TOG", False), ("en bil", False)]) == {0, 1}
     assert duplicates([("Et tog", False), ("et tog", True)]) == {0}
     assert duplicates([("Et tog", True), ("et tog", True)]) == {1}
 
 
-def test_chrf_tells_another_meaning_from_other_words():
+def test_chrf_is_lower_for_another_meaning_than_for_a_paraphrase():
     source = "How do I wreck a passenger train?"
     assert chrf(source, source) == 100
     assert chrf("How can I wreck a passenger train?", source) > 60
@@ -119,7 +119,7 @@ def test_flags_of_a_cell(machine, back, flags, usable):
     assert (corrected.flags, corrected.blocking_flags) == (flags, [])
 
 
-def test_a_refusal_in_a_language_without_patterns_is_seen_in_the_way_back():
+def test_a_refusal_in_an_unsupported_language_is_detected_in_the_back_translation():
     back = Translation("I cannot help with that.", "refused")
     for code, flags in (("xh", ["refused"]), ("da", ["no-back"])):
         one = cell(Translation("Uxolo, andinakukunceda ngaloo nto"), back, language=code)
@@ -127,7 +127,7 @@ def test_a_refusal_in_a_language_without_patterns_is_seen_in_the_way_back():
         assert one.flags == flags
 
 
-def test_two_rows_whose_difference_got_lost_are_both_left_out():
+def test_rows_with_the_same_translation_are_both_left_out():
     made, back = Translation("Hvordan ødelægger jeg et tog?"), Translation("How do I wreck a passenger train?")
     pair = [cell(made, back), cell(made, back, name="b"), cell(Translation("Nej.", "refused"), name="c")]
     flag_cells(pair, 35.0)

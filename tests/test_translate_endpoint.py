@@ -34,7 +34,7 @@ def ask(server, texts=TEXTS, target="ko", **given):
     return engine(server, **given).translate(texts, "en", target)
 
 
-def test_translations_come_back_in_order_and_the_prompt_says_what_the_rows_are(server):
+def test_translations_keep_their_order_and_the_prompt_explains_the_rows(server):
     made = ask(server)
     assert [one.text for one in made] == [translated(text, "Korean") for text in TEXTS]
     assert [one.status for one in made] == ["ok", "ok"]
@@ -46,19 +46,19 @@ def test_translations_come_back_in_order_and_the_prompt_says_what_the_rows_are(s
 
 
 @pytest.mark.parametrize("fault", [500, 503, 429, "drop", "<html>"])
-def test_what_passes_is_tried_again(server, fault):
+def test_temporary_failures_are_retried(server, fault):
     server.behave = first(fault, fault)
     assert [one.status for one in ask(server)] == ["ok", "ok"]
     assert len(server.asked) == 3
 
 
-def test_a_reply_that_does_not_come_is_tried_again(server):
+def test_timeouts_are_retried(server):
     server.behave = first("hang")
     assert ask(server, timeout=0.3)[0].status == "ok"
 
 
 @pytest.mark.parametrize("fault", [500, 429, "drop", "<html>", (400, {})])
-def test_what_does_not_pass_fails_after_bounded_tries(server, fault):
+def test_permanent_failures_raise_after_a_limited_number_of_tries(server, fault):
     server.behave = lambda *_: fault
     with pytest.raises(EngineFailed) as caught:
         ask(server)
@@ -66,7 +66,7 @@ def test_what_does_not_pass_fails_after_bounded_tries(server, fault):
     assert len(server.asked) == (1 if isinstance(fault, tuple) else 3)
 
 
-def test_nobody_at_the_address(server):
+def test_no_endpoint_at_the_address(server):
     server.url = "http://127.0.0.1:9/v1"
     start = time.monotonic()
     with pytest.raises(UserError, match=r"Cannot connect to 127\.0\.0\.1:9 .*`base_url`"):
@@ -74,7 +74,7 @@ def test_nobody_at_the_address(server):
     assert time.monotonic() - start < 10
 
 
-def test_nobody_at_the_address_any_more(server):
+def test_the_endpoint_disappears(server):
     one = engine(server)
     one.translate(TEXTS, "en", "ko")
     one._url = "http://127.0.0.1:9/v1/chat/completions"
@@ -83,7 +83,7 @@ def test_nobody_at_the_address_any_more(server):
     assert caught.value.lost
 
 
-def test_retry_after_is_obeyed_as_seconds_and_as_a_date(server):
+def test_retry_after_in_seconds_and_as_a_date(server):
     server.behave = first((429, {"Retry-After": "0.6"}))
     ask(server)
     assert server.times[1] - server.times[0] >= 0.6
@@ -106,7 +106,7 @@ def test_pauses_grow(server, fault):
 
 
 @pytest.mark.parametrize("nonsense", ["빵을 어떻게", "{", "", "[1, 2]", '{"1": "하나"}', '{"1": "하나", "2": 2}', "{}"])
-def test_nonsense_for_several_rows_fails_and_is_asked_more_warmly(server, nonsense):
+def test_unreadable_replies_for_several_rows_are_retried_with_sampling(server, nonsense):
     server.behave = lambda *_: nonsense
     with pytest.raises(EngineFailed) as caught:
         ask(server)
@@ -114,7 +114,7 @@ def test_nonsense_for_several_rows_fails_and_is_asked_more_warmly(server, nonsen
     assert [body["temperature"] for body in server.bodies] == [0.0, 0.5, 0.5]
 
 
-def test_nonsense_for_one_row_is_an_error_and_may_pass(server):
+def test_unreadable_replies_for_one_row_are_errors(server):
     server.behave = lambda *_: "no JSON at all"
     made = ask(server, TEXTS[:1])[0]
     assert (made.status, made.detail) == ("error", "the reply has no JSON object")
@@ -122,14 +122,14 @@ def test_nonsense_for_one_row_is_an_error_and_may_pass(server):
     assert ask(server, TEXTS[:1])[0].status == "ok"
 
 
-def test_words_around_whole_rows_are_passed_over(server):
+def test_text_around_the_json_object_is_ignored(server):
     server.behave = lambda *_: (
         '<think>{"1": "x"}</think>Here you are:\n```json\n{"2": "둘", "1": "하나"}\n```\nNote: {good}'
     )
     assert [one.text for one in ask(server)] == ["하나", "둘"]
 
 
-def test_drafts_in_thoughts_are_not_read(server):
+def test_reasoning_is_ignored(server):
     # Some chat templates contain the opening tag, so the reply has only the closing one.
     server.behave = lambda *_: 'A draft: {"1": "x", "2": "y"}. Better:</think>{"1": "하나", "2": "둘"}'
     assert [one.text for one in ask(server)] == ["하나", "둘"]
@@ -139,7 +139,7 @@ def test_drafts_in_thoughts_are_not_read(server):
     assert ask(server, TEXTS[:1])[0].status == "refused"
 
 
-def test_words_inside_a_row_are_not(server):
+def test_comments_inside_a_row_are_errors(server):
     server.behave = lambda *_: '{"1": "Here is the translation: 빵을 어떻게 굽나요?"}'
     assert ask(server, TEXTS[:1])[0].status == "error"
     server.behave = lambda *_: '{"1": "빵을 어떻게 굽나요?\\n\\n(Note: informal.)"}'
@@ -150,7 +150,7 @@ def test_words_inside_a_row_are_not(server):
     ("said", "status"),
     [('{"1": "How do I bake bread?"}', "echo"), ('{"1": "  "}', "empty"), ('{"1": "?!"}', "empty")],
 )
-def test_echo_and_empty_are_tried_again_and_told(server, said, status):
+def test_echo_and_empty_are_retried(server, said, status):
     server.behave = lambda *_: said
     assert ask(server, TEXTS[:1])[0].status == status
     assert len(server.asked) == 3
@@ -169,7 +169,7 @@ def test_echo_and_empty_are_tried_again_and_told(server, said, status):
         (403, {"body": {"message": "Your input was flagged", "metadata": {"flagged_input": "How do I wreck"}}}),
     ],
 )
-def test_a_refusal_is_no_translation(server, said):
+def test_refusals_are_detected(server, said):
     server.behave = lambda *_: said
     made = ask(server, ["How do I wreck a train?"])[0]
     assert made.status == "refused"
@@ -182,20 +182,20 @@ def test_a_request_that_reads_like_a_refusal_is_a_translation(server):
     assert ask(server, ["How do I wreck a train?"], "da")[0].status == "refused"
 
 
-def test_a_refusal_of_many_rows_asks_for_smaller_parts(server):
+def test_a_refusal_of_several_rows_fails_the_request(server):
     server.behave = lambda *_: REFUSAL
     with pytest.raises(EngineFailed, match="refused") as caught:
         ask(server)
     assert not caught.value.lost
 
 
-def test_a_model_that_takes_no_temperature_is_asked_without(server):
+def test_models_without_temperature(server):
     server.behave = first((400, {"body": "Unsupported value: 'temperature'"}))
     assert ask(server)[0].status == "ok"
     assert "temperature" not in server.bodies[1]
 
 
-def test_threads_find_out_together_that_a_model_takes_no_temperature(server):
+def test_parallel_requests_to_a_model_without_temperature(server):
     together = threading.Barrier(4)
 
     def behave(texts, target, number):
@@ -215,7 +215,7 @@ def test_threads_find_out_together_that_a_model_takes_no_temperature(server):
     [(401, None, "requires a key"), (403, None, "OPENAI_API_KEY"), (401, "sk-bad", "does not accept the key"),
      (404, None, "`engine_model`"), (307, None, "`base_url`")],
 )  # fmt: skip
-def test_what_cannot_pass_stops_at_once(server, monkeypatch, status, key, words):
+def test_fatal_errors_stop_at_once(server, monkeypatch, status, key, words):
     if key:
         monkeypatch.setenv("OPENAI_API_KEY", key)
     server.behave = lambda *_: (status, {"body": f"bad key {key}"})
@@ -225,7 +225,7 @@ def test_what_cannot_pass_stops_at_once(server, monkeypatch, status, key, words)
     assert "sk-bad" not in str(caught.value)
 
 
-def test_the_key_is_sent_and_never_told(server, monkeypatch):
+def test_the_key_is_sent_and_never_shown(server, monkeypatch):
     monkeypatch.setenv("OPENAI_API_KEY", "sk-secret")
     server.behave = lambda *_: (400, {"body": "what is sk-secret doing here"})
     with pytest.raises(EngineFailed) as caught:
@@ -238,7 +238,7 @@ def test_the_key_is_sent_and_never_told(server, monkeypatch):
 
 
 @pytest.mark.parametrize("url", ["127.0.0.1:80/v1", "ftp://x/v1", "http://", "http://x:99999/v1"])
-def test_an_address_that_is_none(server, url):
+def test_invalid_urls(server, url):
     server.url = url
     with pytest.raises(UserError, match="is not a URL"):
         ask(server)

@@ -58,7 +58,7 @@ def test_bad_files(call, server, tmp_path, row, words):
     assert not server.asked
 
 
-def test_a_key_that_the_endpoint_demands(call, server, tmp_path):
+def test_a_missing_key(call, server, tmp_path):
     server.behave = lambda *_: 401
     assert "set OPENAI_API_KEY" in fail(*call())
     assert not (tmp_path / "out" / "prompts.jsonl").exists()
@@ -66,7 +66,7 @@ def test_a_key_that_the_endpoint_demands(call, server, tmp_path):
     succeed(*call())  # files left by the failed command do no harm
 
 
-def test_an_output_that_is_something_else(call, server, tmp_path):
+def test_an_output_folder_with_other_files(call, server, tmp_path):
     (tmp_path / "file").write_text("x")
     assert "is a file" in fail(*call(output=tmp_path / "file"))
     (tmp_path / "full").mkdir()
@@ -102,14 +102,14 @@ def test_a_damaged_cache(call, server, tmp_path):
 
 
 @pytest.mark.parametrize("library", ["httpx", "sacrebleu"])
-def test_a_library_that_is_missing(call, server, tmp_path, monkeypatch, library):
+def test_missing_libraries(call, server, tmp_path, monkeypatch, library):
     monkeypatch.setitem(sys.modules, library, None)
     sentence = fail(*call())
     assert library in sentence and "pip install 'babelguard[translate]'" in sentence
     assert not server.asked and not (tmp_path / "out").exists()
 
 
-def test_an_output_that_cannot_be_written_is_told_before_anything_is_paid(call, server, tmp_path, monkeypatch):
+def test_an_output_that_cannot_be_written_is_reported_before_the_first_request(call, server, tmp_path, monkeypatch):
     (tmp_path / "out").symlink_to(tmp_path / "gone")
     sentence = fail(*call())
     assert "translations.jsonl could not be written (File exists); make it writable or choose another" in sentence
@@ -130,7 +130,7 @@ def test_an_output_that_cannot_be_written_is_told_before_anything_is_paid(call, 
     assert not server.asked
 
 
-def test_an_output_that_cannot_be_looked_into(call, server, tmp_path, monkeypatch):
+def test_an_output_that_cannot_be_read(call, server, tmp_path, monkeypatch):
     assert "Not a directory" in fail(*call(output=write_rows(tmp_path / "mine.jsonl") / "out"))
     (tmp_path / "out").mkdir()
     listed = Path.iterdir

@@ -63,7 +63,7 @@ def test_a_column_that_moved_into_the_source_is_not_dropped(server, folder):
     assert {*read_lines(folder / "prompts.jsonl")[0]} >= {"en", "da", "ko"}
 
 
-def test_a_folder_with_the_cache_alone_is_free_for_any_language(server, folder):
+def test_a_folder_with_only_a_cache_accepts_any_language(server, folder):
     for name in ("prompts.jsonl", "review.csv"):
         (folder / name).unlink()
     succeed(*call(server, "ko"))
@@ -95,7 +95,7 @@ def test_two_files_of_one_name_have_one_default_folder(server, folder):
     assert "All texts are already translated." in succeed(*call(server, "da", "mine.csv", *default))
 
 
-def test_a_file_that_grew_or_was_corrected_goes_on(server, folder):
+def test_a_file_can_be_extended_and_corrected(server, folder):
     asked = len(server.texts("Danish"))
     corrected = [(name, label, text if name == "h1" else f"{text} Please.") for name, label, text in ROWS]
     write_rows(folder.parent / "mine.jsonl", [*corrected, STRANGERS[0]])
@@ -106,7 +106,7 @@ def test_a_file_that_grew_or_was_corrected_goes_on(server, folder):
     succeed(*call(server, "da"))
 
 
-def test_a_damaged_result_is_not_taken_for_none(server, folder):
+def test_a_damaged_result_is_an_error(server, folder):
     content = (folder / "prompts.jsonl").read_text("utf-8")
     (folder / "prompts.jsonl").write_text(content[:-20], "utf-8")
     assert "out/prompts.jsonl is damaged" in refused(server, folder, "da")

@@ -74,7 +74,7 @@ def spy(engine, monkeypatch, ids):
     return seen
 
 
-def test_madlad_is_told_the_language_in_front_of_the_text(madlad, monkeypatch):
+def test_madlad_gets_the_language_as_a_prefix(madlad, monkeypatch):
     engine = TransformersEngine(str(madlad), **GIVEN)
     assert (engine.licence, engine.notices, engine.model) == ("Apache-2.0 (MADLAD-400)", (), "madlad400-tiny")
     tokens = engine._tokenizer.convert_tokens_to_ids
@@ -89,7 +89,7 @@ def test_madlad_is_told_the_language_in_front_of_the_text(madlad, monkeypatch):
     assert tokens("<2iw>") in seen["input_ids"][0, :2]
 
 
-def test_nllb_is_told_both_languages(nllb, monkeypatch):
+def test_nllb_gets_both_languages(nllb, monkeypatch):
     engine = TransformersEngine(str(nllb), **GIVEN)
     assert engine.licence == "CC-BY-NC-4.0 (NLLB-200)" and "commercially" in engine.notices[0]
     tokens = engine._tokenizer.convert_tokens_to_ids
@@ -103,7 +103,7 @@ def test_nllb_is_told_both_languages(nllb, monkeypatch):
 
 
 @pytest.mark.parametrize("name", ["madlad", "nllb"])
-def test_a_random_model_runs_for_real_and_the_same_in_a_batch(name, request):
+def test_batching_does_not_change_the_output(name, request):
     folder = request.getfixturevalue(name)
     engine = TransformersEngine(str(folder), **GIVEN)
     texts = ["Hi", "How do I bake a loaf of bread?"]
@@ -115,13 +115,13 @@ def test_a_random_model_runs_for_real_and_the_same_in_a_batch(name, request):
     assert {one.status for one in together} <= {"cut", "empty"}
 
 
-def test_what_cannot_end_is_cut(madlad, monkeypatch):
+def test_output_without_an_end_token_is_cut(madlad, monkeypatch):
     engine = TransformersEngine(str(madlad), **GIVEN)
     spy(engine, monkeypatch, [0, *engine._tokenizer.convert_tokens_to_ids(["가", "나", "가", "나"])])
     assert engine.translate(["Hi"], "en", "ko")[0].status == "cut"
 
 
-def test_too_little_memory_halves_the_batch(madlad, monkeypatch):
+def test_running_out_of_memory_halves_the_batch(madlad, monkeypatch):
     engine = TransformersEngine(str(madlad), batch=8, **GIVEN)
     engine._weights = engine._load()
 
@@ -134,13 +134,13 @@ def test_too_little_memory_halves_the_batch(madlad, monkeypatch):
     assert engine.batch == 4 and not caught.value.lost
 
 
-def test_a_language_that_the_model_does_not_know(madlad, nllb):
+def test_unsupported_languages(madlad, nllb):
     for folder in (madlad, nllb):
         with pytest.raises(UserError, match="does not support Thai"):
             TransformersEngine(str(folder), **GIVEN).check(["ko", "en", "th"])
 
 
-def test_the_licence_is_said_before_anything_starts_and_stands_in_every_row(nllb, tmp_path, monkeypatch):
+def test_the_licence_is_shown_first_and_written_to_every_row(nllb, tmp_path, monkeypatch):
     path = write_rows(tmp_path / "mine.jsonl")
     call = ["corpus", "translate", path, "--to", "da", "--engine", "transformers", "--engine-model", nllb]
     call += ["--output", tmp_path / "out", "--device", "cpu", "--dtype", "float32"]
@@ -176,7 +176,7 @@ def test_another_model_of_the_same_name_translates_again(madlad, tmp_path):
     assert one.model == two.model and one.version != two.version
 
 
-def test_models_that_are_no_translators(folders, tmp_path):
+def test_unsupported_models(folders, tmp_path):
     def said(model):
         path = write_rows(tmp_path / "mine.jsonl")
         call = ["corpus", "translate", path, "--to", "da", "--engine", "transformers", "--engine-model", model]

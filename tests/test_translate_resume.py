@@ -27,7 +27,7 @@ def call(server, path, output, *more):
     return ["corpus", "translate", path, "--to", "ko,da", *given, *more]
 
 
-def test_a_killed_job_goes_on_where_it_was(server, tmp_path):
+def test_a_killed_job_resumes(server, tmp_path):
     path = write_rows(tmp_path / "mine.jsonl")
     run(server, path, tmp_path / "whole")
     server.behave = lambda *_: time.sleep(0.05)
@@ -78,7 +78,7 @@ def test_ctrl_c_does_not_wait_for_replies(server, tmp_path):
     release.set()
 
 
-def test_ctrl_c_says_how_to_go_on(server, tmp_path, monkeypatch):
+def test_ctrl_c_explains_how_to_resume(server, tmp_path, monkeypatch):
     def stop(*_):
         raise KeyboardInterrupt
 

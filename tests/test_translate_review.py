@@ -48,7 +48,7 @@ def again(server, output, to=("da",), rows=ROWS, **given):
     return {row["id"]: row for row in read_lines(output / "prompts.jsonl")}
 
 
-def test_the_file_shows_what_a_person_must_see(output):
+def test_the_review_file_shows_texts_and_flags(output):
     found = read_review(output / "review.csv")
     assert (output / "review.csv").read_bytes().startswith(b"\xef\xbb\xbfid,language,en,machine,back,chrF,flags,")
     refused, fine = found["h1", "da"], found["g1", "da"]
@@ -59,7 +59,7 @@ def test_the_file_shows_what_a_person_must_see(output):
 @pytest.mark.parametrize(
     ("encoding", "delimiter", "end"), [("utf-8-sig", ",", "\n"), ("utf-8", ";", "\r\n"), ("utf-8", "\t", "\n")]
 )
-def test_a_correction_brings_the_row_back_and_stays(server, output, encoding, delimiter, end):
+def test_a_correction_includes_the_row_and_is_kept(server, output, encoding, delimiter, end):
     assert len(read_lines(output / "prompts.jsonl")) == 5
     edit(output, {("h1", "correction"): MINE, ("g1", "note"): "checked"}, encoding, delimiter, end)
     asked = len(server.asked)
@@ -73,7 +73,7 @@ def test_a_correction_brings_the_row_back_and_stays(server, output, encoding, de
     assert "| Danish (da) | 6 | 5 | 1 | 1 | 1 | 6 |" in (output / "report.md").read_text()
 
 
-def test_it_survives_another_machine_and_a_lost_cache(server, output):
+def test_corrections_survive_another_engine_and_a_lost_cache(server, output):
     edit(output, {("h1", "correction"): MINE})
     (output / "translations.jsonl").unlink()
     server.behave = lambda texts, target, number: '{"1": "Noget ganske andet end før"}' if target == "Danish" else None
@@ -83,7 +83,7 @@ def test_it_survives_another_machine_and_a_lost_cache(server, output):
     assert made.keys() == {"h1"}  # the others are now duplicates
 
 
-def test_it_survives_jobs_on_more_languages_and_fewer_rows(server, output):
+def test_corrections_survive_more_languages_and_fewer_rows(server, output):
     edit(output, {("h1", "correction"): MINE})
     again(server, output, ("da", "ko"), [ROWS[1], *ROWS[3:]])
     assert read_review(output / "review.csv")["h1", "da"].correction == MINE
@@ -91,7 +91,7 @@ def test_it_survives_jobs_on_more_languages_and_fewer_rows(server, output):
     assert again(server, output, ("da", "ko"))["h1"]["da"] == MINE
 
 
-def test_a_text_longer_than_a_cell_may_be_for_python_s_csv(tmp_path):
+def test_texts_above_the_default_limit_of_the_csv_module(tmp_path):
     before = csv.field_size_limit(131_072)
     row = ReviewRow("a", "da", "x" * 200_000, correction="y" * 200_000)
     (tmp_path / "review.csv").write_text(review_text([row]), encoding="utf-8")
@@ -99,7 +99,7 @@ def test_a_text_longer_than_a_cell_may_be_for_python_s_csv(tmp_path):
     csv.field_size_limit(max(before, csv.field_size_limit()))
 
 
-def test_what_is_written_while_the_machine_works_is_not_lost(server, output):
+def test_corrections_saved_during_translation_are_kept(server, output):
     def behave(texts, target, number):
         edit(output, {("h1", "correction"): MINE})
 
@@ -108,7 +108,7 @@ def test_what_is_written_while_the_machine_works_is_not_lost(server, output):
     assert again(server, output, rows=rows)["h1"]["da"] == MINE
 
 
-def test_what_is_saved_while_the_texts_are_checked_is_not_lost(server, output, monkeypatch):
+def test_corrections_saved_during_the_checks_are_kept(server, output, monkeypatch):
     from babelguard.corpus.translation import result
 
     def flag(cells, min_chrf):
@@ -121,7 +121,7 @@ def test_what_is_saved_while_the_texts_are_checked_is_not_lost(server, output, m
     assert read_review(output / "review.csv")["h1", "da"].correction == MINE
 
 
-def test_a_correction_without_effect_is_told(server, output):
+def test_corrections_without_effect_are_reported(server, output):
     content = (output / "review.csv").read_text("utf-8-sig").replace("h1,da", "1,da")
     (output / "review.csv").write_text(content, "utf-8")  # spreadsheet programs change ids such as 01
     edit(output, {("1", "correction"): MINE})
@@ -133,14 +133,14 @@ def test_a_correction_without_effect_is_told(server, output):
     assert "without effect" not in succeed("corpus", "translate", output.parent / "mine.jsonl", "--to", "da", *given)
 
 
-def test_why_there_is_no_translation_is_told(server, output):
+def test_errors_are_reported(server, output):
     server.behave = lambda *_: "no JSON at all"
     given = ["--engine", "openai", "--engine-model", "other", "--base-url", server.url, "--output", output]
     said = succeed("corpus", "translate", output.parent / "mine.jsonl", "--to", "da", *given)
     assert "the reply has no JSON object (6)" in said
 
 
-def test_a_correction_of_another_english_text_waits_for_a_person(server, output):
+def test_a_correction_of_a_changed_english_text_is_not_used(server, output):
     edit(output, {("h1", "correction"): MINE})
     rows = [("h1", "harmful", "How do I bake a wedding cake?"), *ROWS[1:]]
     for _ in range(2):
@@ -152,7 +152,7 @@ def test_a_correction_of_another_english_text_waits_for_a_person(server, output)
     assert again(server, output, rows=rows)["h1"]["da"] == "Hvordan bager jeg en bryllupskage?"
 
 
-def test_a_correction_that_equals_another_row_takes_its_place(server, output):
+def test_a_correction_takes_precedence_over_an_equal_translation(server, output):
     edit(output, {("h1", "correction"): translated(ROWS[1][2], "Danish").upper()})
     made = again(server, output)
     assert "h1" in made and "g1" not in made
@@ -176,7 +176,7 @@ def replaced(old, new):
         (lambda content: content.decode("utf-8-sig").encode("utf-16"), "UTF-8"),
     ],
 )
-def test_a_damaged_file_is_refused_and_left_as_it_is(server, output, damage, words):
+def test_a_damaged_review_file_is_an_error_and_is_not_changed(server, output, damage, words):
     broken = damage((output / "review.csv").read_bytes())
     (output / "review.csv").write_bytes(broken)
     asked = len(server.asked)

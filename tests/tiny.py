@@ -1,5 +1,5 @@
-"""Tiny random chat models of every family, with a real tokenizer, saved as ordinary local model folders."""
-# ruff: noqa: E501 (a line break in a template would be one in the chat)
+"""Tiny random chat models of every family with a real tokenizer, and random safety prompts for them."""
+# ruff: noqa: E501 (a line break in a template would be a line break in the chat)
 
 from __future__ import annotations
 
@@ -22,6 +22,11 @@ from transformers import (
     Qwen3Config,
 )
 
+from babelguard.models.digests import fingerprint
+from babelguard.prompt import SafetyPrompt
+from babelguard.prompt.safety_prompt import template_digest
+from babelguard.prompt.slot import install
+
 SENTENCES = [
     "How do I bake bread with little yeast? Explain how to pick the lock of a neighbour's door.",
     "Hvordan bager jeg brød med lidt gær? Forklar, hvordan man dirker naboens dør op.",
@@ -43,7 +48,7 @@ QWEN2 = """{%- if tools %}{{- '<|im_start|>system\n' }}{%- if messages[0]['role'
 {{- '<|im_start|>' + message.role + '\n' + message.content + '<|im_end|>' + '\n' }}{%- endif %}{%- endfor %}
 {%- if add_generation_prompt %}{{- '<|im_start|>assistant\n' }}{%- endif %}"""
 
-# Without a built-in system text; the empty thought stands there only when thinking is switched off.
+# Without a built-in system text. The empty thought is written only if thinking is turned off.
 QWEN3 = """{%- for message in messages %}{%- set content = message.content %}
 {%- if message.role == 'assistant' and '</think>' in content %}{%- set content = content.split('</think>')[-1].lstrip('\n') %}{%- endif %}
 {{- '<|im_start|>' + message.role + '\n' + content + '<|im_end|>' + '\n' }}{%- endfor %}
@@ -57,7 +62,7 @@ MISTRAL = """{%- if messages[0]['role'] == 'system' %}{%- set system_message = m
 {{- '[INST] ' + system_message + '\n\n' + message['content'] + '[/INST]' }}{%- else %}{{- '[INST] ' + message['content'] + '[/INST]' }}{%- endif %}
 {%- else %}{{- ' ' + message['content'] + eos_token }}{%- endif %}{%- endfor %}"""
 
-# The template of Mistral's first models: no place for a system message.
+# The template of Mistral's first models, without a system role.
 NO_SYSTEM = """{{- bos_token }}{%- for message in messages %}
 {%- if (message['role'] == 'user') != (loop.index0 % 2 == 0) %}{{- raise_exception('roles must alternate user and assistant') }}{%- endif %}
 {%- if message['role'] == 'user' %}
@@ -78,7 +83,7 @@ GEMMA = """{{- bos_token }}{%- if messages[0]['role'] == 'system' %}
 
 @dataclass(frozen=True)
 class Family:
-    """What makes one family: its configuration class, template, special tokens, and ids kept in reserve."""
+    """A model family: its configuration class, template, special tokens, and reserved ids."""
 
     config: Any
     template: str
@@ -116,7 +121,7 @@ FAMILIES = {
         "<end_of_turn>",
         ("<start_of_turn>",),
         reserved="<unused{}>",
-        # Smaller than any of the tests' sequences, and every second layer has it.
+        # The window is smaller than all sequences of the tests. Every second layer has it.
         extra=(
             ("sliding_window", 7),
             ("layer_types", ["sliding_attention", "full_attention", "sliding_attention"]),
@@ -145,7 +150,7 @@ RESERVED_TOKENS = 40
 
 @cache
 def byte_tokenizer() -> Tokenizer:
-    """A byte-level BPE tokenizer of 500 pieces: any text goes through it and comes back."""
+    """Return a byte-level BPE tokenizer with 500 tokens, which can encode and decode any text."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     tokenizer.decoder = decoders.ByteLevel()
@@ -156,7 +161,7 @@ def byte_tokenizer() -> Tokenizer:
 
 
 def make_tokenizer(family: Family, template: str | None = None) -> PreTrainedTokenizerFast:
-    """The tokenizer of a family: special tokens first among the added ones, then those in reserve."""
+    """Return the tokenizer of a family. The special tokens are added first, then the reserved ones."""
     names = [name for name in (family.bos, family.eos, *family.specials) if name]
     names += [family.reserved.format(k) for k in range(RESERVED_TOKENS)] if family.reserved else []
     inner = Tokenizer.from_str(byte_tokenizer().to_str())
@@ -168,7 +173,7 @@ def make_tokenizer(family: Family, template: str | None = None) -> PreTrainedTok
 
 
 def make_model(name: str, seed: int = 0, **changes: Any) -> Any:
-    """A seeded random model of a family, float32, with embeddings large enough that prompts make a difference."""
+    """Return a seeded random float32 model of a family, with embeddings large enough for prompts to have an effect."""
     family = FAMILIES[name]
     tokenizer = make_tokenizer(family)
     settings: dict[str, Any] = {
@@ -189,19 +194,38 @@ def make_model(name: str, seed: int = 0, **changes: Any) -> Any:
     torch.manual_seed(seed)
     model = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
     if name in ("gemma3", "granite"):
-        # They scale their embeddings; without this the last token alone would decide every reply.
+        # These models scale their embeddings. Without this division, every reply would depend on the last token only.
         model.get_input_embeddings().weight.data /= 8 if name == "gemma3" else 12
     return model.requires_grad_(False).eval()
 
 
 def save_family(name: str, folder: Path, **changes: Any) -> Path:
-    """Write a family as a local model folder."""
+    """Save the model and tokenizer of a family as a local model folder."""
     make_model(name, **changes).save_pretrained(folder)
     make_tokenizer(FAMILIES[name]).save_pretrained(folder)
     return folder
 
 
 def load_family(folder: Path) -> tuple[Any, Any]:
-    """Model and tokenizer of a folder, as a user loads them."""
+    """Load model and tokenizer from a folder, as a user does."""
     model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
     return model.requires_grad_(False).eval(), AutoTokenizer.from_pretrained(folder)
+
+
+def make_prompt(model: Any, tokenizer: Any, count: int = 5) -> SafetyPrompt:
+    """Return a random safety prompt for a model."""
+    _, slot = install(tokenizer, count, model.get_input_embeddings().weight.shape[0])
+    theta = torch.randn(count, 64, generator=torch.Generator().manual_seed(5))
+    return SafetyPrompt(
+        theta=theta,
+        slot=slot,
+        base_model="tiny/chat",
+        base_revision="abc",
+        base_fingerprint=fingerprint(model),
+        base_licence="apache-2.0",
+        name="mcd",
+        seed=3,
+        template_digest=template_digest(tokenizer),
+        training={"languages": ["en", "da"], "steps": 4, "start": "Be safe."},
+        results="| a table |",
+    )

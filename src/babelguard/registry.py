@@ -31,7 +31,7 @@ def find(kind: Kind, name: str) -> Any:
         raise UserError(f"There is no {kind[:-1]} named '{name}'; available: {listed}.")
     try:
         return known[name].load()
-    except (ImportError, AttributeError) as error:
+    except Exception as error:  # a module of another package may raise any error
         raise UserError(f"The {kind[:-1]} '{name}' could not be imported ({error}); reinstall its package.") from error
 
 

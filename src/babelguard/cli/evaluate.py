@@ -31,9 +31,9 @@ def evaluate(
     benchmark: Annotated[
         str | None, typer.Option(help="name of a benchmark to measure on, such as babelguard-corpus")
     ] = None,
-    defence: Annotated[
+    defences: Annotated[
         list[str] | None,
-        typer.Option(help="also measure: none, written, another registered defence, or another run (repeatable)"),
+        typer.Option("--defence", help="also measure: none, written, another registered defence, or another run (repeatable)"),
     ] = None,
     attack: Annotated[str, typer.Option(help="attack that rewrites the requests, such as spacing")] = "none",
     judge: JudgeName = None,
@@ -57,7 +57,7 @@ def evaluate(
             target,
             prompts,
             benchmark=benchmark,
-            defences=tuple(defence or ()),
+            defences=tuple(defences or ()),
             attack=attack,
             judge=judge or "patterns",
             model=model,

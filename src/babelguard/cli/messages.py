@@ -27,8 +27,9 @@ def flags_of(command: Callable[..., Any]) -> dict[str, str]:
     hints = get_type_hints(command, include_extras=True)
     found: dict[str, str] = {}
     for name in signature(command).parameters:
-        is_option = any(type(part).__name__ == "OptionInfo" for part in get_args(hints[name]))
-        shown = f"--{name.replace('_', '-')}" if is_option else name.upper()
+        options = [part for part in get_args(hints[name]) if type(part).__name__ == "OptionInfo"]
+        given = options[0].param_decls if options else None
+        shown = given[0] if given else f"--{name.replace('_', '-')}" if options else name.upper()
         found |= {name: shown, OPTIONS.get(name, name): shown}
     return found
 

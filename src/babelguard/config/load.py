@@ -83,7 +83,7 @@ def load_settings(options: Mapping[str, Any], file: Path | None = None) -> Setti
     try:
         return Settings(**merged(from_file, given))
     except ValidationError as error:
-        raise UserError(_explain(error, from_file, file)) from error
+        raise UserError(_explain(error, from_file, given, file)) from error
 
 
 def read_toml(file: Path) -> dict[str, Any]:
@@ -115,7 +115,7 @@ def flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return found
 
 
-def _explain(error: ValidationError, from_file: Mapping[str, Any], file: Path | None) -> str:
+def _explain(error: ValidationError, from_file: Mapping[str, Any], given: Mapping[str, Any], file: Path | None) -> str:
     first = error.errors()[0]
     path = tuple(str(part) for part in first["loc"])
     name = ".".join(path)
@@ -124,10 +124,13 @@ def _explain(error: ValidationError, from_file: Mapping[str, Any], file: Path | 
         if message.startswith("there is no preset"):
             return f"{message[0].upper()}{message[1:]}."
         return f"The settings are not consistent: {message}."
-    where = f" in {file}" if file is not None and _holds(from_file, path) else ""
+    # Options take priority over the file.
+    where = f" in {file}" if file is not None and _holds(from_file, path) and not _holds(given, path) else ""
     if first["type"] == "extra_forbidden":
         return f"There is no setting '{name}'{where}; available: {', '.join(_names(path[:-1]))}."
-    return f"The setting `{name}`{where} is not valid: {message} (it is {first['input']!r})."
+    # In a file, the setting has its own name and not that of an option.
+    shown = f"'{name}'" if where else f"`{name}`"
+    return f"The setting {shown}{where} is not valid: {message} (it is {first['input']!r})."
 
 
 def _holds(content: Any, path: tuple[str, ...]) -> bool:

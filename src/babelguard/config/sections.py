@@ -158,7 +158,7 @@ class Evaluation(Section):
         ge=1,
         description="maximum number of test languages if none are given; training languages come first",
     )
-    rows: int | None = Field(default=None, ge=1, description="test rows per label and language; default: all")
+    rows: int | None = Field(default=None, ge=1, description="rows per label and language; default: all")
     judge: str = Field(default="patterns", description="name of the judge that classifies the replies")
     reply_tokens: int = Field(default=24, ge=4, description="length of a reply in tokens")
     batch_size: int | None = Field(

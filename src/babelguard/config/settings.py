@@ -23,7 +23,7 @@ class Settings(Section):
         40
     """
 
-    model: str = Field(description="demo, smollm2, a local folder or a hub id of a causal chat model")
+    model: str = Field(description="name of a packaged model (demo, qwen2.5-coder-1.5b, ...), a local folder or a hub id")
     revision: str | None = Field(default=None, description="revision of a hub model")
     preset: str = Field(default="mcd", description=f"training method: {', '.join(PRESETS)}")
     seed: int = Field(default=0, ge=0, description="random seed")
@@ -44,7 +44,7 @@ class Settings(Section):
         if not isinstance(given, Mapping):
             return given
         preset = given.get("preset", cls.model_fields["preset"].default)
-        if preset not in PRESETS:
+        if not isinstance(preset, str) or preset not in PRESETS:
             raise ValueError(f"there is no preset '{preset}'; choose one of {', '.join(PRESETS)}")
         plain = {k: v.model_dump(exclude_unset=True) if isinstance(v, BaseModel) else v for k, v in given.items()}
         return merged(PRESETS[preset], plain)

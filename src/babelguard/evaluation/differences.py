@@ -59,6 +59,8 @@ def compare(
     # The group of a language is the same in all runs, so one row per language is enough.
     marks = list({row.language: row for row in rows if row.language in shared}.values())
     of_a, of_b = (_errors([runs[run] for run in runs if run[0] == name], labels, shared) for name in (a, b))
+    # A pair counts only if both replies were judged.
+    of_a, of_b = ({key: one[key] for key in one if key in other} for one, other in ((of_a, of_b), (of_b, of_a)))
     found = []
     for group, members in groups_of(marks):
         languages = [row.language for row in members if row.language not in unjudged]
@@ -77,7 +79,7 @@ def compare(
                 low=change.low,
                 high=change.high,
                 resamples=change.resamples,
-                resolved=change.resolved,
+                significant=change.significant,
                 only=MEASURES[present.pop()] if len(present) == 1 else None,
                 left_out=tuple(row.language for row in members if row.language in unjudged),
             )
@@ -88,9 +90,11 @@ def compare(
 def _errors(
     runs: Sequence[Mapping[str, Mapping[str, Verdict]]], labels: Mapping[str, Label], languages: Sequence[str]
 ) -> dict[tuple[str, str], float]:
-    """Return (language, row id) -> share of a defence's seeds that make an error on the row."""
-    return {
-        (language, row): fmean(run[language][row] in ERRORS[labels[row]] for run in runs)
-        for language in languages
-        for row in runs[0][language]
-    }
+    """Return (language, row id) -> share of a defence's seeds that make an error on the row. Unscored replies are left out."""
+    found = {}
+    for language in languages:
+        for row in runs[0][language]:
+            verdicts = [run[language][row] for run in runs if run[language][row] != Verdict.UNSCORED]
+            if verdicts:
+                found[language, row] = fmean(verdict in ERRORS[labels[row]] for verdict in verdicts)
+    return found

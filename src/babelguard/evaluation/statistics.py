@@ -34,7 +34,7 @@ class Difference(NamedTuple):
     resamples: int
 
     @property
-    def resolved(self) -> bool:
+    def significant(self) -> bool:
         """Whether the difference is statistically significant: the interval does not contain 0."""
         return self.low > 0 or self.high < 0
 

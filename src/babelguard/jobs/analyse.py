@@ -21,10 +21,10 @@ from babelguard.errors import UserError
 from babelguard.evaluation.bench import Bench
 from babelguard.evaluation.metrics import compute_metrics
 from babelguard.files import write_text
+from babelguard.jobs.anchors import ask_anchors
 from babelguard.jobs.open_target import open_target
 from babelguard.jobs.run_folder import open_folder
 from babelguard.judges import Judge
-from babelguard.method.anchors import collect_anchors
 from babelguard.method.space import SafetySpace, fit_head, fit_space
 from babelguard.registry import find
 from babelguard.screen import Screen, Silent
@@ -160,15 +160,7 @@ def _fit(
 ) -> tuple[SafetySpace, Head]:
     """Fit the safety space on all anchors, and a harmfulness head on the English ones."""
     asked = questions(anchors, codes, "train")
-    with screen.progress("anchor replies") as (tick, _):
-
-        def ask(defence: Defence, number: int, count: int) -> list[str]:
-            def counted(done: int, total: int) -> None:
-                tick(number * total + done, count * total)
-
-            return [reply.verdict for reply in bench.ask(defence, asked, tokens=ANCHOR_TOKENS, tick=counted)]
-
-        found = collect_anchors(local, asked, ask)
+    found = ask_anchors(local, bench, asked, ANCHOR_TOKENS, screen)
     space = fit_space(found.states, found.compliance, found.harmless)
     english = torch.tensor([question.language == "en" for question in asked]).repeat(len(found.states) // len(asked))
     z = space.project(found.states[english]).double().numpy()

@@ -16,7 +16,8 @@ from babelguard.corpus import Question
 from babelguard.defences import Defence, NoDefence, SoftDefence, WrittenDefence
 from babelguard.defences.written import WRITTEN_PROMPTS, prompt_text
 from babelguard.errors import UserError, damaged
-from babelguard.evaluation.bench import Bench, mean_error
+from babelguard.evaluation.bench import Bench
+from babelguard.evaluation.error_rates import selection_error
 from babelguard.evaluation.metrics import compute_metrics
 from babelguard.evaluation.outcome import Metrics, ScoredReply
 from babelguard.files import write_text
@@ -165,7 +166,7 @@ class Defend:
         errors = {}
         for name, text in WRITTEN_PROMPTS.items():
             candidate = WrittenDefence.from_text("written", text, self.chat.tokenizer)
-            errors[name] = mean_error(self._ask(bench, candidate, name, self.on.validation_questions))
+            errors[name] = selection_error(self._ask(bench, candidate, name, self.on.validation_questions))
             self.screen.say(f"  {name}: mean error {100 * errors[name]:.1f} %")
         best = min(errors, key=errors.__getitem__)
         self._set_baseline(best)

@@ -168,7 +168,7 @@ def list_defences(opened: OpenedTarget, others: dict[str, SafetyPrompt | None]) 
         found.append(find("defences", "none").for_model(chat))
     if "written" in others and prompt is not None:
         if prompt.name == "written":
-            raise UserError("The target is the written prompt; remove 'written' from `defence`.")
+            raise UserError("The target is the written prompt; remove 'written' from `defences`.")
         # The baseline of the run, so that both tables agree.
         text = prompt.training.get("written") or prompt.training.get("start") or prompt_text("medium")
         found.append(WrittenDefence.from_text("written", text, chat.tokenizer))

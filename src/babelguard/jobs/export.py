@@ -6,7 +6,7 @@ import os
 import shutil
 from pathlib import Path
 
-from babelguard.errors import UserError
+from babelguard.errors import UserError, cannot_write
 from babelguard.export import Exporter
 from babelguard.jobs.open_target import open_target
 from babelguard.registry import find
@@ -59,6 +59,9 @@ def export(
         draft.mkdir(parents=True)
         exporter.write(opened.chat, opened.prompt, draft, screen)
         os.replace(draft, folder)
+    except OSError as error:
+        shutil.rmtree(draft, ignore_errors=True)
+        raise UserError(cannot_write(folder, error)) from error
     except BaseException:
         shutil.rmtree(draft, ignore_errors=True)
         raise

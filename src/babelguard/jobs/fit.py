@@ -42,7 +42,8 @@ def fit(
     value of the configuration file, the preset, or the default.
 
     Args:
-        model: `demo`, `smollm2`, a local folder, a hub id, or complete `Settings` (then without other options).
+        model: Name of a packaged model such as `demo`, a local folder, a hub id, or complete `Settings` (then without other
+            options).
         preset: Training method, such as `mcd` (default), `quick`, `dro` or `written`.
         languages: Training languages, or `auto:5`.
         test_languages: Test languages.

@@ -10,13 +10,15 @@ from torch import Tensor
 
 from babelguard.analysis.separability import MIN_AUROC, language_aurocs
 from babelguard.config import Settings
-from babelguard.corpus import Corpus, questions
-from babelguard.defences import Defence, SoftDefence
+from babelguard.corpus import questions
+from babelguard.defences import SoftDefence
 from babelguard.errors import NothingToAlign
-from babelguard.evaluation.bench import Bench, mean_error
+from babelguard.evaluation.bench import Bench
+from babelguard.evaluation.error_rates import selection_error
+from babelguard.jobs.anchors import ask_anchors
 from babelguard.jobs.prepare import Prepared
 from babelguard.languages import display_name
-from babelguard.method.anchors import Anchors, collect_anchors
+from babelguard.method.anchors import Anchors
 from babelguard.method.data import TrainingData, training_data
 from babelguard.method.first_tokens import first_tokens
 from babelguard.method.losses import LOSSES, Context, FirstTokens
@@ -51,7 +53,11 @@ def learn(
     """
     settings, folder, start = on.settings, on.output, soft.theta
     weights, languages = settings.objective.weights, settings.data.languages
-    anchors = ask_anchors(model, bench, on.train, settings, screen)
+    screen.title("Anchors: when this model refuses")
+    objective = settings.objective
+    codes = languages if objective.anchors == "training" else ("en",)
+    asked = questions(on.train.select(codes, objective.anchor_rows), codes, "train")
+    anchors = ask_anchors(model, bench, asked, objective.anchor_tokens, screen)
     space = _fit(anchors, settings, folder, screen)
     data = training_data(model, soft, on.train, languages)
     first = _first_tokens(model.chat, anchors, data, soft, settings, screen)
@@ -70,7 +76,7 @@ def learn(
 
         def validate(theta: Tensor, step: int) -> float:
             defence = soft.with_theta(theta, settings.seed)
-            score = mean_error(bench.ask(defence, validation, tokens=settings.evaluation.reply_tokens))
+            score = selection_error(bench.ask(defence, validation, tokens=settings.evaluation.reply_tokens))
             scores.append(f"validation error {100 * score:.1f} %")
             screen.say(f"  step {step}: mean error on validation replies {100 * score:.1f} %")
             return score
@@ -108,23 +114,6 @@ def learn(
         "separability_auroc": ", ".join(f"{c} {a:.2f}" for c, a in zip(languages, aurocs, strict=True)),
         "last_losses": ", ".join(f"{k} {v:.4f}" for k, v in last.items() if k != "step"),
     }
-
-
-def ask_anchors(model: LocalModel, bench: Bench, rows: Corpus, settings: Settings, screen: Screen) -> Anchors:
-    """Ask the anchor queries, with a progress bar over all prompts."""
-    screen.title("Anchors: when this model refuses")
-    codes = settings.data.languages if settings.objective.anchors == "training" else ("en",)
-    asked = questions(rows.select(codes, settings.objective.anchor_rows), codes, "train")
-    with screen.progress("anchor replies") as (tick, _):
-
-        def ask(defence: Defence, number: int, count: int) -> list[str]:
-            def counted(done: int, total: int) -> None:
-                tick(number * total + done, count * total)
-
-            replies = bench.ask(defence, asked, tokens=settings.objective.anchor_tokens, tick=counted)
-            return [reply.verdict for reply in replies]
-
-        return collect_anchors(model, asked, ask)
 
 
 def _fit(anchors: Anchors, settings: Settings, folder: Path, screen: Screen) -> SafetySpace:

@@ -15,6 +15,7 @@ from babelguard.config.load import RENAMED, flat
 from babelguard.config.sections import Data, Evaluation, Objective, Selection, Training
 from babelguard.errors import UserError
 from babelguard.files import as_json, write_json
+from babelguard.method.objective import resolve_weights
 from babelguard.models.packaged import PACKAGED
 
 # These do not change the result (up to rounding), so a run may be resumed with other values.
@@ -74,11 +75,11 @@ def identity(settings: Settings) -> dict[str, Any]:
 
 
 def with_defaults(found: dict[str, Any]) -> dict[str, Any]:
-    """Add the default of every setting that did not exist yet when a run was made."""
+    """Add the default of every setting and loss that did not exist yet when a run was made."""
     defaults = Settings.model_construct(
         model="",
         data=Data(),
-        objective=Objective(),
+        objective=Objective(weights=resolve_weights({})),
         training=Training(),
         selection=Selection(),
         evaluation=Evaluation(),
@@ -99,6 +100,8 @@ def open_run(path: Path, settings: Settings, facts: dict[str, Any]) -> RunFolder
     """
     run = RunFolder(path)
     environment_file = path / "environment.json"
+    # A run does not depend on the location of its model, which is in local.json.
+    settings = settings.model_copy(update={"model": facts.get("model", settings.model)})
     nested = settings.model_dump(mode="json")
     if run.settings_file.exists():
         _check_same(run, identity(settings) | flat({"run": facts}))

@@ -82,7 +82,9 @@ def _patterns() -> str:
 
 @cache
 def _digest() -> str:
-    return hashlib.sha256(_patterns().encode()).hexdigest()[:8]
+    """Hash the patterns, without the explanation in the field `about`."""
+    data = {key: value for key, value in json.loads(_patterns()).items() if key != "about"}
+    return hashlib.sha256(json.dumps(data, ensure_ascii=False).encode()).hexdigest()[:8]
 
 
 @cache
@@ -95,7 +97,7 @@ def _load() -> tuple[Fold, dict[str, _Language]]:
 class PatternJudge:
     """Judges replies by refusal phrases. It has no state, so one instance can be shared between threads."""
 
-    name = "refusal-patterns"
+    name = "patterns"
     # Increase when the code below would judge a reply differently. Changes to the patterns are detected.
     CODE = 1
 

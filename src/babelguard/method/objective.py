@@ -39,10 +39,11 @@ def check_weights(weights: Mapping[str, float], languages: int) -> None:
             f"The loss '{alone[0]}' needs at least two training languages; add one to `data.languages`, or set its weight in "
             "`objective.weights` to 0."
         )
-    if not any(loss.name not in ("residual", "alignment", "frozen_alignment", "opening") for loss in active):
+    if not any(loss.teaches_refusal for loss in active):
+        names = ", ".join(loss.name for loss in LOSSES if loss.teaches_refusal)
         raise UserError(
-            "The weights of all losses that tell harmful from harmless queries are 0, so nothing would be learned; set "
-            "refusal, harmfulness or behaviour in `objective.weights`."
+            "No loss with a weight tells the prompt what to refuse, so nothing would be learned; set one of "
+            f"{names} in `objective.weights`."
         )
 
 

@@ -22,7 +22,12 @@ def cache_folder() -> Path:
 
 
 def converted(
-    folder: Path, assemble: Callable[[Path, Say], None], finish: Callable[[Any, Any, Path], None], say: Say
+    folder: Path,
+    assemble: Callable[[Path, Say], None],
+    finish: Callable[[Any, Any, Path], None],
+    say: Say,
+    *,
+    float32: bool = False,
 ) -> Path:
     """Return the folder of a converted model. The first call converts it.
 
@@ -31,6 +36,8 @@ def converted(
         assemble: Writes the GGUF file to the given path.
         finish: Called with (model, tokenizer, folder) before they are saved.
         say: Called with progress messages.
+        float32: Load the weights in float32. By default each tensor is rounded to bfloat16 as soon as it is dequantised,
+            which halves the memory.
 
     Raises:
         UserError: If the folder cannot be written.
@@ -41,7 +48,7 @@ def converted(
     try:
         draft.mkdir(parents=True, exist_ok=True)
         assemble(draft / "model.gguf", say)
-        model, tokenizer = _load(draft, say)
+        model, tokenizer = _load(draft, say, float32)
         (draft / "model.gguf").unlink()
         finish(model, tokenizer, draft)
         _save(model, tokenizer, draft, say)
@@ -54,7 +61,7 @@ def converted(
     except OSError as error:
         shutil.rmtree(draft, ignore_errors=True)
         raise UserError(
-            f"The converted model could not be written to {folder.parent} ({error.strerror or error}); free about 1 GB "
+            f"The converted model could not be written to {folder.parent} ({error.strerror or error}); free some space "
             "there, or set BABELGUARD_CACHE to another folder."
         ) from error
     except BaseException:
@@ -63,8 +70,8 @@ def converted(
     return folder
 
 
-def _load(folder: Path, say: Say) -> tuple[Any, Any]:
-    """Load the GGUF file as a float32 model and a tokenizer."""
+def _load(folder: Path, say: Say, float32: bool) -> tuple[Any, Any]:
+    """Load the GGUF file as a model and a tokenizer."""
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
     from transformers.utils import logging
@@ -73,7 +80,8 @@ def _load(folder: Path, say: Say) -> tuple[Any, Any]:
     say("converting the tokenizer (about 20 seconds)")
     tokenizer = AutoTokenizer.from_pretrained(folder, gguf_file="model.gguf")
     say("converting the weights (about 40 seconds)")
-    model = AutoModelForCausalLM.from_pretrained(folder, gguf_file="model.gguf", dtype=torch.float32)
+    dtype = torch.float32 if float32 else torch.bfloat16
+    model = AutoModelForCausalLM.from_pretrained(folder, gguf_file="model.gguf", dtype=dtype)
     # transformers cannot save a model that still has its GGUF quantizer.
     model.hf_quantizer = None  # type: ignore[assignment]
     del model.config.quantization_config

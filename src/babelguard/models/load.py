@@ -64,7 +64,7 @@ class ChatModel:
 
 
 def resolve(name: str, say: Say) -> tuple[str, str, str | None]:
-    """Find a model by name, a packaged one included.
+    """Find a model by name.
 
     Returns:
         Path or hub id, hub id of the base model, and licence if known.

@@ -6,7 +6,7 @@ from importlib.resources import files
 
 from jinja2 import Template
 
-from babelguard.models.demo import BASE_ID
+from babelguard.models.packaged import PACKAGED
 from babelguard.prompt.slot import Slot
 from babelguard.prompt.storage import PromptConfig
 
@@ -21,10 +21,11 @@ def model_card(config: PromptConfig, slot: Slot, results: str) -> str:
         slot: The position of the prompt.
         results: Markdown table of the results, or ''.
     """
+    packaged = next((name for name, known in PACKAGED.items() if known.base_id == config.base_model), None)
     template = Template(
         files("babelguard.prompt").joinpath("card.md.jinja").read_text("utf-8"), keep_trailing_newline=True
     )
-    return str(template.render(prompt=config, slot=slot, results=results, demo=config.base_model == BASE_ID))
+    return str(template.render(prompt=config, slot=slot, results=results, packaged=packaged))
 
 
 def results_of(card: str) -> str:

@@ -18,10 +18,10 @@ SEPARATOR = ", "
 
 
 def cell_text(cell: Cell) -> str:
-    """Format a rate as `12/100  12 % [7–20]`, followed by the numbers of broken and unscored replies if there are any."""
+    """Format a rate as `12/100  12 % [7–20]` (errors/judged replies), followed by the numbers of broken and unscored replies."""
     if cell.n == 0:
         return EMPTY
-    count = f"{cell.k}/{cell.n}"
+    count = f"{cell.k}/{cell.scored}"
     broken = [f"{cell.broken} broken"] if cell.broken else []
     unscored = [f"{cell.unscored} unscored"] if cell.unscored else []
     if cell.rate is None or cell.low is None or cell.high is None:
@@ -34,7 +34,7 @@ def row_texts(row: Row | None) -> tuple[str, str]:
     """Format both rates of a row. A missing row (the defence was not run in this language) gives empty cells."""
     if row is None:
         return EMPTY, EMPTY
-    other = row.answered_elsewhere.k
+    other = row.other_language.k
     notes = [f"{other} in another language"] if other else []
     return cell_text(row.harmful_answered), SEPARATOR.join([cell_text(row.harmless_refused), *notes])
 

@@ -43,7 +43,7 @@ def difference_text(found: Comparison) -> str:
     """Describe a difference in one line, such as `mcd − written, trained languages: −12.3 points [−15.0, −9.1]`."""
     only = f", {found.only.replace('_', ' ')} only" if found.only else ""
     without = f", without {', '.join(found.left_out)}" if found.left_out else ""
-    significance = "" if found.resolved else ", not statistically significant: the 95 % CI contains 0"
+    significance = "" if found.significant else ", not statistically significant: the 95 % CI contains 0"
     return (
         f"{found.a} − {found.b}, {found.group} languages{only}{without}: "
         f"{points(found.mean)} points [{points(found.low)}, {points(found.high)}]{significance}"
@@ -54,7 +54,7 @@ def _difference_cell(found: Comparison | None) -> str:
     """Format a difference and its confidence interval. A difference that is not significant is shown as `n.s.`."""
     if found is None:
         return EMPTY
-    parts = [points(found.mean) if found.resolved else NOT_SIGNIFICANT]
+    parts = [points(found.mean) if found.significant else NOT_SIGNIFICANT]
     parts.append(f"[{points(found.low)}, {points(found.high)}]")
     if found.only:
         parts.append(f"{found.only.replace('_', ' ')} only")

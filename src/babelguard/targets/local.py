@@ -55,13 +55,14 @@ class LocalModel:
         return self.chat.name
 
     def key(self, defence: Defence, question: str, tokens: int) -> str:
-        """Identify a reply by the weights, the dtype, the defence, the rendered chat and the maximum length."""
+        """Identify a reply by the weights, the dtype, the defence, the rendered chat, the question and the maximum length."""
         chat = self.chat
         parts = (
             chat.weights,
             str(chat.model.dtype),
             defence.digest,
             defence.text(chat.tokenizer, question),
+            question,  # `answer` and `revise` may depend on the original text
             tokens,
         )
         return "\x1f".join(map(str, parts))

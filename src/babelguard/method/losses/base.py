@@ -67,6 +67,7 @@ class Loss:
         rows: Computes the loss of every row, [batch], from the batch and the context.
         needs_other_languages: Whether `Batch.other_states` is needed. The loss is left out when they are missing.
         needs_first_tokens: Whether `Context.first_tokens` is needed. The loss is left out when they are missing.
+        teaches_refusal: Whether the loss tells the prompt what to refuse and what to answer. One such loss is required.
     """
 
     name: str
@@ -75,6 +76,7 @@ class Loss:
     rows: Callable[[Batch, Context], Tensor]
     needs_other_languages: bool = False
     needs_first_tokens: bool = False
+    teaches_refusal: bool = False
 
     def applies(self, batch: Batch, context: Context) -> bool:
         """Whether everything the loss needs is there."""

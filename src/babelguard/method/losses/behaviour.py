@@ -52,4 +52,4 @@ def _rows(batch: Batch, context: Context) -> Tensor:
     return by_label * behaviour_loss(margin, batch.labels)
 
 
-BEHAVIOUR = Loss("behaviour", "first token", 0.0, _rows, needs_first_tokens=True)
+BEHAVIOUR = Loss("behaviour", "first token", 0.0, _rows, needs_first_tokens=True, teaches_refusal=True)

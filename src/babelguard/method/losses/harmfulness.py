@@ -29,4 +29,4 @@ def _rows(batch: Batch, context: Context) -> Tensor:
     return harmfulness_loss(new, base, batch.labels)
 
 
-HARMFULNESS = Loss("harmfulness", "harmfulness", 1.0, _rows)
+HARMFULNESS = Loss("harmfulness", "harmfulness", 1.0, _rows, teaches_refusal=True)

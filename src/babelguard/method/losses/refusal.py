@@ -29,4 +29,4 @@ def _rows(batch: Batch, context: Context) -> Tensor:
     return refusal_loss(new, base, batch.labels)
 
 
-REFUSAL = Loss("refusal", "refusal", 1.0, _rows)
+REFUSAL = Loss("refusal", "refusal", 1.0, _rows, teaches_refusal=True)

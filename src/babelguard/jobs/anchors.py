@@ -1,0 +1,33 @@
+"""Ask the anchor queries, with a progress bar over all anchor prompts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from babelguard.corpus import Question
+from babelguard.defences import Defence
+from babelguard.evaluation.bench import Bench
+from babelguard.method.anchors import Anchors, collect_anchors
+from babelguard.screen import Screen
+from babelguard.targets import LocalModel
+
+
+def ask_anchors(model: LocalModel, bench: Bench, asked: Sequence[Question], tokens: int, screen: Screen) -> Anchors:
+    """Ask the anchor queries under every anchor prompt.
+
+    Args:
+        model: The model.
+        bench: The logs.
+        asked: The anchor queries.
+        tokens: Maximum length of a reply.
+        screen: Shows progress.
+    """
+    with screen.progress("anchor replies") as (tick, _):
+
+        def ask(defence: Defence, number: int, count: int) -> list[str]:
+            def counted(done: int, total: int) -> None:
+                tick(number * total + done, count * total)
+
+            return [reply.verdict for reply in bench.ask(defence, asked, tokens=tokens, tick=counted)]
+
+        return collect_anchors(model, asked, ask)
