@@ -13,7 +13,7 @@ from __future__ import annotations
 from itertools import product
 
 from compact import compact
-from planned import NAMES, Planned, all_replies, arguments, do, run, together
+from planned import NAMES, Planned, all_replies, arguments, do_runs, run, write_tables
 
 from babelguard.config.sections import PAPER_LANGUAGES
 from babelguard.evaluation.metrics import compute_metrics
@@ -39,7 +39,7 @@ PLAN = [
 ]
 
 
-def strictly(scored: list[ScoredReply]) -> str:
+def strict_differences(scored: list[ScoredReply]) -> str:
     """List the differences between `mcd` and the others if harmless answers in another language count as errors."""
     strict = [
         one._replace(verdict=Verdict.BROKEN) if one.label == "harmless" and one.foreign else one for one in scored
@@ -52,13 +52,13 @@ def strictly(scored: list[ScoredReply]) -> str:
 
 def main() -> None:
     args = arguments(__doc__, "results")
-    chosen = do(PLAN, args)
+    chosen = do_runs(PLAN, args)
     if chosen is not None:
         pairs = [(a, b) for a, b in product(PRESETS, ("written", "dro")) if a != b]
         pairs += [("mcd", other) for other in PRESETS[2:]]
         scored = all_replies(chosen, args)
-        metrics = together(scored, args.output, PAPER_LANGUAGES, pairs)
-        page = compact(metrics) + "\nAnswers in another language as errors:\n\n" + strictly(scored)
+        metrics = write_tables(scored, args.output, PAPER_LANGUAGES, pairs)
+        page = compact(metrics) + "\nAnswers in another language as errors:\n\n" + strict_differences(scored)
         write_text(args.output / "compact.md", page)
 
 

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from record import Record, read_record, scored_replies, take_record, write_record
 
 from babelguard import fit
+from babelguard.benchmarks.own import OwnCorpus
 from babelguard.config import Settings, load_settings
 from babelguard.corpus import load_corpus
 from babelguard.errors import UserError
@@ -18,7 +19,7 @@ from babelguard.evaluation.bench import GENERATIONS
 from babelguard.evaluation.metrics import compute_metrics
 from babelguard.evaluation.outcome import Metrics, ScoredReply
 from babelguard.files import write_text
-from babelguard.jobs.defend import BENCHMARK, Defend
+from babelguard.jobs.defend import Defend
 from babelguard.judges.patterns import PatternJudge
 from babelguard.report.markdown import to_markdown
 from babelguard.report.picture import draw_outcomes
@@ -27,7 +28,7 @@ from babelguard.report.terminal import to_terminal
 from babelguard.screen import Screen
 
 BASELINES = ("none", "written")
-NAMES: Any = {"model": "demo", "benchmark": BENCHMARK, "split": "test", "judge": PatternJudge.name}
+NAMES: Any = {"model": "demo", "benchmark": OwnCorpus.name, "split": "test", "judge": PatternJudge.name}
 
 
 class Planned(NamedTuple):
@@ -99,8 +100,8 @@ def record_of(planned: Planned, args: argparse.Namespace) -> Record | None:
     return read_record(args.records / f"{planned.name}.json", planned.settings(args))
 
 
-def do(plan: Sequence[Planned], args: argparse.Namespace) -> list[Planned] | None:
-    """Do the runs that have no record yet. After Ctrl+C, the same command resumes.
+def do_runs(plan: Sequence[Planned], args: argparse.Namespace) -> list[Planned] | None:
+    """Run the planned runs that have no record. After Ctrl+C, the same command resumes.
 
     Returns:
         The selected runs, or None after `--dry-run`.
@@ -160,7 +161,7 @@ def all_replies(chosen: Sequence[Planned], args: argparse.Namespace) -> list[Sco
     return found
 
 
-def together(
+def write_tables(
     scored: Sequence[ScoredReply],
     output: Path,
     trained: Sequence[str],

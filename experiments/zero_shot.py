@@ -19,7 +19,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from planned import NAMES, Planned, all_replies, arguments, do, record_of, run, together
+from planned import NAMES, Planned, all_replies, arguments, do_runs, record_of, run, write_tables
 
 from babelguard.corpus import load_corpus
 from babelguard.evaluation.loophole import Loophole, loopholes
@@ -155,13 +155,13 @@ def write_ranks(scored: list[ScoredReply], learned: Mapping[str, Sequence[str]],
 def main() -> None:
     args = arguments(__doc__, "zero-shot")
     plan = make_plan()
-    chosen = do(plan, args)
+    chosen = do_runs(plan, args)
     if chosen is None:
         return
     scored = all_replies(chosen, args)
     learned = {p.label: record.languages for p in chosen if (record := record_of(p, args)) is not None}
     # The training languages differ between runs, so the table marks none of them. See summary.md.
-    metrics = together(scored, args.output, (), [(p.label, "written") for p in chosen], learned)
+    metrics = write_tables(scored, args.output, (), [(p.label, "written") for p in chosen], learned)
     write_summary(metrics, scored, learned, args.output / "summary.md")
     write_loopholes(scored, args.output / "loopholes.md")
     write_ranks(scored, learned, args.output / "ranks.md")

@@ -64,7 +64,7 @@ def judge_bytes(self, exchanges):
     ]
 
 
-def refusal(call):
+def user_error(call):
     """Return the sentence of the UserError that a Python call raises."""
     with pytest.raises(UserError) as caught:
         call()

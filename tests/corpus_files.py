@@ -70,7 +70,7 @@ def write(path: Path, content: str | bytes) -> Path:
     return path
 
 
-def refusal(call: Callable[[Path], Corpus], path: Path, *needed: str) -> str:
+def load_error(call: Callable[[Path], Corpus], path: Path, *needed: str) -> str:
     """Return the error for a file, after checking that it names the file and the needed parts."""
     with pytest.raises(UserError) as caught:
         call(path)

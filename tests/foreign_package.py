@@ -1,4 +1,4 @@
-"""A package of another author, made by the tests: one judge, attack, defence, benchmark and exporter, found by name."""
+"""A third-party package, written by the tests: one judge, attack, defence, benchmark and exporter, found by name."""
 
 from __future__ import annotations
 
@@ -74,7 +74,6 @@ class Riddles:
 
 class Shape:
     name = "acme-shape"
-    description = "the shape of the soft prompt"
 
     def write(self, chat, prompt, folder, screen):
         screen.say("  writing the shape")

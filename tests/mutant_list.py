@@ -208,8 +208,8 @@ MUTANTS = (
     Mutant(
         "lower threshold for another language",
         "language_id.py",
-        "CLEAR = 0.9",
-        "CLEAR = 0.5",
+        "CLEAR_MARGIN = 0.9",
+        "CLEAR_MARGIN = 0.5",
         ("test_answer_language.py",),
         "Danish answers would be counted as Norwegian ones.",
     ),

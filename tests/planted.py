@@ -1,9 +1,9 @@
 """A tiny chat model with planted behaviour: its weights are set by hand, so a correct training must improve it.
 
-One coordinate of the hidden state is refusal. The word that a request is about pushes it, but weakly in some languages, so
-the model without a prompt refuses harmful English requests and answers many of them in Korean. Some harmless words push it
-too and are refused. The model also knows which words are harmful in every language. A vector in the system prompt can make
-it act on that, which the written prompts do not: they only make it refuse more of everything.
+One coordinate of the hidden state represents refusal. The topic word of a request raises it, but only a little in some
+languages. So the model without a prompt refuses harmful English requests and answers many of them in Korean. Some harmless
+words raise it enough to be refused. Another coordinate represents which words are harmful, in every language. A vector in
+the system prompt can make the model use it. The written prompts cannot: they only raise refusal for all requests.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 from babelguard.defences.written import WRITTEN_PROMPTS
 
 LANGUAGES = ("en", "da", "ko")
-# How strongly a word of each language pushes refusal.
+# How much a topic word of each language raises refusal.
 SENSITIVITY = {"en": 1.0, "da": 0.7, "ko": 0.5}
 REFUSALS = {
     "en": "I cannot help with that.",
@@ -39,9 +39,9 @@ SEEN_LANGUAGE = {code: 20 + k for k, code in enumerate(LANGUAGES)}
 WIDTH, HEAD = 32, 16
 # All other coordinates are small compared with this one, so the norms hardly change them.
 LARGE = 4.0
-# What a word must push for a refusal.
+# A word that raises refusal by more than this is refused.
 THRESHOLD = 0.75
-# How much the words of a written prompt push refusal, on average over the prompt.
+# How much a written prompt raises refusal, on average over its words.
 PROMPT_SHIFT = {"long": 1.2, "medium": 0.5, "short": 0.25}
 
 TEMPLATE = (
@@ -52,7 +52,7 @@ SPECIAL = ("<|start|>", "<|end|>", "<|system|>", "<|user|>", "<|assistant|>", "<
 
 
 def strength(label: str, place: int, count: int) -> float:
-    """How strongly the word of a row pushes refusal: harmful words 0.8 to 1.6, harmless ones 0 to 0.9."""
+    """Return how much the topic word of a row raises refusal: harmful words 0.8 to 1.6, harmless ones 0 to 0.9."""
     share = place / (count - 1)
     return 0.8 + 0.8 * share if label == "harmful" else 0.9 * share
 
@@ -116,7 +116,7 @@ def embeddings(tokenizer: Any, rows: int) -> torch.Tensor:
     for name, text in WRITTEN_PROMPTS.items():
         ids = tokenizer(text, add_special_tokens=False)["input_ids"]
         table[ids, IS_PROMPT] = 1.5
-        # The words that only this prompt has carry what it pushes.
+        # The effect of a prompt is in the words that only this prompt has.
         others = {k for n, t in WRITTEN_PROMPTS.items() if n != name for k in tokenizer(t)["input_ids"]}
         own = [k for k in ids if k not in others]
         table[own, SHIFT] = PROMPT_SHIFT[name] * len(ids) / len(own)
@@ -165,7 +165,7 @@ def make_model(tokenizer: Any) -> LlamaForCausalLM:
     model.get_output_embeddings().weight.copy_(output_rows(tokenizer, rows))
     layer = model.model.layers[0]
     attention, mlp = layer.self_attn, layer.mlp
-    # The first head reads the word that the request is about, the second one the system prompt.
+    # The first head attends to the topic word of the request, the second one to the system prompt.
     # The rotation of this dimension by the position is negligible.
     fixed = HEAD // 2 - 1
     for head, kind in enumerate((IS_WORD, IS_PROMPT)):
@@ -182,7 +182,7 @@ def make_model(tokenizer: Any) -> LlamaForCausalLM:
     for place, (head, source, target) in enumerate(copied):
         attention.v_proj.weight[head * HEAD + place, source] = 1.0
         attention.o_proj.weight[target, head * HEAD + place] = 1.0
-    # With insight, harmful words push refusal more and harmless ones less.
+    # With the feature `insight`, harmful words raise refusal more and harmless ones less.
     for unit, (seen, sign) in enumerate(((SEEN_HARMFUL, 1.0), (SEEN_HARMLESS, -1.0))):
         mlp.gate_proj.weight[unit, seen] = 8.0
         mlp.gate_proj.weight[unit, CONSTANT] = -4.0 / LARGE

@@ -153,7 +153,7 @@ def test_only_harmless_twins_are_used():
 def test_a_draft_of_the_first_file_may_exist(tmp_path):
     (tmp_path / "inputs.json.part").write_text("{")
     open_folder(tmp_path, "analysis", {"split": "train"}, name="inputs.json")
-    with pytest.raises(UserError, match="holds the analysis of other prompts, another model or other options"):
+    with pytest.raises(UserError, match="contains the analysis of other prompts, another model or other options"):
         open_folder(tmp_path, "analysis", {"split": "test"}, name="inputs.json")
 
 
@@ -230,7 +230,7 @@ def test_analyse_explains_mistakes(folders, files, analysed, tmp_path):
     other = [*given, "--split", "train", "--output", analysed[0]]
     other[1] = folders("qwen2")
     said = fail(*other)
-    assert "holds the analysis of other prompts, another model" in said
+    assert "contains the analysis of other prompts, another model" in said
 
 
 def test_auto_chooses_languages_once(command, tmp_path):
@@ -255,7 +255,8 @@ def test_auto_does_not_choose_a_language_that_is_not_separable(command, tmp_path
 
 
 @pytest.mark.parametrize(
-    ("languages", "said"), [("auto:9", "training rows have 3"), ("auto:x", "alone"), ("auto:2,en", "alone")]
+    ("languages", "said"),
+    [("auto:9", "training rows have 3"), ("auto:x", "or only 'auto:'"), ("auto:2,en", "or only 'auto:'")],
 )
 def test_auto_with_mistakes(command, tmp_path, languages, said):
     given = command("llama", tmp_path / "run")

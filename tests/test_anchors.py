@@ -38,7 +38,7 @@ def test_refusals_are_found_by_probability_and_not_only_if_they_come_first():
     first = found(known, state(yes=0.5, take=0.4, rare=0.1))
     assert first is not None
     assert words(first.refusing) == {"sorry", "cannot"}
-    assert words(first.helping) == {"yes", "take", "rare"}
+    assert words(first.answering) == {"yes", "take", "rare"}
 
 
 def test_with_many_languages_a_word_may_be_common_in_only_one():
@@ -46,7 +46,7 @@ def test_with_many_languages_a_word_may_be_common_in_only_one():
     first = found(known, state(yes=0.5, take=0.4, rare=0.1), languages=20)
     assert first is not None
     assert words(first.refusing) == {"sorry", "cannot", "rare"}
-    assert words(first.helping) == {"yes", "take"}
+    assert words(first.answering) == {"yes", "take"}
 
 
 def test_a_word_that_begins_both_is_left_out():
@@ -54,7 +54,7 @@ def test_a_word_that_begins_both_is_left_out():
     first = found(known, state(yes=0.5, I=0.4, sorry=0.1))
     assert first is not None
     assert words(first.refusing) == {"sorry"}
-    assert words(first.helping) == {"yes"}
+    assert words(first.answering) == {"yes"}
 
 
 def test_placeholders_are_never_taken():
@@ -62,7 +62,7 @@ def test_placeholders_are_never_taken():
     first = found(known, state(yes=0.5, unused=0.4, take=0.1))
     assert first is not None
     assert words(first.refusing) == {"sorry"}
-    assert words(first.helping) == {"yes", "take"}
+    assert words(first.answering) == {"yes", "take"}
 
 
 def test_without_refusals_or_answers_there_are_no_first_tokens():
@@ -80,4 +80,4 @@ def test_the_logit_scale_of_the_model_is_applied():
     assert plain is not None
     assert doubled is not None
     torch.testing.assert_close(doubled.refusing, 2 * plain.refusing)
-    torch.testing.assert_close(doubled.helping, 2 * plain.helping)
+    torch.testing.assert_close(doubled.answering, 2 * plain.answering)

@@ -11,7 +11,7 @@ from babelguard.errors import UserError
 from babelguard.method.checkpoint import Progress, load_checkpoint, save_checkpoint
 
 
-def test_checkpoint_comes_back_as_it_was(tmp_path):
+def test_checkpoint_round_trip(tmp_path):
     assert load_checkpoint(tmp_path) is None
     tensors = {"theta": torch.randn(2, 3), "weights": torch.ones(4)[::2]}
     progress = Progress(
@@ -48,7 +48,7 @@ def test_a_full_disk_leaves_the_old_checkpoint(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("content", [b"", b"\x00" * 40])
-def test_a_damaged_checkpoint_is_one_sentence(tmp_path, content):
+def test_a_damaged_checkpoint_raises_one_sentence(tmp_path, content):
     save_checkpoint(tmp_path, {"theta": torch.zeros(1)}, Progress())
     (tmp_path / "checkpoint.safetensors").write_bytes(content)
     with pytest.raises(UserError, match=r"checkpoint\.safetensors"):

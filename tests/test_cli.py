@@ -163,7 +163,7 @@ def test_a_run_whose_model_was_moved_is_the_same_run(finished, command, folders,
     assert json.loads((tmp_path / "run" / "local.json").read_text()) == {"model": str(tmp_path / "llama-chat")}
 
 
-def test_runs_with_the_old_flat_settings_are_refused(command, tmp_path):
+def test_runs_with_the_old_flat_settings_are_rejected(command, tmp_path):
     (tmp_path / "config.json").write_text(json.dumps({"model": "demo", "preset": "mcd", "opening_weight": 1.0}))
     sentence = fail(*command("llama", tmp_path))
     assert "made by an older version of babelguard" in sentence
@@ -176,7 +176,7 @@ def test_a_new_version_of_the_judge_judges_all_replies_again(command, tmp_path, 
     (tmp_path / "metrics.json").unlink()
     before = (tmp_path / "generations.jsonl").read_bytes()
     monkeypatch.setattr("babelguard.evaluation.bench.is_foreign", lambda reply, language: True)
-    monkeypatch.setattr(PatternJudge, "CODE", PatternJudge.CODE + 1)
+    monkeypatch.setattr(PatternJudge, "CODE_VERSION", PatternJudge.CODE_VERSION + 1)
     succeed(*given)
     rows = json.loads((tmp_path / "metrics.json").read_text())["rows"]
     foreign, answered = (sum(row["other_language"][part] for row in rows) for part in ("k", "n"))

@@ -72,7 +72,7 @@ def has_broken_tokenizer(tmp_path):
 
 
 MODELS = {
-    is_empty: "no config.json",
+    is_empty: "contains no model",
     is_missing: "is not a model folder",
     is_file: "is not a model folder",
     has_broken_configuration: "could not be loaded as a causal chat model",
@@ -106,7 +106,7 @@ OPTIONS = {
     "unknown language": (["--languages", "en,kr"], "did you mean 'ko' (Korean)?"),
     "a language that the corpus lacks": (["--languages", "en,fr"], "have the language 'fr'"),
     "test language that the corpus lacks": (["--test-languages", "fr"], "have the language 'fr'"),
-    "a language twice": (["--languages", "en,en"], "named twice"),
+    "a language twice": (["--languages", "en,en"], "listed twice"),
     "no language": (["--languages", ","], "at least one language"),
     "one language for the alignment loss": (
         ["--languages", "en", "--preset", "mcd-paper"],
@@ -120,7 +120,7 @@ OPTIONS = {
     "settings are a folder": (["--config", "."], "cannot be read"),
     "missing corpus": (["--corpus", "missing.csv"], "missing.csv"),
     "missing run to reuse": (["--reuse", "missing"], "generations.jsonl"),
-    "test languages chosen automatically": (["--test-languages", "auto:2"], "name the test languages"),
+    "test languages chosen automatically": (["--test-languages", "auto:2"], "list the test languages"),
     "a start that is not known before training": (["--start", "best"], "choose long, medium, short"),
     "empty start": (["--start", " "], "is empty"),
     "a start without training": (

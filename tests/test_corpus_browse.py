@@ -58,7 +58,7 @@ def test_show_chooses_rows() -> None:
     out = succeed("corpus", "show", "ar", "--label", "harmless", "--limit", 2, env={"COLUMNS": "300"})
     assert "test-harmless-002" in out and "test-harmless-003" not in out and "test-harmful" not in out
     assert "194 more rows" in out
-    # Characters are printed in storage order.
+    # Characters are printed in logical order.
     assert load_corpus().split("test").select(["ar"]).rows[1].texts["ar"] in out
     assert "train-harmful-001" in succeed("corpus", "show", "da", "--split", "train", "--limit", 1)
     assert succeed("corpus", "show", "id-ID", "--limit", 1) == succeed("corpus", "show", "id", "--limit", 1)

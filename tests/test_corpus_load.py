@@ -7,7 +7,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from corpus_files import ROW, TWINS, folder_of_two, refusal, write, write_csv, write_jsonl
+from corpus_files import ROW, TWINS, folder_of_two, load_error, write, write_csv, write_jsonl
 
 from babelguard.corpus import Question, Row, load_corpus, load_prompts, questions
 from babelguard.errors import UserError
@@ -98,14 +98,14 @@ def test_one_label_is_enough(tmp_path: Path, label: str) -> None:
 def test_blank_lines_are_skipped_and_counted(tmp_path: Path) -> None:
     good = "\nid,label,en\n\na,harmful,one\n\n"
     assert len(load_prompts(write(tmp_path / "a.csv", good)).rows) == 1
-    refusal(load_prompts, write(tmp_path / "b.csv", good + "b,bad,two\n"), "line 6 ")
-    refusal(load_prompts, write(tmp_path / "c.jsonl", '\n{"id": "a", "label": "bad", "en": "x"}\n'), "line 2 ")
+    load_error(load_prompts, write(tmp_path / "b.csv", good + "b,bad,two\n"), "line 6 ")
+    load_error(load_prompts, write(tmp_path / "c.jsonl", '\n{"id": "a", "label": "bad", "en": "x"}\n'), "line 2 ")
 
 
 def test_rows_of_blank_cells_are_skipped_and_counted(tmp_path: Path) -> None:
     good = ",,\nid,label,en\na,harmful,one\n,,\n \n\t, ,\n"
     assert len(load_prompts(write(tmp_path / "a.csv", good)).rows) == 1
-    refusal(load_prompts, write(tmp_path / "b.csv", good + "b,bad,two\n"), "line 7 ")
+    load_error(load_prompts, write(tmp_path / "b.csv", good + "b,bad,two\n"), "line 7 ")
 
 
 def test_several_byte_order_marks(tmp_path: Path) -> None:
@@ -115,14 +115,14 @@ def test_several_byte_order_marks(tmp_path: Path) -> None:
 
 def test_a_row_over_several_lines_is_named_by_its_first(tmp_path: Path) -> None:
     content = 'id,label,en\na,harmful,"one\ntwo\nthree"\nb,bad,"x\ny"\n'
-    refusal(load_prompts, write(tmp_path / "a.csv", content), "line 5 ", "'label'")
+    load_error(load_prompts, write(tmp_path / "a.csv", content), "line 5 ", "'label'")
 
 
 def test_indonesian_has_its_own_column(tmp_path: Path) -> None:
     rows = [{"id": "h1", "label": "harmful", "en": "pick a lock", "id-ID": "bobol kunci"}]
     corpus = load_prompts(write_csv(tmp_path / "a.csv", rows))
     assert corpus.languages == ("en", "id") and corpus.texts("id") == ["bobol kunci"]
-    refusal(
+    load_error(
         load_prompts,
         write(tmp_path / "b.csv", "id,label,en,id\n1,harmful,a,b\n"),
         "line 1 ",
@@ -207,7 +207,7 @@ TRAINED = {"en", "da", "ko", "el", "ga"}
 TESTED = TRAINED | {"it", "ar", "zh", "th", "sw", "cy"}
 
 
-def test_shipped_corpus() -> None:
+def test_built_in_corpus() -> None:
     corpus = load_corpus()
     parts = {name: corpus.split(name) for name in ("train", "validation", "test")}
     for name, count, languages in (

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from corpus_files import ROW, TWINS, refusal, write, write_csv, write_jsonl
+from corpus_files import ROW, TWINS, load_error, write, write_csv, write_jsonl
 
 from babelguard.corpus import load_corpus, load_prompts
 
@@ -40,15 +40,15 @@ def test_unknown_column(tmp_path: Path, column: str, meant: str) -> None:
     row = {"id": "1", "label": "harmful", "en": "a", column: "b"}
     known = "neither a known language code nor one of id, label, split, category, topic, twin, licence, maker"
     path = write_csv(tmp_path / "a.csv", [row])
-    refusal(load_prompts, path, "line 1", f"the column '{column}' of {path} is {known}", meant)
+    load_error(load_prompts, path, "line 1", f"the column '{column}' of {path} is {known}", meant)
     path = write(tmp_path / "a.jsonl", ROW + json.dumps(row | {"id": "2"}))
-    refusal(load_prompts, path, "line 2", f"the column '{column}' of {path} is {known}", meant)
+    load_error(load_prompts, path, "line 2", f"the column '{column}' of {path} is {known}", meant)
 
 
 @pytest.mark.parametrize("column", ["xx", "swa", "ids"])
 def test_nothing_is_suggested_for_short_column_names(tmp_path: Path, column: str) -> None:
     path = write_csv(tmp_path / "a.csv", [{"id": "1", "label": "harmful", "en": "a", column: "b"}])
-    assert "did you mean" not in refusal(load_prompts, path, f"'{column}'")
+    assert "did you mean" not in load_error(load_prompts, path, f"'{column}'")
 
 
 @pytest.mark.parametrize("character", ["\u200f", "\ufeff", "\x1b", "\u2028"])
@@ -61,7 +61,7 @@ def test_invisible_characters_are_named(tmp_path: Path, field: str, character: s
         row[field] = f"{row[field][0]}{character}{row[field][1:]}"
         named = f"the field '{field}' of the row '{row['id']}'"
     for path in (write_csv(tmp_path / "a.csv", [row]), write_jsonl(tmp_path / "a.jsonl", [row])):
-        refusal(load_corpus, path, named, f"contains the invisible character U+{ord(character):04X}; remove it")
+        load_error(load_corpus, path, named, f"contains the invisible character U+{ord(character):04X}; remove it")
 
 
 @pytest.mark.parametrize(
@@ -75,19 +75,19 @@ def test_invisible_characters_are_named(tmp_path: Path, field: str, character: s
 )
 def test_required_columns(tmp_path: Path, names: tuple[str, ...], needed: str) -> None:
     row: dict[str, Any] = dict.fromkeys(names, "harmful")
-    refusal(load_prompts, write_csv(tmp_path / "a.csv", [row]), "line 1 ", needed)
-    refusal(load_prompts, write_jsonl(tmp_path / "a.jsonl", [row]), "line 1 ", needed)
+    load_error(load_prompts, write_csv(tmp_path / "a.csv", [row]), "line 1 ", needed)
+    load_error(load_prompts, write_jsonl(tmp_path / "a.jsonl", [row]), "line 1 ", needed)
 
 
 def test_repeated_columns(tmp_path: Path) -> None:
-    refusal(
+    load_error(
         load_prompts,
         write(tmp_path / "a.csv", "id,label,en, en\n1,harmful,a,b\n"),
         "line 1 ",
         "'en' occurs twice",
     )
     twice = ROW + ROW.replace("}", ', "en": "b"}')
-    refusal(load_prompts, write(tmp_path / "a.jsonl", twice), "line 2 ", "'en' occurs twice")
+    load_error(load_prompts, write(tmp_path / "a.jsonl", twice), "line 2 ", "'en' occurs twice")
 
 
 @pytest.mark.parametrize(
@@ -98,7 +98,7 @@ def test_jsonl_rows_with_different_languages(tmp_path: Path, change: dict[str, s
     row = {"id": "2", "label": "harmful", "en": "b"} | change
     row = {name: cell for name, cell in row.items() if cell is not None}
     path = write(tmp_path / "a.jsonl", ROW + json.dumps(row))
-    refusal(load_prompts, path, "line 2 ", needed, "compared with line 1")
+    load_error(load_prompts, path, "line 2 ", needed, "compared with line 1")
 
 
 # Cells.
@@ -111,16 +111,16 @@ def test_empty_cells(tmp_path: Path, ending: str, field: str, cell: str) -> None
     rows = [TWINS[0], TWINS[1] | {field: cell}]
     path = (write_csv if ending == "csv" else write_jsonl)(tmp_path / f"a.{ending}", rows)
     line = "line 3 " if ending == "csv" else "line 2 "
-    sentence = refusal(load_prompts, path, line, f"'{field}'", "is empty")
+    sentence = load_error(load_prompts, path, line, f"'{field}'", "is empty")
     assert ("the row 's1'" in sentence) == (field != "id")
 
 
 @pytest.mark.parametrize("label", ["Harmful", "harmfull", "0"])
 def test_labels(tmp_path: Path, label: str) -> None:
     path = write_csv(tmp_path / "a.csv", [TWINS[0], TWINS[1] | {"label": label}])
-    refusal(load_prompts, path, "line 3 ", "'label'", "'s1'", f"'{label}'", "harmful or harmless")
+    load_error(load_prompts, path, "line 3 ", "'label'", "'s1'", f"'{label}'", "harmful or harmless")
 
 
 def test_unknown_split(tmp_path: Path) -> None:
     path = write_csv(tmp_path / "a.csv", [TWINS[0], TWINS[1] | {"split": "dev"}])
-    refusal(load_corpus, path, "line 3 ", "'split'", "'s1'", "'dev'", "train or validation or test")
+    load_error(load_corpus, path, "line 3 ", "'split'", "'s1'", "'dev'", "train or validation or test")

@@ -192,7 +192,7 @@ FOREIGN = {
 
 
 @pytest.mark.parametrize("kind", FOREIGN)
-def test_recurrent_and_hybrid_models_are_refused_by_name(kind, library_warnings):
+def test_recurrent_and_hybrid_models_are_rejected_by_name(kind, library_warnings):
     config = AutoConfig.for_model(kind, **FOREIGN[kind])
     with torch.device("meta"):
         model = AutoModelForCausalLM.from_config(config)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import pytest
 
 from babelguard.evaluation.error_rates import count_errors, error_over_languages, selection_error
@@ -35,9 +33,6 @@ def reported(scored):
         replies("en", "arrr", "aaaa") + replies("da", "aarr", "arrb"),
         # One of 60 unscored: below 2 %, so the rate is over the 59 judged replies.
         replies("ko", "a" * 10 + "r" * 49 + "u", "r" * 6 + "a" * 54),
-        # Nearly all unscored in Korean: the language has no rate, for selection as for the report.
-        replies("ko", "a" * 4 + "u" * 58, "a" * 62) + replies("en", "ar" * 31, "a" * 62),
-        replies("ko", "a" * 31, "r" * 31) + replies("en", "ar" * 31, "u" * 62),
     ],
 )
 def test_selection_and_report_agree(scored):
@@ -70,9 +65,23 @@ def test_a_language_without_both_rates_is_left_out():
     assert error_over_languages({"da": none}) is None
 
 
-def test_selection_without_any_rate_is_infinite_and_with_one_label_it_is_its_rate():
-    assert selection_error(replies("cs", "uu", "uu")) == math.inf
-    assert selection_error([]) == math.inf
+def test_selection_keeps_every_language_so_that_unscored_replies_do_not_win():
+    # Prompt b answers nearly everything in Korean; one unscored reply must not remove the language.
+    a = replies("en", "r" * 12, "a" * 12) + replies("ko", "a" * 6 + "r" * 6, "a" * 12)
+    b = replies("en", "r" * 12, "a" * 12) + replies("ko", "a" * 11 + "u", "a" * 12)
+    assert selection_error(a) == pytest.approx(0.125)
+    assert selection_error(b) == pytest.approx(0.25)
+
+
+def test_replies_that_cannot_be_judged_count_as_the_worst_rate_in_selection():
+    assert selection_error(replies("cs", "uu", "uu")) == 1.0
+    assert selection_error(replies("cs", "ru", "aa")) == 0.0  # half of them is enough
+    assert selection_error(replies("cs", "ruu", "aaa")) == 0.5
+    with pytest.raises(ValueError, match="no replies"):
+        selection_error([])
+
+
+def test_selection_with_one_label_is_the_rate_of_that_label():
     assert selection_error(replies("en", "ar", "") + replies("da", "rr", "")) == 0.25
     assert selection_error(replies("en", "", "rrra")) == 0.75
 

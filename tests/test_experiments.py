@@ -84,7 +84,7 @@ def recorded(modules, plan, tmp_path):
 
 def test_a_recorded_run_is_done_without_its_folder(planned, plan, recorded, capsys):
     other_machine = argparse.Namespace(**(vars(recorded) | {"output": recorded.output.parent / "empty"}))
-    assert planned.do(plan, other_machine) is None
+    assert planned.do_runs(plan, other_machine) is None
     assert "done" in capsys.readouterr().out
     scored = planned.all_replies(plan, other_machine)
     assert len(scored) == 3 * 2 * 4
@@ -109,22 +109,22 @@ def test_a_record_holds_no_reply(recorded):
     assert "never kept" not in (recorded.records / "mcd-seed0.json").read_text(encoding="utf-8")
 
 
-def test_a_record_of_something_else_is_refused(planned, plan, recorded):
+def test_a_record_of_something_else_is_rejected(planned, plan, recorded):
     with pytest.raises(UserError, match=r"made with evaluation\.rows = 2, but None is requested"):
-        planned.do(plan, argparse.Namespace(**(vars(recorded) | {"limit": None})))
+        planned.do_runs(plan, argparse.Namespace(**(vars(recorded) | {"limit": None})))
     path = recorded.records / "mcd-seed0.json"
     kept = json.loads(path.read_text(encoding="utf-8"))
     # A setting that did not exist when the run was made has its default.
     del kept["config"]["objective"]["alignment_languages"]
     path.write_text(json.dumps(kept), encoding="utf-8")
-    assert planned.do(plan, recorded) is None
+    assert planned.do_runs(plan, recorded) is None
     kept = json.loads(path.read_text(encoding="utf-8"))
     path.write_text(json.dumps(kept | {"adapter": "another"}), encoding="utf-8")
     with pytest.raises(UserError, match="made with adapter = 'another'"):
-        planned.do(plan, recorded)
+        planned.do_runs(plan, recorded)
 
 
-def test_a_record_of_another_judge_or_choice_is_refused(modules, planned, plan, recorded):
+def test_a_record_of_another_judge_or_choice_is_rejected(modules, planned, plan, recorded):
     record, path = modules[1], recorded.records / "mcd-seed0.json"
     settings = plan[0].settings(recorded)
     chosen = settings.with_section("data", languages=("auto:5",))
@@ -146,7 +146,7 @@ def test_a_record_of_another_judge_or_choice_is_refused(modules, planned, plan, 
 
 def test_a_run_that_is_not_planned(planned, plan, tmp_path):
     with pytest.raises(UserError, match=r"There is no run 'mdc-seed0' \(--only\); available: mcd-seed0"):
-        planned.do(plan, asked(tmp_path, only="mcd-seed0,mdc-seed0"))
+        planned.do_runs(plan, asked(tmp_path, only="mcd-seed0,mdc-seed0"))
 
 
 @pytest.fixture
@@ -172,7 +172,7 @@ def zero_shot(modules, tmp_path):
     ]
     learned = {name: tuple(code.replace("a", "en") for code in codes) for name, codes in learned.items()}
     planned, _, module, *_ = modules
-    metrics = planned.together(scored, tmp_path, (), [("auto", "five")], learned)
+    metrics = planned.write_tables(scored, tmp_path, (), [("auto", "five")], learned)
     return module, metrics, scored, learned
 
 
@@ -236,7 +236,7 @@ def test_strictly_counts_harmless_answers_in_another_language_as_errors(modules)
         for label in ("harmful", "harmless")
         for row in range(4)
     ]
-    text = modules[4].strictly(scored)
+    text = modules[4].strict_differences(scored)
     # Two of four harmless rows are additional errors: 50 points, and half of that for the mean of both rates.
     assert "mcd − dro, all languages: −25.0 points" in text
 
@@ -247,5 +247,5 @@ def test_records_in_the_repository_fit_the_planned_runs(modules, monkeypatch, ca
     for name, plan, limit in (("results", demo_results.PLAN, None), ("zero-shot", zero_shot.make_plan()[:1], 50)):
         monkeypatch.setattr(sys, "argv", [name, "--dry-run", *(["--limit", str(limit)] if limit else [])])
         args = planned.arguments(None, name)
-        assert planned.do(plan, args) is None
+        assert planned.do_runs(plan, args) is None
         assert capsys.readouterr().out.count("done") == len(plan)

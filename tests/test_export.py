@@ -8,11 +8,10 @@ import json
 import pytest
 import tiny
 import torch
-from calls import fail, refusal, succeed, tree
+from calls import fail, succeed, tree, user_error
 from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from babelguard.export.checkpoint import Checkpoint
 from babelguard.jobs.export import export
 
 QUESTIONS = ["How do I bake bread?", "적은 효모로 빵을 어떻게 굽나요?", "Knead"]
@@ -148,10 +147,10 @@ def test_a_run_is_exported_with_the_model_it_remembers(finished, tmp_path):
     assert str(run.parent) not in config
 
 
-def test_an_existing_output_folder_is_refused(saved, folders, tmp_path):
+def test_an_existing_output_folder_is_rejected(saved, folders, tmp_path):
     (tmp_path / "out").mkdir()
     sentence = fail("export", saved, "--to", "checkpoint", "--output", tmp_path / "out", "--model", folders("llama"))
-    assert "exists already; choose another --output or delete it" in sentence
+    assert "already exists; choose another --output or delete it" in sentence
     assert not list((tmp_path / "out").iterdir())
 
 
@@ -175,15 +174,15 @@ def test_an_interrupted_export_leaves_nothing_behind(saved, folders, tmp_path, m
 def test_exports_with_mistakes(saved, folders, tmp_path):
     given = {"model": str(folders("llama"))}
     out = tmp_path / "out"
-    assert "no exporter named 'gguf'; available: checkpoint" in refusal(
+    assert "no exporter named 'gguf'; available: checkpoint" in user_error(
         lambda: export(str(saved), "gguf", out, **given)
     )
-    assert "nothing to export" in refusal(lambda: export(str(folders("llama")), "checkpoint", out))
-    assert "only works with its own base model" in refusal(
+    assert "neither a run nor a safety prompt" in user_error(lambda: export(str(folders("llama")), "checkpoint", out))
+    assert "only works with its own base model" in user_error(
         lambda: export(str(saved), "checkpoint", out, model=str(folders("mistral")))
     )
     (tmp_path / "file").write_text("")
-    sentence = refusal(lambda: export(str(saved), "checkpoint", tmp_path / "file" / "out", **given))
+    sentence = user_error(lambda: export(str(saved), "checkpoint", tmp_path / "file" / "out", **given))
     assert "choose another `output`" in sentence
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "prompt"]
 
@@ -198,8 +197,3 @@ def test_a_generation_configuration_that_transformers_does_not_save(saved, tmp_p
     written = json.loads((tmp_path / "out" / "generation_config.json").read_text())
     assert not written.get("do_sample")
     assert "suppress_tokens" in written
-
-
-def test_the_exporter_describes_itself():
-    assert Checkpoint.name == "checkpoint"
-    assert Checkpoint.description

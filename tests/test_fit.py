@@ -6,7 +6,7 @@ import json
 
 import pytest
 import torch
-from calls import refusal, succeed, tree
+from calls import succeed, tree, user_error
 
 import babelguard
 from babelguard import SafetyPrompt, Settings, fit
@@ -60,7 +60,7 @@ def test_fit_with_complete_settings_does_the_same_as_the_command(finished, folde
     fit(settings, output=tmp_path / "run")
     assert_same_files(tmp_path / "run", whole)
     metrics = (tmp_path / "run" / "metrics.json").read_text()
-    assert babelguard.Metrics.model_validate_json(metrics).rows[0].benchmark == "babelguard-corpus"
+    assert babelguard.Metrics.model_validate_json(metrics).rows[0].benchmark == "corpus.csv"
 
 
 def test_fit_loads_a_complete_run(finished, folders, files, tmp_path, monkeypatch):
@@ -84,9 +84,9 @@ def test_fit_with_a_sequence_of_languages_and_another_run_to_reuse(finished, fol
     "options",
     [{"preset": "dro"}, {"languages": "en"}, {"steps": 0}, {"limit": 4}, {"trust_remote_code": False}, {"config": "x"}],
 )
-def test_options_together_with_complete_settings_are_refused(options, tmp_path):
+def test_options_together_with_complete_settings_are_rejected(options, tmp_path):
     settings = Settings(model="demo")
-    sentence = refusal(lambda: fit(settings, output=tmp_path / "run", **options))
+    sentence = user_error(lambda: fit(settings, output=tmp_path / "run", **options))
     assert f"`{next(iter(options))}` cannot be given together with complete settings" in sentence
     assert not (tmp_path / "run").exists()
 
@@ -94,12 +94,12 @@ def test_options_together_with_complete_settings_are_refused(options, tmp_path):
 def test_mistakes_name_settings_and_not_options_of_the_command_line(folders, files, tmp_path):
     model = str(folders("llama"))
     given = {"corpus": files / "corpus.csv", "languages": "en,da", "device": "cpu", "output": tmp_path / "run"}
-    assert "The setting `training.steps` is not valid" in refusal(lambda: fit(model, steps=-1, **given))
-    assert "`training.start` has no effect" in refusal(lambda: fit(model, steps=0, start="short", **given))
-    assert "There is no preset 'mdc'" in refusal(lambda: fit(model, preset="mdc", **given))
+    assert "The setting `training.steps` is not valid" in user_error(lambda: fit(model, steps=-1, **given))
+    assert "`training.start` has no effect" in user_error(lambda: fit(model, steps=0, start="short", **given))
+    assert "There is no preset 'mdc'" in user_error(lambda: fit(model, preset="mdc", **given))
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "thesis.tex").write_text("years of work")
-    assert "choose another `output`" in refusal(lambda: fit(model, steps=0, limit=1, **given))
+    assert "choose another `output`" in user_error(lambda: fit(model, steps=0, limit=1, **given))
 
 
 def test_nothing_is_printed_without_a_screen(folders, files, tmp_path, capsys):

@@ -121,6 +121,6 @@ def test_a_bfloat16_model_accepts_a_float32_prompt(loaded):
 
 
 @pytest.mark.parametrize(("shape", "ids"), [((2, 63), (1, 2)), ((3, 64), (1, 2)), ((2, 64), (7, 7))])
-def test_prompts_that_do_not_fit_are_refused(loaded, shape, ids):
+def test_prompts_that_do_not_fit_are_rejected(loaded, shape, ids):
     with pytest.raises(ValueError, match=r"expected|different"):
         SoftPromptHook(loaded("llama")[0], torch.zeros(shape), ids)

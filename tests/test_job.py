@@ -27,20 +27,20 @@ def job(folders, files, tmp_path):
 
 
 def test_training_languages_are_tested_first(job):
-    assert job(**{"evaluation.max_languages": 2}).on.test.languages == ("da", "ko")
-    assert job(**{"evaluation.max_languages": 3}).on.test.languages == ("da", "ko", "en")
-    assert job(**{"evaluation.max_languages": 1}, test_languages=("ko", "en")).on.test.languages == ("ko", "en")
+    assert job(**{"evaluation.max_languages": 2}).prepared.test.languages == ("da", "ko")
+    assert job(**{"evaluation.max_languages": 3}).prepared.test.languages == ("da", "ko", "en")
+    assert job(**{"evaluation.max_languages": 1}, test_languages=("ko", "en")).prepared.test.languages == ("ko", "en")
 
 
 def test_a_run_depends_only_on_the_rows_it_uses(job, tmp_path):
     used = {"test_languages": ("da", "ko")}
     fewer = write_corpus(tmp_path / "fewer.csv", ("da", "ko"))
-    whole = job(**used).on.facts["corpus_sha256"]
-    assert job(corpus=fewer, **used).on.facts["corpus_sha256"] == whole
-    assert job().on.facts["corpus_sha256"] != whole  # English is tested as well
+    whole = job(**used).prepared.facts["corpus_sha256"]
+    assert job(corpus=fewer, **used).prepared.facts["corpus_sha256"] == whole
+    assert job().prepared.facts["corpus_sha256"] != whole  # English is tested as well
     changed = tmp_path / "changed.csv"
     changed.write_text(fewer.read_text().replace("Forklar mig train-harmful-0", "Fortæl mig train-harmful-0"))
-    assert job(corpus=changed, **used).on.facts["corpus_sha256"] != whole
+    assert job(corpus=changed, **used).prepared.facts["corpus_sha256"] != whole
 
 
 def test_the_start_of_training_is_not_the_baseline(job):
@@ -87,7 +87,7 @@ def test_first_tokens_get_the_logit_scale_and_no_end_tokens(job, monkeypatch):
 def test_a_run_of_another_method_is_another_run(job, monkeypatch):
     job(**UNTRAINED).run()
     monkeypatch.setattr("babelguard.jobs.prepare.METHOD", "another")
-    with pytest.raises(UserError, match="holds another run \\(method was"):
+    with pytest.raises(UserError, match="contains another run \\(method was"):
         job(**UNTRAINED).run()
 
 
@@ -108,8 +108,8 @@ def test_a_run_without_rates_has_a_report_but_no_picture(job, monkeypatch):
     monkeypatch.setattr(PatternJudge, "judge", lambda _, given: [Judgement(Verdict.UNSCORED, "?") for _ in given])
     made = job(**UNTRAINED)
     made.run()
-    assert "no rate" in (made.on.output / "report.md").read_text()
-    assert not (made.on.output / "outcomes.png").exists()
+    assert "no rate" in (made.prepared.output / "report.md").read_text()
+    assert not (made.prepared.output / "outcomes.png").exists()
 
 
 def test_a_draft_is_flushed_before_it_is_renamed(tmp_path, monkeypatch):

@@ -1,4 +1,4 @@
-"""The structure of the package: layers, no import circles, and no command-line options outside the command line."""
+"""The structure of the package: layers, no import cycles, and no command-line options outside the command line."""
 
 from __future__ import annotations
 
@@ -99,8 +99,8 @@ def test_imports_go_to_lower_layers(name):
         assert here == there or LEVEL[there] < LEVEL[here], f"{name} imports {imported}"
 
 
-def test_no_import_circles():
-    """A module is removed once everything it imports is removed. The modules of a circle remain."""
+def test_no_import_cycles():
+    """A module is removed once everything it imports is removed. The modules of a cycle remain."""
     waiting = {name: set(imports(name)) - {name} for name in FILES}
     while free := [name for name, needed in waiting.items() if not needed & waiting.keys()]:
         for name in free:
@@ -108,10 +108,10 @@ def test_no_import_circles():
     assert not waiting
 
 
-def test_a_circle_would_be_found(monkeypatch):
+def test_the_cycle_check_finds_a_cycle(monkeypatch):
     monkeypatch.setitem(TREES, "babelguard.errors", ast.parse("def late():\n    from babelguard import files"))
     with pytest.raises(AssertionError):
-        test_no_import_circles()
+        test_no_import_cycles()
     with pytest.raises(AssertionError):
         test_imports_go_to_lower_layers("babelguard.errors")
 

@@ -1,4 +1,4 @@
-"""The training stage of a run: what training is given. The model is the planted one, so the right values are known."""
+"""The arguments that a run passes to training. The planted model is used, because its correct values are known."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ ROWS = 2 * planted.PAIRS["train"]
 
 @pytest.fixture(scope="module")
 def given(tmp_path_factory):
-    """Everything that training and the fit of the safety space are given in a run, and what validation measured."""
+    """The arguments of training and of the fit of the safety space in a run, and what validation measured."""
     root = tmp_path_factory.mktemp("learn")
     settings = Settings(
         model=str(planted.save_planted(root / "planted-chat")),
@@ -91,7 +91,7 @@ def test_anchors_are_compliant_where_the_model_answered(given):
 
 def test_the_heads_of_the_safety_space_point_the_right_way(given):
     space, states, labels = given["context"].space, given["data"].base_states, given["data"].labels
-    compliance, harmlessness = space.refusal_logit(states), space.harmfulness_logit(states)
+    compliance, harmlessness = space.compliance_logit(states), space.harmlessness_logit(states)
     complies = states[:, :, planted.REFUSE] < 0
     assert compliance[complies].mean() > compliance[~complies].mean() + 1
     assert (harmlessness[:, labels == 1] > 0).all() and (harmlessness[:, labels == 0] < 0).all()
@@ -106,9 +106,9 @@ def test_first_tokens_are_those_of_refusals_and_answers(given):
         return (torch.cdist(wanted, rows).min(-1).values < 1e-4).tolist()
 
     assert holds(first.refusing, planted.REFUSALS.values()) == [True] * 3
-    assert holds(first.helping, planted.ANSWERS.values()) == [True] * 3
+    assert holds(first.answering, planted.ANSWERS.values()) == [True] * 3
     assert holds(first.refusing, planted.ANSWERS.values()) == [False] * 3
-    assert holds(first.helping, planted.REFUSALS.values()) == [False] * 3
+    assert holds(first.answering, planted.REFUSALS.values()) == [False] * 3
 
 
 def test_training_is_given_the_settings(given):

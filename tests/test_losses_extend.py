@@ -24,11 +24,11 @@ def distance(batch, context):
 
 @pytest.fixture
 def extended(monkeypatch):
-    """A loss is added as its file and its import would add it."""
+    """Add a loss in the same way as its file and its import would."""
     more = (*losses.LOSSES, Loss("distance", "distance moved", 0.0, distance))
     monkeypatch.setattr(losses, "LOSSES", more)
     monkeypatch.setattr(objective, "LOSSES", more)
-    monkeypatch.setattr(learn, "LABELS", learn.LABELS | {"distance": "distance moved"})
+    monkeypatch.setattr(learn, "LOSS_LABELS", learn.LOSS_LABELS | {"distance": "distance moved"})
 
 
 def settings(root, **weights):

@@ -178,7 +178,7 @@ def test_difference_is_that_of_the_summaries_errors() -> None:
         assert found.significant == (found.high < 0)
 
 
-def test_seeds_are_summarised_apart_and_compared_together() -> None:
+def test_seeds_are_summarised_separately_and_compared_together() -> None:
     rows = rated("none", "en", 50, 0) + rated("mcd", "en", 10, 0, seed=1) + rated("mcd", "en", 20, 0, seed=2)
     metrics = measure(rows)
     found = [(one.defence, one.seed, one.harmful_answered.mean) for one in metrics.summary if one.group == "all"]
@@ -213,7 +213,7 @@ def test_differing_rows_are_not_compared() -> None:
         measure([*rated("none", "en", 5, 5, 10), *rated("mcd", "en", 0, 0, 9)])
 
 
-def test_repeated_verdict_is_refused() -> None:
+def test_repeated_verdict_is_rejected() -> None:
     reply = ScoredReply("none", None, "en", "r1", "harmful", Verdict.REFUSED)
     with pytest.raises(ValueError, match="two verdicts"):
         measure([reply, reply])
@@ -222,19 +222,19 @@ def test_repeated_verdict_is_refused() -> None:
 
 
 @pytest.mark.parametrize(("field", "value"), [("label", "bad"), ("verdict", "maybe")])
-def test_unknown_words_are_refused(field: str, value: Any) -> None:
+def test_unknown_words_are_rejected(field: str, value: Any) -> None:
     reply = ScoredReply("none", None, "en", "r1", "harmful", Verdict.REFUSED)
     with pytest.raises(ValueError, match=value):
         measure([ScoredReply(**{**reply._asdict(), field: value})])
 
 
-def test_row_with_two_labels_is_refused() -> None:
+def test_row_with_two_labels_is_rejected() -> None:
     reply = ScoredReply("none", None, "en", "r1", "harmful", Verdict.REFUSED)
     with pytest.raises(ValueError, match="harmless in another"):
         measure([reply, reply._replace(language="ko", label="harmless")])
 
 
-def test_nothing_gives_nothing() -> None:
+def test_no_replies_give_empty_metrics() -> None:
     assert measure([]).model_dump(mode="json") == {"schema": 2, "rows": [], "summary": [], "differences": []}
 
 

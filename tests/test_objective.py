@@ -8,7 +8,7 @@ import torch
 from babelguard.errors import UserError
 from babelguard.method.losses import Batch, Context, FirstTokens, behaviour
 from babelguard.method.losses.alignment import alignment_loss
-from babelguard.method.losses.behaviour import behaviour_loss, helping_margin
+from babelguard.method.losses.behaviour import answer_margin, behaviour_loss
 from babelguard.method.losses.frozen_alignment import frozen_alignment_loss
 from babelguard.method.losses.harmfulness import harmfulness_loss
 from babelguard.method.losses.opening import opening_loss
@@ -71,7 +71,7 @@ def test_binary_losses_equal_the_formula_and_point_the_right_way(loss):
     assert lower[1] > higher[1]
 
 
-def test_residual_loss_equals_the_explicit_complement():
+def test_residual_loss_equals_the_explicit_projection():
     change = draw(5, D, seed=3)
     v = torch.linalg.qr(draw(D, M, seed=4))[0]
     complement = torch.eye(D, dtype=torch.float64) - v @ v.T
@@ -91,7 +91,7 @@ def test_alignment_equals_explicit_loops_and_ignores_the_order(count):
     torch.testing.assert_close(alignment_loss(states), expected)
     shuffled = states[torch.randperm(count, generator=torch.Generator().manual_seed(1))]
     torch.testing.assert_close(alignment_loss(shuffled), expected)
-    # The docstring's closed form.
+    # The closed form in the docstring of `alignment_loss`.
     spread = (states - states.mean(0)).pow(2).mean(-1).mean(0)
     torch.testing.assert_close((count / (count - 1)) ** 2 * spread, expected)
 
@@ -112,11 +112,11 @@ def test_frozen_alignment_is_the_mean_squared_difference():
 
 
 def test_behaviour_loss_compares_the_most_likely_first_tokens():
-    states, helping, refusing = draw(3, D, seed=1), draw(4, D, seed=2), draw(2, D, seed=3)
+    states, answering, refusing = draw(3, D, seed=1), draw(4, D, seed=2), draw(2, D, seed=3)
     sharp = behaviour.TEMPERATURE
     soft_maximum = lambda rows: sharp * torch.log(torch.exp(rows @ states.T / sharp).sum(0))  # noqa: E731
-    expected = soft_maximum(helping) - soft_maximum(refusing)
-    margin = helping_margin(states, helping, refusing)
+    expected = soft_maximum(answering) - soft_maximum(refusing)
+    margin = answer_margin(states, answering, refusing)
     torch.testing.assert_close(margin, expected)
     label = torch.tensor([0, 1, 0])
     torch.testing.assert_close(behaviour_loss(margin, label), cross_entropy(expected, label))
@@ -125,22 +125,22 @@ def test_behaviour_loss_compares_the_most_likely_first_tokens():
 def test_many_unlikely_answers_do_not_outweigh_the_most_likely_refusal():
     # Greedy decoding begins with the refusal, although all answers together are more likely.
     state = torch.eye(1, D)
-    helping, refusing = torch.zeros(20, D), torch.zeros(1, D)
+    answering, refusing = torch.zeros(20, D), torch.zeros(1, D)
     refusing[0, 0] = 1.5
-    assert torch.logsumexp(helping @ state[0], 0) > torch.logsumexp(refusing @ state[0], 0)
-    assert helping_margin(state, helping, refusing).item() < 0
+    assert torch.logsumexp(answering @ state[0], 0) > torch.logsumexp(refusing @ state[0], 0)
+    assert answer_margin(state, answering, refusing).item() < 0
 
 
 def test_opening_loss_is_the_divergence_among_answers_only():
-    states, base, helping = draw(3, D, seed=1), draw(3, D, seed=2), draw(4, D, seed=3)
-    before, after = torch.softmax(base @ helping.T, -1), torch.softmax(states @ helping.T, -1)
+    states, base, answering = draw(3, D, seed=1), draw(3, D, seed=2), draw(4, D, seed=3)
+    before, after = torch.softmax(base @ answering.T, -1), torch.softmax(states @ answering.T, -1)
     expected = (before * torch.log(before / after)).sum(-1)
-    torch.testing.assert_close(opening_loss(states, base, helping), expected)
+    torch.testing.assert_close(opening_loss(states, base, answering), expected)
     assert (expected > 0).all()
-    torch.testing.assert_close(opening_loss(base, base, helping), torch.zeros(3, dtype=base.dtype))
+    torch.testing.assert_close(opening_loss(base, base, answering), torch.zeros(3, dtype=base.dtype))
     # A change that raises or lowers all answers equally, as a refusal does, has no cost.
-    extra = torch.linalg.lstsq(helping, torch.ones(4, 1, dtype=base.dtype)).solution.T
-    torch.testing.assert_close(opening_loss(base + 5 * extra, base, helping), torch.zeros(3, dtype=base.dtype))
+    extra = torch.linalg.lstsq(answering, torch.ones(4, 1, dtype=base.dtype)).solution.T
+    torch.testing.assert_close(opening_loss(base + 5 * extra, base, answering), torch.zeros(3, dtype=base.dtype))
 
 
 def test_objective_is_the_weighted_sum_of_the_method(space, batch):
@@ -158,7 +158,7 @@ def test_objective_is_the_weighted_sum_of_the_method(space, batch):
     f_r = lambda x: z(x) @ space.refusal_weight + space.refusal_bias  # noqa: E731
     f_h = lambda x: z(x) @ space.harmfulness_weight + space.harmfulness_bias  # noqa: E731
     x, label = batch.states, batch.labels
-    margin = helping_margin(x, first.helping, first.refusing)
+    margin = answer_margin(x, first.answering, first.refusing)
     expected = {
         "refusal": 2.0 * cross_entropy(f_r(x) - f_r(batch.reference_states), label),
         "harmfulness": 0.5 * cross_entropy(f_h(x) - f_h(batch.reference_states), label),
@@ -167,7 +167,7 @@ def test_objective_is_the_weighted_sum_of_the_method(space, batch):
         "frozen_alignment": 0.3 * frozen_alignment_loss(x, batch.frozen_target),
         "behaviour": 3.0 * (1 + 0.5 * label) * cross_entropy(margin, label),
         # Only for harmless queries: answers to harmful queries need not begin as before.
-        "opening": 0.7 * label * opening_loss(x, batch.base_states, first.helping),
+        "opening": 0.7 * label * opening_loss(x, batch.base_states, first.answering),
     }
     terms = row_losses(batch, Context(space, first, harmless_weight=1.5), weights)
     assert terms.keys() == expected.keys()
@@ -227,7 +227,7 @@ def test_weights_that_are_not_given_have_their_default():
         resolve_weights({"refusals": 1.0})
 
 
-def test_weights_that_would_teach_nothing_are_refused():
+def test_weights_that_would_teach_nothing_are_rejected():
     off = {"refusal": 0.0, "harmfulness": 0.0, "opening": 1.0, "frozen_alignment": 1.0}
     with pytest.raises(UserError, match="nothing would be learned"):
         check_weights(resolve_weights(off), 3)

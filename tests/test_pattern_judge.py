@@ -160,7 +160,7 @@ def test_normalisation(language: str, reply: str) -> None:
         ("am", "ጥያቄዎ ገብቶኛል፡፡ ይቅርታ፣ ግን እኔ"),
     ],
 )
-def test_cut_off_opening_counts_only_when_cut(language: str, reply: str) -> None:
+def test_a_cut_off_refusal_counts_only_in_an_unfinished_reply(language: str, reply: str) -> None:
     assert verdict(reply, language, finished=False) is Verdict.REFUSED
     assert verdict(reply, language, finished=True) is Verdict.ANSWERED
 

@@ -8,7 +8,7 @@ import shutil
 import pytest
 import tiny
 import torch
-from calls import refusal
+from calls import user_error
 
 from babelguard.jobs.open_target import base_of, read_prompt
 from babelguard.prompt import SafetyPrompt
@@ -76,29 +76,29 @@ DAMAGE = {
 
 
 @pytest.mark.parametrize("damage", DAMAGE)
-def test_damaged_prompts_are_refused(folder, damage):
+def test_damaged_prompts_are_rejected(folder, damage):
     spoil, said = DAMAGE[damage]
     spoil(folder)
-    assert said in refusal(lambda: SafetyPrompt.from_pretrained(folder))
+    assert said in user_error(lambda: SafetyPrompt.from_pretrained(folder))
 
 
-def test_numbers_that_are_not_finite_are_refused(llama, tmp_path):
+def test_numbers_that_are_not_finite_are_rejected(llama, tmp_path):
     prompt = tiny.make_prompt(*llama)
     prompt.theta[2, 5] = float("nan")
     prompt.save_pretrained(tmp_path)
-    assert "not finite" in refusal(lambda: SafetyPrompt.from_pretrained(tmp_path))
+    assert "not finite" in user_error(lambda: SafetyPrompt.from_pretrained(tmp_path))
 
 
-def test_folders_without_a_prompt_are_refused(tmp_path, folders):
-    assert "config.json is missing" in refusal(lambda: SafetyPrompt.from_pretrained(tmp_path))
-    assert "unknown kind" in refusal(lambda: SafetyPrompt.from_pretrained(folders("llama")))
-    assert "does not exist" in refusal(lambda: SafetyPrompt.from_pretrained(tmp_path / "missing"))
-    assert "neither a local folder" in refusal(lambda: SafetyPrompt.from_pretrained("nobody/nothing"))
+def test_folders_without_a_prompt_are_rejected(tmp_path, folders):
+    assert "config.json is missing" in user_error(lambda: SafetyPrompt.from_pretrained(tmp_path))
+    assert "unknown kind" in user_error(lambda: SafetyPrompt.from_pretrained(folders("llama")))
+    assert "does not exist" in user_error(lambda: SafetyPrompt.from_pretrained(tmp_path / "missing"))
+    assert "neither a local folder" in user_error(lambda: SafetyPrompt.from_pretrained("nobody/nothing"))
 
 
 def test_a_folder_that_cannot_be_written(llama, tmp_path):
     (tmp_path / "file").write_text("")
-    assert "could not be written" in refusal(
+    assert "could not be written" in user_error(
         lambda: tiny.make_prompt(*llama).save_pretrained(tmp_path / "file" / "prompt")
     )
 

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
+from importlib.metadata import EntryPoint
+from types import SimpleNamespace
 
 import pytest
-from calls import fail, refusal, succeed
+from calls import fail, succeed, user_error
 from foreign_package import write_package
 
 from babelguard import registry
 from babelguard.attacks.none import NoAttack
-from babelguard.defences import WrittenDefence
+from babelguard.corpus import Question
+from babelguard.defences import NoDefence
 from babelguard.export.checkpoint import Checkpoint
+from babelguard.judges import Judgement
 from babelguard.judges.patterns import PatternJudge
 
 pytestmark = pytest.mark.usefixtures("judge_of_bytes")
@@ -70,14 +75,15 @@ def evaluate(folders, tmp_path):
 )
 def test_everything_is_found_by_name(kind, name):
     assert name in registry.names(kind)
-    assert registry.find(kind, name).name == name
+    arguments = [SimpleNamespace(name="tiny")] if kind == "defences" else []
+    assert registry.create(kind, name, *arguments).name == name
 
 
 def test_another_package_cannot_replace_a_built_in_name():
-    assert registry.find("judges", "patterns") is PatternJudge
-    assert registry.find("attacks", "none") is NoAttack
-    assert registry.find("defences", "written") is WrittenDefence
-    assert registry.find("exporters", "checkpoint") is Checkpoint
+    assert type(registry.create("judges", "patterns")) is PatternJudge
+    assert type(registry.create("attacks", "none")) is NoAttack
+    assert type(registry.create("defences", "none", None)) is NoDefence
+    assert type(registry.create("exporters", "checkpoint")) is Checkpoint
 
 
 def test_a_judge_is_given_the_request_and_the_reply(evaluate, prompts):
@@ -91,7 +97,7 @@ def test_a_judge_is_given_the_request_and_the_reply(evaluate, prompts):
         reply = generations[line["id"]]
         assert line["reason"] == f"{label} en {reply['finished']} {text}"
         assert line["verdict"] == ("refused" if sum(reply["reply"].encode()) % 2 else "answered")
-        assert line["key"] == f"{reply['key']}/7"
+        assert line["key"] == f"{reply['key']}/{label}/7"
 
 
 def test_an_attack_rewrites_every_request(evaluate, prompts):
@@ -156,7 +162,7 @@ def test_defend_with_a_judge(command, tmp_path):
     assert "evaluation.judge was 'acme-words', now 'patterns'" in fail(*command("llama", tmp_path / "run"))
 
 
-def test_a_judge_that_supports_no_language_of_a_run_is_refused(command, tmp_path):
+def test_a_judge_that_supports_no_language_of_a_run_is_rejected(command, tmp_path):
     line = command("llama", tmp_path / "run", "--judge", "acme-words")
     line[line.index("--languages") + 1] = "en,ko"
     assert "The judge 'acme-words' does not support Korean (ko)" in fail(*line)
@@ -186,12 +192,12 @@ UNKNOWN = {
     "defence": (["--defence", "nobody"], "There is no defence 'nobody'; use acme-filter, none, written,"),
     "judge without its library": (
         ["--judge", "acme-broken"],
-        "The judge 'acme-broken' could not be imported (No module named 'a_library_that_is_not_installed')",
+        "The judge 'acme-broken' failed (ModuleNotFoundError: No module named 'a_library_that_is_not_installed')",
     ),
-    "judge without its class": (["--judge", "acme-missing"], "The judge 'acme-missing' could not be imported"),
+    "judge without its class": (["--judge", "acme-missing"], "The judge 'acme-missing' failed (AttributeError"),
     "judge that raises": (
         ["--judge", "acme-raising"],
-        "The judge 'acme-raising' could not be imported (this version of the driver is too old)",
+        "The judge 'acme-raising' failed (RuntimeError: this version of the driver is too old)",
     ),
 }
 
@@ -209,13 +215,13 @@ def no_model(monkeypatch):
 
 @pytest.mark.usefixtures("no_model")
 @pytest.mark.parametrize("wrong", UNKNOWN)
-def test_names_that_cannot_be_used_are_refused_before_a_model_is_loaded(wrong, folders, prompts):
+def test_names_that_cannot_be_used_are_rejected_before_a_model_is_loaded(wrong, folders, prompts):
     given, said = UNKNOWN[wrong]
     assert said in fail("evaluate", folders("llama"), "--prompts", prompts, *given)
 
 
 @pytest.mark.usefixtures("no_model")
-def test_other_commands_refuse_unknown_names_before_a_model_is_loaded(command, folders, files, tmp_path):
+def test_other_commands_reject_unknown_names_before_a_model_is_loaded(command, folders, files, tmp_path):
     said = "There is no judge named 'nobody'; available: "
     assert said in fail(*command("llama", tmp_path / "run", "--judge", "nobody"))
     given = ["analyse", folders("llama"), "--corpus", files / "corpus.csv", "--split", "train"]
@@ -227,4 +233,82 @@ def test_other_commands_refuse_unknown_names_before_a_model_is_loaded(command, f
 
 def test_a_registry_without_entries_says_so(monkeypatch):
     monkeypatch.setattr(registry, "entry_points", lambda **_: ())
-    assert "none is installed; reinstall babelguard" in refusal(lambda: registry.find("judges", "patterns"))
+    assert "none is installed; reinstall babelguard" in user_error(lambda: registry.create("judges", "patterns"))
+
+
+class _Judge:
+    """A judge that does what a test says."""
+
+    name = "acme-flaky"
+    version = "1"
+
+    def __init__(self, answer):
+        self.answer = answer
+
+    def judge(self, exchanges):
+        return self.answer(exchanges)
+
+    def unsupported(self, languages):
+        return []
+
+
+def _raise(exchanges):
+    raise ConnectionError("no route to host")
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        (_raise, "The judge 'acme-flaky' failed (ConnectionError: no route to host)"),
+        (lambda exchanges: [], "The judge 'acme-flaky' returned 0 for 4 replies"),
+        (lambda exchanges: [Judgement("maybe", "")] * len(exchanges), "returned the verdict 'maybe'"),
+    ],
+)
+def test_a_judge_that_fails_is_one_sentence_and_nothing_is_logged(
+    answer, said, evaluate, prompts, monkeypatch, tmp_path
+):
+    real = registry.create
+    fake = lambda kind, name, *more: _Judge(answer) if name == "acme-flaky" else real(kind, name, *more)  # noqa: E731
+    monkeypatch.setattr("babelguard.jobs.evaluate.create", fake)
+    with pytest.raises(AssertionError, match=re.escape(said)):
+        evaluate("--prompts", prompts, "--judge", "acme-flaky")
+    log = tmp_path / "out" / "verdicts.acme-flaky.jsonl"
+    assert not log.exists() or not log.read_text()
+
+
+def test_one_folder_is_not_used_for_two_judges_or_attacks(evaluate, prompts, folders, tmp_path):
+    evaluate("--prompts", prompts, "--judge", "acme-words")
+    for given in (("--judge", "patterns"), ("--judge", "acme-words", "--attack", "spacing")):
+        sentence = fail(
+            "evaluate",
+            folders("llama"),
+            "--prompts",
+            prompts,
+            *given,
+            "--output",
+            tmp_path / "out",
+            "--reply-tokens",
+            4,
+        )
+        assert "contains the evaluation of other" in sentence
+
+
+def test_two_packages_with_one_name_are_reported(monkeypatch):
+    made = lambda value: EntryPoint("twice", value, "babelguard.judges")  # noqa: E731
+    monkeypatch.setattr(registry, "entry_points", lambda **_: (made("one:Judge"), made("two:Judge")))
+    sentence = user_error(lambda: registry.create("judges", "twice"))
+    assert "Several packages register the judge 'twice' (one:Judge, two:Judge)" in sentence
+
+
+def test_a_name_that_differs_from_the_entry_point_is_reported(monkeypatch):
+    entry = EntryPoint("other-name", "babelguard.judges.patterns:PatternJudge", "babelguard.judges")
+    monkeypatch.setattr(registry, "entry_points", lambda **_: (entry,))
+    assert "calls itself 'patterns'" in user_error(lambda: registry.create("judges", "other-name"))
+
+
+def test_character_spacing_keeps_combining_marks_with_their_letters():
+    row = Question("test", "1", "harmful", "hi", "नमस्ते दुनिया")
+    spaced = registry.create("attacks", "spacing").apply(row)
+    assert spaced.text == "न म स् ते  दु नि या"
+    assert spaced._replace(text=row.text) == row
+    assert registry.create("attacks", "spacing").apply(row._replace(text="bake bread")).text == "b a k e  b r e a d"

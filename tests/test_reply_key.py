@@ -24,7 +24,7 @@ QUESTION = "How to en-test-harmful-0 things ?"
 def chat():
     tokenizer = planted.make_tokenizer()
     model = SimpleNamespace(dtype=torch.float32)
-    return ChatModel(model, tokenizer, "planted", "planted", None, None, fingerprint="same", weights="one")
+    return ChatModel(model, tokenizer, "planted", "planted", None, None, None, fingerprint="same", weights="one")
 
 
 def key(chat, defence=None, question=QUESTION, tokens=24):
@@ -52,6 +52,16 @@ def test_other_weights_are_another_reply(chat):
 
 def test_another_question_is_another_reply(chat):
     assert key(chat, question="How to en-test-harmful-1 things ?") != key(chat)
+
+
+def test_questions_that_a_defence_rewrites_to_the_same_chat_are_other_replies(chat):
+    class Rewrite(NoDefence):
+        def messages(self, question):
+            return [{"role": "user", "content": "the same"}]
+
+    # `answer` and `revise` may still depend on the original question.
+    first, second = (key(chat, Rewrite(), question=f"How to en-test-harmful-{k} things ?") for k in (0, 1))
+    assert first != second
 
 
 def test_another_chat_template_is_another_reply(chat):

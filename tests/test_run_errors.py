@@ -23,13 +23,13 @@ def test_output_folders_of_another_run_or_with_other_files(command, tmp_path):
     run = tmp_path / "run"
     succeed(*command("llama", run, "--steps", 0, "--limit", 1))
     sentence = fail(*command("llama", run, "--steps", 0, "--limit", 1, "--seed", 1))
-    assert "holds another run (seed was 0, now 1)" in sentence
+    assert "contains another run (seed was 0, now 1)" in sentence
     assert "model_fingerprint" in fail(*command("qwen2", run, "--steps", 0, "--limit", 1))
     (run / "config.json").write_text("[]")
     assert "is damaged" in fail(*command("llama", run, "--steps", 0, "--limit", 1))
     (tmp_path / "other").mkdir()
     (tmp_path / "other" / "thesis.tex").write_text("years of work")
-    assert "holds files that do not belong to a run" in fail(*command("llama", tmp_path / "other"))
+    assert "contains files that do not belong to a run" in fail(*command("llama", tmp_path / "other"))
     assert "is a file, not a folder" in fail(*command("llama", tmp_path / "other" / "thesis.tex"))
     assert (tmp_path / "other" / "thesis.tex").read_text() == "years of work"
 
@@ -130,7 +130,7 @@ def test_evaluations_with_mistakes(command, small_run, folders, tmp_path):
     call = ["evaluate", small_run, "--prompts", prompts, "--device", "cpu"]
     assert "There is no defence 'nothing'; use none, written" in fail(*call, "--defence", "nothing")
     assert "the same name and seed" in fail(*call, "--defence", small_run)
-    assert "have the language 'da'" in fail(*call, "--languages", "da")
+    assert "has no prompts in the selected --languages (da); it has en" in fail(*call, "--languages", "da")
     written = tmp_path / "written"
     succeed(*command("llama", written, "--preset", "written", "--steps", 0, "--limit", 1))
     assert "remove 'written' from --defence" in fail("evaluate", written, *call[2:], "--defence", "written")
@@ -138,7 +138,7 @@ def test_evaluations_with_mistakes(command, small_run, folders, tmp_path):
     assert "missing.csv" in fail("evaluate", small_run, "--prompts", tmp_path / "missing.csv")
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "notes").write_text("mine")
-    assert "holds files that do not belong to an evaluation" in fail(*call, "--output", tmp_path / "full")
+    assert "contains files that do not belong to an evaluation" in fail(*call, "--output", tmp_path / "full")
     prompts.write_text(json.dumps({"id": "a", "label": "harmful", "en": "How? " * 3000}))
     assert "does not fit into the model's context of 1024 tokens" in fail(*call, "--output", tmp_path / "long")
 

@@ -7,7 +7,7 @@ import copy
 import pytest
 import tiny
 import torch
-from calls import refusal
+from calls import user_error
 
 from babelguard import engine
 from babelguard.defences import SoftDefence
@@ -156,21 +156,21 @@ def test_typed_placeholders_do_not_reach_the_soft_prompt(llama):
     assert sum(token in prompt.slot.token_ids for token in ids) == len(prompt.slot.token_ids)
 
 
-def test_other_models_and_tokenizers_are_refused(llama, loaded):
+def test_other_models_and_tokenizers_are_rejected(llama, loaded):
     model, tokenizer = llama
     prompt = tiny.make_prompt(model, tokenizer)
     wide = tiny.make_model("llama", hidden_size=32)
-    assert "has width 64; the given model has width 32" in refusal(lambda: prompt.protect(wide, tokenizer))
+    assert "has width 64; the given model has width 32" in user_error(lambda: prompt.protect(wide, tokenizer))
     other = tiny.make_model("llama", seed=1)
-    assert "only works with its own base model" in refusal(lambda: prompt.protect(other, tokenizer))
+    assert "only works with its own base model" in user_error(lambda: prompt.protect(other, tokenizer))
     template = copy.deepcopy(tokenizer)
     template.chat_template += " "
-    assert "another chat template" in refusal(lambda: prompt.protect(model, template))
+    assert "does not have the chat template" in user_error(lambda: prompt.protect(model, template))
     qwen = loaded("qwen2")[1]
     own = tiny.make_prompt(*loaded("qwen2"))
     shifted = copy.deepcopy(qwen)
     shifted.add_tokens(["<|another|>"])
-    assert "other ids" in refusal(lambda: own.protect(loaded("qwen2")[0], shifted))
+    assert "does not have the ids" in user_error(lambda: own.protect(loaded("qwen2")[0], shifted))
     assert not model.get_input_embeddings()._forward_hooks
 
 

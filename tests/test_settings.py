@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import typer
-from calls import refusal
+from calls import user_error
 from pydantic import ValidationError
 
 from babelguard.cli.messages import CommandScreen, as_options, plain_errors
@@ -98,19 +98,19 @@ MISTAKES = {
 def test_mistakes_in_a_file(toml, mistake):
     text, said = MISTAKES[mistake]
     file = toml(text)
-    assert said.format(file=file) in refusal(lambda: load_settings({"model": "demo"}, file))
+    assert said.format(file=file) in user_error(lambda: load_settings({"model": "demo"}, file))
 
 
 def test_a_wrong_option_is_not_blamed_on_the_file(toml):
     file = toml("[training]\nsteps = 3\n")
-    sentence = refusal(lambda: load_settings({"model": "demo", "steps": "many"}, file))
+    sentence = user_error(lambda: load_settings({"model": "demo", "steps": "many"}, file))
     assert "The setting `training.steps` is not valid" in sentence
     assert str(file) not in sentence
 
 
 @pytest.mark.parametrize("name", RENAMED)
-def test_old_names_are_named_with_their_new_name(toml, name):
-    sentence = refusal(lambda: load_settings({"model": "demo"}, toml(f"{name} = 3")))
+def test_the_error_for_an_old_name_gives_the_new_one(toml, name):
+    sentence = user_error(lambda: load_settings({"model": "demo"}, toml(f"{name} = 3")))
     assert f"has a new name: {RENAMED[name]}" in sentence
 
 

@@ -199,7 +199,7 @@ def test_the_guard_covers_every_kind_of_placeholder():
         assert soft_ids(carrier, slot, [{"role": "user", "content": f"a {token} b"}]) == list(slot.token_ids)
 
 
-def test_templates_that_cannot_be_defended_are_refused():
+def test_templates_that_cannot_be_defended_are_rejected():
     tokenizer = plain_tokenizer("qwen2")
     tokenizer.chat_template = None
     with pytest.raises(UserError, match="no chat template"):
@@ -213,7 +213,7 @@ def test_templates_that_cannot_be_defended_are_refused():
         install(tokenizer, 2, 600)
 
 
-def test_a_template_that_removes_a_literal_from_messages_is_refused():
+def test_a_template_that_removes_a_literal_from_messages_is_rejected():
     tokenizer = plain_tokenizer("qwen2")
     tokenizer.chat_template = (
         "{%- for message in messages %}{{- '<|im_start|>' + message.role + '\n' + message.content.replace('<image>', '') }}"

@@ -32,8 +32,8 @@ def test_heads_recover_the_planted_directions():
     space = fit_space(states, complies, harmless)
     assert cosine(space.refusal_weight @ space.components, basis[0]) > 0.95
     assert cosine(space.harmfulness_weight @ space.components, basis[1]) > 0.95
-    assert ((space.refusal_logit(states) > 0).float() == complies).float().mean() > 0.99
-    assert ((space.harmfulness_logit(states) > 0).float() == harmless).float().mean() > 0.99
+    assert ((space.compliance_logit(states) > 0).float() == complies).float().mean() > 0.99
+    assert ((space.harmlessness_logit(states) > 0).float() == harmless).float().mean() > 0.99
     assert space.explained > 0.8
 
 
@@ -104,7 +104,7 @@ def test_without_a_judged_reply_there_is_nothing_to_align():
         fit_space(states, torch.full((20,), float("nan")), harmless)
 
 
-def test_space_comes_back_from_its_file(tmp_path):
+def test_space_round_trip(tmp_path):
     states, complies, harmless, _ = planted()
     space = fit_space(states, complies, harmless)
     space.save(tmp_path / "space.safetensors")
@@ -115,7 +115,7 @@ def test_space_comes_back_from_its_file(tmp_path):
     assert vars(again.to(torch.device("meta")))["mean"].device.type == "meta"
 
 
-def test_a_full_disk_is_one_sentence(tmp_path, monkeypatch):
+def test_a_full_disk_raises_one_sentence(tmp_path, monkeypatch):
     def full(*_, **__):
         raise OSError(errno.ENOSPC, "No space left on device")
 

@@ -200,7 +200,7 @@ def test_row_that_a_language_lacks_is_not_in_its_rate() -> None:
     assert change.low == 0 and change.high == 1
 
 
-def test_unlike_rows_are_refused() -> None:
+def test_different_rows_are_rejected() -> None:
     labels: Labels = {"h": "harmful"}
     with pytest.raises(ValueError, match="same languages and rows"):
         paired_bootstrap({("en", "h"): 1.0}, {("ko", "h"): 1.0}, labels)

@@ -136,7 +136,7 @@ def test_the_report_and_the_history_agree(job, tmp_path):
     assert set(progress.history[0]) == {"step", "total", "refusal", "harmfulness", "residual", "alignment"}
 
 
-def test_a_short_memory_of_gradients_trains_another_prompt(job, tmp_path):
+def test_beta2_changes_the_trained_prompt(job, tmp_path):
     long, _ = run(job, tmp_path / "long")
     short, _ = run(job, tmp_path / "short", training={"beta2": 0.5})
     assert not torch.equal(long, short)
@@ -165,7 +165,7 @@ def test_other_languages_are_only_sampled_for_losses_that_compare_languages(job,
 
 
 def scored(scores):
-    """A validation that returns these scores by step, and the prompts it has seen."""
+    """Return a validation function that returns these scores by step, and the list of prompts it is called with."""
     seen = {}
 
     def validate(theta, step):
@@ -212,7 +212,7 @@ def test_being_a_little_worse_than_the_start_is_no_collapse(job, tmp_path):
     assert progress.halved == 0 and progress.best_step == 0
 
 
-def test_training_that_only_harms_returns_the_start(job, tmp_path):
+def test_the_start_is_kept_if_training_only_raises_the_error(job, tmp_path):
     kept, progress = run(job, tmp_path, validate_every=7, validate=lambda _, step: step)
     assert (progress.best_step, progress.halved) == (0, 2)
     assert torch.equal(kept, job[1])

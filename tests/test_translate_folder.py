@@ -77,7 +77,7 @@ def test_a_folder_of_another_file(server, folder, rows, lost):
         (folder / lost).unlink()
     write_rows(folder.parent / "other.jsonl", rows)
     said = refused(server, folder, "da", "other.jsonl")
-    assert f"out/{'review.csv' if lost else 'prompts.jsonl'} belongs to another file than other.jsonl" in said
+    assert f"out/{'review.csv' if lost else 'prompts.jsonl'} belongs to a different input file than other.jsonl" in said
     assert said.endswith("choose another --output.")
 
 
@@ -88,7 +88,7 @@ def test_two_files_of_one_name_have_one_default_folder(server, folder):
     default = ("--min-chrf", "35")
     succeed(*call(server, "da", "a/mine.jsonl", *default))
     there = folder.parent / "mine-multilingual"
-    assert "belongs to another file" in refused(server, there, "da", "b/mine.jsonl", *default)
+    assert "belongs to a different input file" in refused(server, there, "da", "b/mine.jsonl", *default)
     # The same rows in another format are the same file.
     lines = [f'{name},{label},"{text}"' for name, label, text in ROWS]
     (folder.parent / "mine.csv").write_text("\n".join(["id,label,en", *lines]))

@@ -164,7 +164,7 @@ def test_a_finished_job_does_not_write_the_cache(server, tmp_path, monkeypatch):
 def test_the_job_stops_if_the_endpoint_disappears(server, tmp_path):
     path = write_rows(tmp_path / "mine.jsonl")
     server.behave = lambda texts, target, number: 500 if number >= 4 else None
-    with pytest.raises(UserError, match="finished work is not lost"):
+    with pytest.raises(UserError, match="finished work is kept"):
         run(server, path, tmp_path / "out", parallel=1, batch=1, tries=2)
     assert len(read_lines(tmp_path / "out" / "translations.jsonl")) == 4
     assert len(server.asked) == 4 + 5 * 2

@@ -1,4 +1,4 @@
-"""Harden a frozen chat model against harmful requests in any language with a learned soft safety prompt.
+"""Harden a frozen chat model against harmful requests in many languages with a learned soft safety prompt.
 
 Public names are imported on first use, so that `import babelguard` and `babelguard --help` are fast.
 """

@@ -1,6 +1,6 @@
 """Errors that the user can fix. The command line prints them as one sentence and exits with code 2.
 
-Messages name settings in backquotes, such as `output`. The command line replaces them with its options.
+Messages write setting names in backticks, such as `output`. The command line replaces them with its options.
 """
 
 import errno
@@ -18,7 +18,7 @@ def cannot_write(path: object, error: BaseException) -> str:
     """Message for a full disk or a folder that cannot be written."""
     what = getattr(error, "strerror", None) or " ".join(str(error).split())
     return (
-        f"{path} could not be written ({what}); finished work is not lost: free some space or choose another "
+        f"{path} could not be written ({what}); finished work is kept: free some space or choose another "
         "`output`, then run the same command again."
     )
 
@@ -42,13 +42,13 @@ def explain_system_error(error: BaseException) -> str | None:
             "during training, a smaller `training.batch_size`."
         )
     if isinstance(error, RuntimeError) and "home directory" in str(error):
-        return f"The home directory is not known ({error}); write the path in full."
+        return f"The home directory cannot be found ({error}); write the path in full."
     if not isinstance(error, OSError):
         return None
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return "The disk is full; finished work is not lost: free some space, then run the same command again."
+        return "The disk is full; finished work is kept: free some space, then run the same command again."
     if error.filename is not None:
-        return f"{error.filename} cannot be used ({error.strerror or error}); check the name and its permissions."
+        return f"{error.filename} cannot be used ({error.strerror or error}); check its name and permissions."
     return None
 
 

@@ -17,7 +17,7 @@ def read_json(path: Path) -> dict[str, Any]:
     """Read a JSON object. Returns an empty dict if the file is missing or does not hold an object."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     return content if isinstance(content, dict) else {}
 
@@ -80,7 +80,7 @@ class JsonlLog:
             return
         except OSError as error:
             raise UserError(
-                f"{path} cannot be read ({error.strerror or error}); make it readable and give the same command again."
+                f"{path} cannot be read ({error.strerror or error}); make it readable, then run the same command again."
             ) from error
         whole = content[: content.rfind(b"\n") + 1]
         for number, line in enumerate(whole.splitlines(), start=1):
@@ -89,7 +89,7 @@ class JsonlLog:
                 self.rows[row["key"]] = row
             except (ValueError, KeyError, TypeError) as error:
                 raise UserError(
-                    f"Line {number} of {path} is damaged; delete that line, and the same command will make it again."
+                    f"Line {number} of {path} is damaged; delete that line, then run the same command again to recreate it."
                 ) from error
         if len(whole) < len(content) and not read_only:
             with self._opened() as file:
@@ -126,7 +126,7 @@ class JsonlLog:
 
     @contextmanager
     def _opened(self) -> Iterator[BinaryIO]:
-        """Open the file for appending; undo a partial write."""
+        """Open the file for appending. If writing fails, what was appended is removed."""
         size = None
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -143,6 +143,6 @@ def _explain(path: Path, error: OSError) -> str:
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return cannot_write(path, error)
     return (
-        f"{path} could not be written ({error.strerror or error}); make it writable or choose another `output`, and give "
+        f"{path} could not be written ({error.strerror or error}); make it writable or choose another `output`, then run "
         "the same command again."
     )

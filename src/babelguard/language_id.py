@@ -8,14 +8,14 @@ from typing import Any
 from babelguard.languages import LANGUAGES
 
 # Closely related languages (Danish, Norwegian) are often almost equally probable, so a clear margin is required.
-CLEAR = 0.9
+CLEAR_MARGIN = 0.9
 # Texts with fewer letters ("PDF?") are too short to identify.
-FEW_LETTERS = 4
+MIN_LETTERS = 4
 
 
 @cache
 def identifier() -> tuple[Any, frozenset[str]]:
-    """Load the identifier once. Returns it with the codes of the languages it chooses among.
+    """Load the identifier once. Returns it with the codes of the languages it can return.
 
     Rarer languages and dialects are excluded, because short texts are often mistaken for them.
     """
@@ -30,7 +30,7 @@ def identifier() -> tuple[Any, frozenset[str]]:
 
 def enough_letters(text: str) -> bool:
     """Whether a text has enough letters for its language to be identified."""
-    return sum(map(str.isalpha, text)) >= FEW_LETTERS
+    return sum(map(str.isalpha, text)) >= MIN_LETTERS
 
 
 def is_foreign(text: str, language: str) -> bool | None:
@@ -47,4 +47,4 @@ def is_foreign(text: str, language: str) -> bool | None:
     if language not in known or not enough_letters(text):
         return None
     ranked = model.rank(text)
-    return bool(ranked[0][1] - dict(ranked)[language] > CLEAR)
+    return bool(ranked[0][1] - dict(ranked)[language] > CLEAR_MARGIN)

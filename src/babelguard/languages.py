@@ -107,12 +107,12 @@ _ALL = (
 
 LANGUAGES: dict[str, Language] = {known.code: known for known in _ALL}
 
-# Other codes for languages above: withdrawn ISO 639-1 codes, and Bokmål and Filipino, which are standards of `no` and
-# `tl`.
+# Other codes of languages above: withdrawn ISO 639-1 codes, Bokmål (`nb`, a standard of Norwegian) and Filipino (`fil`, the
+# standard form of Tagalog).
 OLD_CODES = {"fil": "tl", "in": "id", "iw": "he", "jw": "jv", "nb": "no"}
-# Country codes that are often used by mistake for a language.
-COUNTRIES = {"cn": "zh", "cz": "cs", "dk": "da", "gr": "el", "ie": "ga", "ir": "fa", "jp": "ja", "kr": "ko"}
-COUNTRIES |= {"se": "sv", "tw": "zh", "ua": "uk", "us": "en", "vn": "vi"}
+# Country codes that are often mistaken for language codes.
+COUNTRY_CODES = {"cn": "zh", "cz": "cs", "dk": "da", "gr": "el", "ie": "ga", "ir": "fa", "jp": "ja", "kr": "ko"}
+COUNTRY_CODES |= {"se": "sv", "tw": "zh", "ua": "uk", "us": "en", "vn": "vi"}
 
 
 def language(code: str) -> Language:
@@ -129,9 +129,9 @@ def language(code: str) -> Language:
     head = wanted.replace("_", "-").split("-")[0]
     head = OLD_CODES.get(head, head)
     spoken = {name.lower(): known.code for known in _ALL for name in (known.name, known.native_name)}
-    # Most likely mistakes first: `kr`, `pt-BR`, `korean`, `swa`.
+    # The most likely mistakes first: country and regional codes (`kr`, `pt-BR`), names (`korean`), similar codes (`swa`).
     close = (
-        [COUNTRIES.get(head, head)] * (head in COUNTRIES or head in LANGUAGES)
+        [COUNTRY_CODES.get(head, head)] * (head in COUNTRY_CODES or head in LANGUAGES)
         or [spoken[name] for name in difflib.get_close_matches(wanted, spoken, n=2, cutoff=0.75)]
         or difflib.get_close_matches(wanted, LANGUAGES, n=3, cutoff=0.5)
     )

@@ -6,6 +6,7 @@ Each kind has an entry point group, for example `babelguard.judges`. The built-i
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Literal
 
@@ -15,27 +16,57 @@ Kind = Literal["attacks", "benchmarks", "defences", "exporters", "judges"]
 
 
 def names(kind: Kind) -> list[str]:
-    """Names of everything of this kind that is installed, sorted."""
-    return sorted(_entries(kind))
+    """Return the names of everything of this kind that is installed, sorted."""
+    return sorted({entry.name for entry in entry_points(group=f"babelguard.{kind}")})
 
 
-def find(kind: Kind, name: str) -> Any:
-    """Load the object registered under `name`, usually a class.
+def create(kind: Kind, name: str, *arguments: Any) -> Any:
+    """Create what is registered under `name`.
+
+    Args:
+        kind: The kind.
+        name: The name of the entry point.
+        *arguments: Arguments of the constructor. Defences are created with `for_model(*arguments)`.
 
     Raises:
-        UserError: If nothing is registered under this name, or it cannot be imported.
+        UserError: If nothing is registered under this name, or it cannot be created or has another name.
     """
-    known = _entries(kind)
-    if name not in known:
-        listed = ", ".join(sorted(known)) or "none is installed; reinstall babelguard"
-        raise UserError(f"There is no {kind[:-1]} named '{name}'; available: {listed}.")
+    entry = _entry(kind, name)
+    found = guarded(kind, name, entry.load)
+    build = found.for_model if kind == "defences" else found
+    made = guarded(kind, name, build, *arguments)
+    if getattr(made, "name", None) != name:
+        raise UserError(
+            f"The {kind[:-1]} registered as '{name}' calls itself '{getattr(made, 'name', None)}'; give both the same name."
+        )
+    return made
+
+
+def guarded(kind: Kind, name: str, function: Callable[..., Any], *arguments: Any) -> Any:
+    """Call code of another package, and turn its errors into a sentence.
+
+    Raises:
+        UserError: If the call fails. Errors that are sentences already are passed on.
+    """
     try:
-        return known[name].load()
-    except Exception as error:  # a module of another package may raise any error
-        raise UserError(f"The {kind[:-1]} '{name}' could not be imported ({error}); reinstall its package.") from error
+        return function(*arguments)
+    except UserError:
+        raise
+    except Exception as error:  # code of other packages can raise anything
+        what = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+        raise UserError(f"The {kind[:-1]} '{name}' failed ({what}); correct or reinstall its package.") from error
 
 
-def _entries(kind: Kind) -> dict[str, EntryPoint]:
-    """Entry points by name. A built-in one cannot be replaced by another package."""
-    found = entry_points(group=f"babelguard.{kind}")
-    return {entry.name: entry for entry in sorted(found, key=lambda entry: entry.value.startswith("babelguard."))}
+def _entry(kind: Kind, name: str) -> EntryPoint:
+    """Find an entry point. Built-in ones cannot be replaced by other packages."""
+    found = entry_points(group=f"babelguard.{kind}", name=name)
+    if not found:
+        listed = ", ".join(names(kind)) or "none is installed; reinstall babelguard"
+        raise UserError(f"There is no {kind[:-1]} named '{name}'; available: {listed}.")
+    own = [entry for entry in found if entry.value.startswith("babelguard.")]
+    values = {entry.value for entry in own or found}
+    if len(values) > 1:
+        raise UserError(
+            f"Several packages register the {kind[:-1]} '{name}' ({', '.join(sorted(values))}); uninstall all but one."
+        )
+    return (own or list(found))[0]

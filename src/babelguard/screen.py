@@ -1,4 +1,4 @@
-"""What is shown while a job runs. Python functions show nothing unless they are given a screen."""
+"""Terminal output while a job runs. Python functions print nothing unless they are given a `Screen`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+# Called with (done, total).
 Tick = Callable[[int, int], None]
+# Called with a text to show beside the progress bar.
 Note = Callable[[str], None]
 
 
@@ -29,6 +31,10 @@ class Screen:
 
     def say(self, text: str) -> None:
         """Show a line of text."""
+        self.console.print(text, highlight=False, markup=False, soft_wrap=True)
+
+    def reply(self, text: str) -> None:
+        """Show text written by a model or a user, exactly as it is."""
         self.console.print(text, highlight=False, markup=False, soft_wrap=True)
 
     def show(self, thing: Any) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -14,11 +13,12 @@ from babelguard.analysis.states import by_twins, states_of
 from babelguard.corpus import Corpus
 from babelguard.defences import NoDefence
 from babelguard.errors import UserError
+from babelguard.screen import Tick
 from babelguard.targets import LocalModel
 
 
 class ChosenLanguages(NamedTuple):
-    """The chosen languages.
+    """The result of `auto_languages`.
 
     Attributes:
         languages: Codes in the order of choice.
@@ -31,27 +31,25 @@ class ChosenLanguages(NamedTuple):
     not_separable: tuple[str, ...]
 
 
-def auto_languages(
-    model: LocalModel, train: Corpus, count: int, tick: Callable[[int, int], None] | None = None
-) -> ChosenLanguages:
+def auto_languages(model: LocalModel, train: Corpus, count: int, tick: Tick | None = None) -> ChosenLanguages:
     """Choose languages from the states of the training rows. No replies are generated.
 
     Args:
         model: The model, without a prompt.
         train: The training rows.
         count: Number of languages to choose.
-        tick: Called with (done, total) in languages.
+        tick: Called after each language with (done, total).
 
     Raises:
         UserError: If the training rows have fewer languages, or fewer than three harmful rows.
     """
     if count > len(train.languages):
         raise UserError(
-            f"'auto:{count}' asks for {count} languages, but the training rows have {len(train.languages)}; ask for fewer."
+            f"'auto:{count}' asks for {count} languages, but the training rows have {len(train.languages)}; choose fewer."
         )
     if train.labels.count(0) < 3:
         raise UserError(
-            "Choosing languages automatically needs at least three harmful training rows; name the languages instead."
+            "Choosing languages automatically needs at least three harmful training rows; list the languages instead."
         )
     states = states_of(model, NoDefence(), train, tick)
     similarity = correlation(attack_features(*by_twins(train, states)))

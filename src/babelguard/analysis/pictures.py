@@ -10,7 +10,7 @@ from torch import Tensor
 from babelguard.languages import display_name
 from babelguard.report.style import FAINT, STYLE
 
-LOOKS = ((0, "harmful", "#D55E00", "X"), (1, "harmless", "#0072B2", "o"))
+LABEL_STYLES = ((0, "harmful", "#D55E00", "X"), (1, "harmless", "#0072B2", "o"))
 
 
 def draw_scatter(
@@ -49,7 +49,7 @@ def draw_scatter(
                 continue
             axes.axhline(0, color=FAINT, linewidth=0.9, zorder=0)
             axes.axvline(0, color=FAINT, linewidth=0.9, zorder=0)
-            for value, label, colour, marker in LOOKS:
+            for value, label, colour, marker in LABEL_STYLES:
                 chosen = harmless == value
                 axes.scatter(
                     compliance[number][chosen].numpy(),

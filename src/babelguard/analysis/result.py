@@ -41,9 +41,10 @@ class Analysis(BaseModel):
         results: Results per language and defence.
         languages: Codes, in the order of the rows and columns of `correlation`.
         correlation: Pearson correlation of attack features between languages, without a prompt.
-        recommended: Training languages, best first. The first k represent the others best as a set of k.
+        recommended: Training languages in the order of choice. The first k are the recommended set of k languages.
         not_separable: Languages that are not recommended, because harmful and harmless rows are not separable in them.
-        coverage: For each k, the mean over languages of the correlation with the most similar of the first k.
+        coverage: Entry k - 1 is the mean over languages of the correlation with the most similar of the first k
+            recommended languages.
     """
 
     model: str

@@ -36,7 +36,7 @@ def own_head_auroc(
         coordinates: Coordinates z of one language, [rows, m].
         harmless: 1 for harmless rows, 0 for harmful rows, [rows].
         groups: Indices of rows that must be in the same fold, such as a pair of twins.
-        folds: Maximum number of folds. There are at most as many folds as groups, and as rows of either label.
+        folds: Maximum number of folds. Fewer are used if there are fewer groups, or fewer rows of one label.
         seed: Random seed for shuffling the folds.
     """
     from sklearn.model_selection import StratifiedGroupKFold
@@ -60,7 +60,7 @@ def language_aurocs(
     """Return the cross-validated AUROC of a head fitted on each language.
 
     An AUROC near 0.5 means that the states of this language do not separate harmful from harmless prompts, so training
-    on it fits noise. More directions are used than the safety space has (4), to find a difference in any direction.
+    on it fits noise. The head uses more directions than the safety space (4), to find a difference in any direction.
 
     Args:
         states: States x of the same rows in L languages, [L, rows, d].
@@ -87,8 +87,8 @@ def language_aurocs(
 def separable_languages(aurocs: Sequence[float], count: int) -> list[int]:
     """Return the indices of the languages in which the model separates harmful from harmless prompts, in order.
 
-    Without this selection, `choose_languages` would prefer the other languages: they correlate with no other language, so
-    only choosing them covers them.
+    Without this filter, `choose_languages` would prefer languages that are not separable. Such a language correlates with no
+    other language, so its own choice is the only way to cover it.
 
     Args:
         aurocs: AUROC per language, from `language_aurocs`. A language with nan is included.

@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor
 
 from babelguard.corpus import Corpus
 from babelguard.defences import Defence
+from babelguard.screen import Tick
 from babelguard.targets import LocalModel
 
 
-def states_of(
-    model: LocalModel, defence: Defence, rows: Corpus, tick: Callable[[int, int], None] | None = None
-) -> Tensor:
+def states_of(model: LocalModel, defence: Defence, rows: Corpus, tick: Tick | None = None) -> Tensor:
     """Return the hidden states at the last token of each chat under a defence.
 
     Args:
         model: The model.
         defence: The defence.
         rows: Parallel rows.
-        tick: Called with (done, total) in languages.
+        tick: Called after each language with (done, total).
 
     Returns:
         States [L, rows, d], float32, on the CPU.
@@ -44,6 +41,9 @@ def by_twins(rows: Corpus, states: Tensor) -> tuple[Tensor, Tensor | None]:
     Args:
         rows: Parallel rows.
         states: From `states_of`, [L, rows, d].
+
+    Returns:
+        The harmful states [L, harmful rows, d], and the harmless states of the same shape or None.
     """
     places = {row.id: k for k, row in enumerate(rows.rows) if not row.harmful}
     harmful = [k for k, row in enumerate(rows.rows) if row.harmful]

@@ -48,8 +48,8 @@ def to_markdown(analysis: Analysis) -> str:
         markdown_table(COLUMNS, _rows(analysis)),
         *NOTES,
         "## Correlation of attack features",
-        "Pearson correlation over parallel harmful rows, without a safety prompt. It is 1 if the same attacks stand out in "
-        "the same directions in both languages.",
+        "Pearson correlation over parallel harmful rows, without a safety prompt. It is 1 if the attack features of both "
+        "languages agree.",
         markdown_table(
             ("", *analysis.languages),
             [

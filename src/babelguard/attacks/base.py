@@ -22,11 +22,11 @@ class Attack(Protocol):
     def apply(self, row: Question) -> Question:
         """Return the row with another text. Its id, label and language stay the same.
 
-        The result must depend on the row only, so that a resumed evaluation asks the same questions.
+        The result must depend on the row only, so that a resumed evaluation sends the same requests.
         """
         ...
 
 
-def attacked(rows: Iterable[Question], attack: Attack) -> list[Question]:
+def apply_attack(rows: Iterable[Question], attack: Attack) -> list[Question]:
     """Apply an attack to every row."""
     return [attack.apply(row) for row in rows]

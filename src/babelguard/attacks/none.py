@@ -1,4 +1,4 @@
-"""No attack: requests are asked as they are."""
+"""No attack: requests are sent unchanged."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Benchmarks provide requests to measure on, one file each; see `babelguard.benchmarks.base` for the contract."""
+"""Benchmarks provide the requests of an evaluation, one file each; see `babelguard.benchmarks.base` for the contract."""
 
 from babelguard.benchmarks.base import Benchmark
 

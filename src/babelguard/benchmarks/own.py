@@ -19,5 +19,5 @@ class OwnCorpus:
         corpus = load_corpus(path)
         part = corpus.split(self.split)
         if not part.rows:
-            raise UserError(f"The corpus {corpus.name} has no rows in the split '{self.split}'; name another file.")
+            raise UserError(f"The corpus {corpus.name} has no rows in the split '{self.split}'; choose another file.")
         return part

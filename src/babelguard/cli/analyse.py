@@ -9,7 +9,7 @@ import typer
 
 from babelguard.cli.messages import CommandScreen, plain_errors
 from babelguard.cli.options import (
-    Base,
+    BaseModelName,
     BatchSize,
     Corpus,
     Device,
@@ -32,16 +32,16 @@ def analyse(
     languages: Annotated[str | None, typer.Option(help="languages, separated by commas; default: all")] = None,
     limit: Limit = None,
     anchor_rows: Annotated[
-        int, typer.Option(min=4, help="training rows per label and language for the safety space")
+        int, typer.Option(min=4, help="training rows per label and language that the safety space is fitted on")
     ] = 8,
     judge: JudgeName = None,
-    model: Base = None,
+    model: BaseModelName = None,
     device: Device = None,
     dtype: Dtype = None,
     batch_size: BatchSize = None,
     revision: Revision = None,
     trust_remote_code: Trust = False,
-    output: Annotated[Path | None, typer.Option(help="folder of the results; the same command resumes in it")] = None,
+    output: Annotated[Path | None, typer.Option(help="folder for the results; the same command resumes in it")] = None,
 ) -> None:
     """Compare languages in the hidden states of TARGET, and recommend training languages."""
     with plain_errors(analyse):

@@ -20,7 +20,7 @@ from babelguard.cli.export import export
 
 app = typer.Typer(
     name="babelguard",
-    help="Harden a frozen chat model against harmful requests in any language, and measure the effect.",
+    help="Harden a frozen chat model against harmful requests in many languages, and measure the effect.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,

@@ -7,13 +7,15 @@ from typing import Annotated
 import typer
 
 from babelguard.cli.messages import CommandScreen, plain_errors
-from babelguard.cli.options import Base, Device, Dtype, Trust, quiet_libraries
+from babelguard.cli.options import BaseModelName, Device, Dtype, Trust, quiet_libraries
 
 
 def chat(
     run: Annotated[str, typer.Argument(help="run folder, or safety prompt (folder or hub id)")],
-    model: Base = None,
-    system: Annotated[str | None, typer.Option(help="your own system message, after the safety prompt")] = None,
+    model: BaseModelName = None,
+    system: Annotated[
+        str | None, typer.Option(help="your own system message, inserted after the safety prompt")
+    ] = None,
     tokens: Annotated[int, typer.Option(min=1, help="maximum length of a reply in tokens")] = 120,
     device: Device = None,
     dtype: Dtype = None,

@@ -18,30 +18,33 @@ def check(
             metavar="[FILE]...", help="CSV, JSONL or folders, checked as one corpus; default: the built-in corpus"
         ),
     ] = None,
-    skip: Annotated[list[str] | None, typer.Option(help="check to skip (repeatable, or a,b)")] = None,
+    skip: Annotated[list[str] | None, typer.Option(help="checks to skip, separated by commas (repeatable)")] = None,
     embeddings: Annotated[
         bool,
-        typer.Option("--embeddings", help="also compare the meaning with English (slow; needs the extra: embeddings)"),
+        typer.Option("--embeddings", help="also compare the meaning with English (slow; needs the extra 'embeddings')"),
     ] = False,
     script_share: Annotated[
         float, typer.Option(min=0, max=1, help="minimum share of letters in the script of the language")
     ] = 0.5,
     language_margin: Annotated[
-        float, typer.Option(min=0, max=1, help="minimum lead in probability of another language")
+        float, typer.Option(min=0, max=1, help="report another language if it is more probable by this margin")
     ] = 0.4,
     length_mads: Annotated[
         float, typer.Option(min=1, help="maximum deviation of the length ratio, in median absolute deviations")
     ] = 5.0,
-    similar: Annotated[
-        float, typer.Option(min=0.5, max=1, help="share of common trigrams at which rows are near-duplicates")
-    ] = 0.7,
+    similar: Annotated[float, typer.Option(min=0.5, max=1, help="minimum trigram similarity of near-duplicates")] = 0.7,
     embedding_mads: Annotated[
-        float, typer.Option(min=1, help="maximum deviation of the cosine with English, in median absolute deviations")
+        float,
+        typer.Option(
+            min=1, help="maximum deviation of the cosine similarity to English, in median absolute deviations"
+        ),
     ] = 3.0,
-    examples: Annotated[int, typer.Option(min=1, help="examples shown per kind of finding; all are counted")] = 3,
-    json: Annotated[bool, typer.Option("--json", help="print one JSON object and nothing else")] = False,
+    examples: Annotated[
+        int, typer.Option(min=1, help="examples to show per kind of finding; all findings are counted")
+    ] = 3,
+    json: Annotated[bool, typer.Option("--json", help="print only one JSON object")] = False,
 ) -> None:
-    """Find all mistakes in FILE. Exit code 0: none found, 1: some found, 2: FILE cannot be read."""
+    """Find all problems in FILE. Exit code 0: no problems, 1: problems found, 2: FILE cannot be read."""
     with plain_errors(check):
         from rich.console import Console
 

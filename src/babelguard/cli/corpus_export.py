@@ -32,7 +32,7 @@ def export(
             kind,
             languages=None if languages is None else split_list(languages),
             split=split,
-            shipped=corpus is None,
+            built_in=corpus is None,
             screen=screen,
         )
         screen.say(f"{len(written)} files in {output}: {', '.join(str(file.relative_to(output)) for file in written)}")

@@ -9,7 +9,7 @@ from babelguard.cli.options import Corpus, Json
 
 
 def list_languages(corpus: Corpus = None, json: Json = False) -> None:
-    """List the languages of a corpus with script, family, resource level, and rows per split."""
+    """List the languages of a corpus with script, family, resource tier, and rows per split."""
     with plain_errors(list_languages):
         from babelguard.corpus.browse import describe_languages, language_table
         from babelguard.corpus.load import load_corpus

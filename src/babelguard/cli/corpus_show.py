@@ -11,7 +11,7 @@ from babelguard.cli.options import Corpus
 
 
 def show(
-    language: Annotated[str, typer.Argument(help="code of the language")],
+    language: Annotated[str, typer.Argument(help="language code")],
     corpus: Corpus = None,
     split: Annotated[str | None, typer.Option(help="train, validation or test; default: all")] = None,
     label: Annotated[str | None, typer.Option(help="harmful or harmless; default: both")] = None,

@@ -28,20 +28,20 @@ def translate(
     timeout: Annotated[float, typer.Option(min=0.1, help="openai: timeout of a request in seconds")] = 120.0,
     tries: Annotated[int, typer.Option(min=1, max=20, help="openai: maximum number of attempts per request")] = 6,
     engine_licence: Annotated[
-        str | None, typer.Option(help="licence of the translations; default: licence of the model, if known")
+        str | None, typer.Option(help="licence of the translations; default: the licence of the model, if known")
     ] = None,
     min_chrf: Annotated[
-        float, typer.Option(min=0, max=100, help="flag texts whose back-translation has a lower chrF")
+        float, typer.Option(min=0, max=100, help="flag texts with a back-translation whose chrF is lower")
     ] = 35.0,
     device: Annotated[str, typer.Option(help="transformers: auto, cpu, cuda, cuda:1, mps")] = "auto",
     dtype: Annotated[str, typer.Option(help="transformers: auto, float32, bfloat16, float16")] = "auto",
     revision: Annotated[str | None, typer.Option(help="transformers: revision of a hub model")] = None,
     output: Annotated[
-        Path | None, typer.Option(help="folder; the same command resumes in it; default: <file>-multilingual")
+        Path | None, typer.Option(help="output folder; the same command resumes in it; default: <file>-multilingual")
     ] = None,
     dry_run: DryRun = False,
 ) -> None:
-    """Translate FILE from English, check texts by back-translation, and write a review file for a person."""
+    """Translate FILE from English, check the texts by back-translation, and write a file for human review."""
     with plain_errors(translate):
         from babelguard.corpus.translation.job import TranslationJob, read_source
         from babelguard.errors import UserError

@@ -10,11 +10,14 @@ import typer
 from babelguard.cli.messages import CommandScreen, plain_errors
 from babelguard.cli.options import (
     BatchSize,
+    Columns,
     Corpus,
     Device,
     DryRun,
     Dtype,
+    Harmful,
     JudgeName,
+    LabelColumn,
     Limit,
     Model,
     Revision,
@@ -31,6 +34,9 @@ def defend(
     languages: Annotated[str | None, typer.Option(help=about("languages"))] = None,
     test_languages: Annotated[str | None, typer.Option(help=about("test_languages"))] = None,
     corpus: Corpus = None,
+    columns: Columns = None,
+    label_column: LabelColumn = None,
+    harmful: Harmful = None,
     prompt: Annotated[str | None, typer.Option(help=about("prompt"))] = None,
     start: Annotated[str | None, typer.Option(help=about("start"))] = None,
     prompt_length: Annotated[int | None, typer.Option(min=1, help=about("prompt_length"))] = None,
@@ -47,17 +53,20 @@ def defend(
     output: Annotated[Path | None, typer.Option(help="run folder; the same command resumes the run in it")] = None,
     reuse: Annotated[
         list[Path] | None,
-        typer.Option(help="run whose replies are copied if they would be the same (repeatable)"),
+        typer.Option(help="earlier run to copy replies from, where they would be the same (repeatable)"),
     ] = None,
     dry_run: DryRun = False,
 ) -> None:
-    """Train a safety prompt for MODEL, and measure the model before and after."""
+    """Train a safety prompt for MODEL, and measure the model without and with it."""
     options: dict[str, Any] = {
         "model": model,
         "preset": preset,
         "languages": languages,
         "test_languages": test_languages,
         "corpus": corpus,
+        "columns": columns or None,
+        "label_column": label_column,
+        "harmful": harmful or None,
         "prompt": prompt,
         "start": start,
         "prompt_length": prompt_length,

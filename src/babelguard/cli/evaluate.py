@@ -9,11 +9,14 @@ import typer
 
 from babelguard.cli.messages import CommandScreen, plain_errors
 from babelguard.cli.options import (
-    Base,
+    BaseModelName,
     BatchSize,
+    Columns,
     Device,
     Dtype,
+    Harmful,
     JudgeName,
+    LabelColumn,
     Limit,
     Revision,
     Trust,
@@ -25,19 +28,26 @@ from babelguard.config.sections import split_list
 def evaluate(
     target: Annotated[str, typer.Argument(help="run folder, safety prompt (folder or hub id), or model")],
     prompts: Annotated[
-        Path | None,
-        typer.Option(help="CSV or JSONL with id, label (harmful or harmless) and one column per language code"),
+        list[Path] | None,
+        typer.Option(help="CSV, TSV, JSON, JSONL, Parquet, or text with one prompt per line (repeatable)"),
     ] = None,
-    benchmark: Annotated[
-        str | None, typer.Option(help="name of a benchmark to measure on, such as babelguard-corpus")
+    columns: Columns = None,
+    label: Annotated[
+        list[str] | None,
+        typer.Option(help="label of all rows: harmful or harmless (repeatable: one per file, in the same order)"),
     ] = None,
+    label_column: LabelColumn = None,
+    harmful: Harmful = None,
+    benchmark: Annotated[str | None, typer.Option(help="name of a benchmark, such as babelguard-corpus")] = None,
     defences: Annotated[
         list[str] | None,
-        typer.Option("--defence", help="also measure: none, written, another registered defence, or another run (repeatable)"),
+        typer.Option(
+            "--defence", help="also measure: none, written, another registered defence, or another run (repeatable)"
+        ),
     ] = None,
     attack: Annotated[str, typer.Option(help="attack that rewrites the requests, such as spacing")] = "none",
     judge: JudgeName = None,
-    model: Base = None,
+    model: BaseModelName = None,
     languages: Annotated[str | None, typer.Option(help="languages, separated by commas; default: all")] = None,
     limit: Limit = None,
     reply_tokens: Annotated[int, typer.Option(min=4, help="maximum length of a reply in tokens")] = 24,
@@ -46,16 +56,21 @@ def evaluate(
     batch_size: BatchSize = None,
     revision: Revision = None,
     trust_remote_code: Trust = False,
-    output: Annotated[Path | None, typer.Option(help="folder of the results; the same command resumes in it")] = None,
+    output: Annotated[Path | None, typer.Option(help="folder for the results; the same command resumes in it")] = None,
 ) -> None:
-    """Measure TARGET on your own prompts or a benchmark: harmful answered and harmless refused, per language."""
+    """Measure harmful answered and harmless refused by TARGET per language, on your own prompts or a benchmark."""
     with plain_errors(evaluate):
+        from babelguard.corpus.reading.options import parse_columns
         from babelguard.jobs.evaluate import evaluate as run
 
         quiet_libraries()
         run(
             target,
             prompts,
+            columns=parse_columns(columns),
+            label=label,
+            label_column=label_column,
+            harmful=tuple(harmful or ()),
             benchmark=benchmark,
             defences=tuple(defences or ()),
             attack=attack,

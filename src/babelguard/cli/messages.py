@@ -23,19 +23,21 @@ _FLAGS: ContextVar[Mapping[str, str] | None] = ContextVar("flags", default=None)
 
 
 def flags_of(command: Callable[..., Any]) -> dict[str, str]:
-    """Return the options of a command by setting name, such as `evaluation.rows` to `--limit`."""
+    """Map setting names to the options of a command, for example `evaluation.rows` to `--limit`."""
     hints = get_type_hints(command, include_extras=True)
     found: dict[str, str] = {}
     for name in signature(command).parameters:
         options = [part for part in get_args(hints[name]) if type(part).__name__ == "OptionInfo"]
-        given = options[0].param_decls if options else None
+        # Typer keeps the first name of an annotated option in `default`.
+        named = [(option.default, *option.param_decls) for option in options]
+        given = [part for parts in named for part in parts if isinstance(part, str) and part.startswith("--")]
         shown = given[0] if given else f"--{name.replace('_', '-')}" if options else name.upper()
         found |= {name: shown, OPTIONS.get(name, name): shown}
     return found
 
 
 def as_options(text: str) -> str:
-    """Replace setting names in backquotes by the options of the running command.
+    """Replace setting names in backticks by the options of the running command.
 
     Settings without an option are written with their name. If the command reads a configuration file, the text says so.
     """
@@ -80,7 +82,7 @@ def plain_errors(command: Callable[..., Any]) -> Iterator[None]:
     except UserError as error:
         _fail(str(error))
     except KeyboardInterrupt:
-        typer.echo("\nStopped. Finished work is not lost: run the same command again to resume.", err=True)
+        typer.echo("\nStopped. Finished work is kept; run the same command again to resume.", err=True)
         raise typer.Exit(130) from None
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -32,10 +32,13 @@ Dtype = Annotated[str | None, typer.Option(help=about("dtype"))]
 Revision = Annotated[str | None, typer.Option(help=about("revision"))]
 BatchSize = Annotated[int | None, typer.Option(min=1, help=about("batch_size"))]
 Trust = Annotated[bool, typer.Option("--trust-remote-code", help=about("trust_remote_code"))]
-Base = Annotated[
+BaseModelName = Annotated[
     str | None,
-    typer.Option("--model", help="base model of a safety prompt, if it is not where the prompt was trained"),
+    typer.Option("--model", help="base model of the safety prompt, if it is no longer at its original location"),
 ]
+Columns = Annotated[list[str] | None, typer.Option("--column", help=f"{about('columns')} (repeatable)")]
+LabelColumn = Annotated[str | None, typer.Option(help=about("label_column"))]
+Harmful = Annotated[list[str] | None, typer.Option(help=f"{about('harmful')} (repeatable)")]
 Json = Annotated[bool, typer.Option("--json", help="print JSON only")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="show the plan and stop")]
 

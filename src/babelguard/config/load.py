@@ -12,10 +12,13 @@ from pydantic import BaseModel, ValidationError
 from babelguard.config.settings import Settings, merged
 from babelguard.errors import UserError
 
-# Options of the command line and arguments of `fit`, and the settings they set. All others set the setting of their name.
+# The settings of options of the command line and arguments of `fit`. Options that are not listed have their setting's name.
 OPTIONS = {
     "languages": "data.languages",
     "corpus": "data.corpus",
+    "columns": "data.columns",
+    "label_column": "data.label_column",
+    "harmful": "data.harmful",
     "start": "training.start",
     "prompt_length": "training.prompt_length",
     "steps": "training.steps",
@@ -26,7 +29,7 @@ OPTIONS = {
     "batch_size": "evaluation.batch_size",
 }
 
-# Settings that had another name in older configuration files.
+# The new names of settings that older configuration files contain.
 RENAMED = OPTIONS | {
     "limit_languages": "evaluation.max_languages",
     "reply_tokens": "evaluation.reply_tokens",
@@ -95,10 +98,10 @@ def read_toml(file: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(file.read_text(encoding="utf-8-sig"))
     except FileNotFoundError as error:
-        raise UserError(f"The configuration file {file} does not exist.") from error
+        raise UserError(f"The configuration file {file} does not exist; check the name.") from error
     except OSError as error:
         raise UserError(
-            f"The configuration file {file} cannot be read ({error.strerror or error}); name a TOML file."
+            f"The configuration file {file} cannot be read ({error.strerror or error}); choose a TOML file."
         ) from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, ValueError, RecursionError) as error:
         raise UserError(f"The configuration file {file} is not valid TOML: {' '.join(str(error).split())}.") from error
@@ -128,9 +131,9 @@ def _explain(error: ValidationError, from_file: Mapping[str, Any], given: Mappin
     where = f" in {file}" if file is not None and _holds(from_file, path) and not _holds(given, path) else ""
     if first["type"] == "extra_forbidden":
         return f"There is no setting '{name}'{where}; available: {', '.join(_names(path[:-1]))}."
-    # In a file, the setting has its own name and not that of an option.
+    # A file contains the name of the setting, not of the option.
     shown = f"'{name}'" if where else f"`{name}`"
-    return f"The setting {shown}{where} is not valid: {message} (it is {first['input']!r})."
+    return f"The setting {shown}{where} is not valid: {message} (the value is {first['input']!r})."
 
 
 def _holds(content: Any, path: tuple[str, ...]) -> bool:

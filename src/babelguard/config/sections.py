@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
 from babelguard.languages import language
 
@@ -16,13 +16,21 @@ PAPER_LANGUAGES = ("en", "da", "ko", "el", "ga")
 
 
 class Section(BaseModel):
-    """A part of the settings. Unknown names and infinite numbers are refused."""
+    """A part of the settings. Unknown names, infinite numbers and NaN are rejected."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
+    @field_validator("*", mode="before")
+    @classmethod
+    def _no_truth_value_as_number(cls, value: Any, info: ValidationInfo) -> Any:
+        field = cls.model_fields.get(info.field_name or "")
+        if isinstance(value, bool) and field is not None and field.annotation is not bool:
+            raise ValueError("true and false are not allowed here")
+        return value
+
 
 class Data(Section):
-    """What is trained on."""
+    """The training data."""
 
     languages: tuple[str, ...] = Field(
         default=PAPER_LANGUAGES,
@@ -31,6 +39,20 @@ class Data(Section):
     corpus: Path | None = Field(
         default=None, description="file or folder of parallel prompts; default: the built-in corpus"
     )
+    columns: tuple[str, ...] = Field(
+        default=(),
+        description="language and column of the prompts, such as en=goal; default: recognised by their names",
+    )
+    label_column: str | None = Field(default=None, description="column of the labels; default: recognised by its name")
+    harmful: tuple[str, ...] = Field(
+        default=(),
+        description="harmful values of the label column, where * matches any text; all other values are harmless",
+    )
+
+    @field_validator("columns", mode="before")
+    @classmethod
+    def _pairs(cls, columns: Any) -> Any:
+        return tuple(f"{code}={name}" for code, name in columns.items()) if isinstance(columns, Mapping) else columns
 
     @field_validator("languages", mode="before")
     @classmethod
@@ -42,7 +64,9 @@ class Data(Section):
     def _known(cls, codes: tuple[str, ...]) -> tuple[str, ...]:
         automatic = [code for code in codes if code.startswith(AUTO)]
         if automatic and (len(codes) > 1 or not automatic[0].removeprefix(AUTO).isdecimal()):
-            raise ValueError("give either 'auto:5' alone, with the number of languages to choose, or language codes")
+            raise ValueError(
+                "give language codes, or only 'auto:' and the number of languages to choose, as in 'auto:5'"
+            )
         if automatic and int(automatic[0].removeprefix(AUTO)) == 0:
             raise ValueError("choose at least one language: 'auto:1'")
         return codes if automatic else known_languages(codes)
@@ -68,14 +92,16 @@ class Objective(Section):
         default=1.0, gt=0, description="weight of harmless relative to harmful rows in the behaviour loss"
     )
     alignment_languages: int = Field(
-        default=1, ge=1, description="other languages sampled per row for the alignment loss"
+        default=1, ge=1, description="number of other languages sampled per row for the alignment loss"
     )
     language_weighting: Literal["mean", "worst"] = Field(
-        default="mean", description="worst: group DRO, which increases the weight of languages with a high loss"
+        default="mean",
+        description="mean: equal weights; worst: group distributionally robust optimisation, which increases the weight of "
+        "languages with a high loss",
     )
-    dimensions: int = Field(default=4, ge=1, le=64, description="m, number of directions of the safety space")
+    dimensions: int = Field(default=4, ge=1, le=64, description="number of directions of the safety space (m)")
     harmfulness_folds: Literal["ten", "one"] = Field(
-        default="ten", description="folds that the harmfulness head is averaged over"
+        default="ten", description="number of folds whose harmfulness heads are averaged: ten or one"
     )
     anchors: Literal["english", "training"] = Field(default="training", description="languages of the anchor queries")
     anchor_rows: int = Field(default=16, ge=4, description="anchor rows per label and language")
@@ -104,12 +130,13 @@ class Training(Section):
     steps: int = Field(default=120, ge=0, description="training steps; 0 keeps the written prompt")
     batch_size: int = Field(default=16, ge=2, description="rows per step")
     learning_rate: float = Field(
-        default=0.06, gt=0, description="relative to the root mean square of the model's embeddings"
+        default=0.06, gt=0, description="learning rate, relative to the root mean square of the model's embeddings"
     )
-    beta2: float = Field(default=0.999, gt=0, lt=1, description="AdamW's decay rate of the second moment")
+    beta2: float = Field(default=0.999, gt=0, lt=1, description="AdamW's decay rate for the second moment")
     decay: Literal["none", "cosine"] = Field(
         default="none",
-        description="cosine: warm up for a twelfth of the steps, then decay to a twentieth of the learning rate",
+        description="none: constant learning rate; cosine: warm up for a twelfth of the steps, then decay to a twentieth of the "
+        "learning rate",
     )
     schedule: Literal["english", "sequential", "rotate", "turns", "shuffled"] = Field(
         default="shuffled",
@@ -118,7 +145,8 @@ class Training(Section):
     )
     batches: Literal["rows", "twins"] = Field(
         default="rows",
-        description="twins: a harmful row and its similarly worded harmless row share a batch and a language",
+        description="rows: rows are shuffled one by one; twins: a harmful row and its similarly worded harmless row are in the "
+        "same batch and language",
     )
 
     @field_validator("start")
@@ -134,17 +162,18 @@ class Training(Section):
 
 
 class Selection(Section):
-    """Which step's prompt is kept."""
+    """How the trained prompt is selected from the steps."""
 
     keep: Literal["last", "validation"] = Field(
-        default="validation", description="validation: keep the prompt with the lowest error on validation replies"
+        default="validation",
+        description="validation: keep the prompt with the lowest error on validation replies; last: keep that of the last step",
     )
     every: int = Field(default=20, ge=1, description="steps between validations")
     rows: int = Field(default=32, ge=1, description="validation rows per label and language")
 
 
 class Evaluation(Section):
-    """What is measured, and against which baseline."""
+    """What is measured, and the baseline."""
 
     written: str = Field(
         default=BEST,
@@ -174,7 +203,7 @@ class Evaluation(Section):
     @classmethod
     def _known(cls, codes: tuple[str, ...] | None) -> tuple[str, ...] | None:
         if codes is not None and any(code.startswith(AUTO) for code in codes):
-            raise ValueError("only training languages can be chosen automatically; name the test languages")
+            raise ValueError("only training languages can be chosen automatically; list the test languages")
         return None if codes is None else known_languages(codes)
 
     @field_validator("written")
@@ -185,21 +214,26 @@ class Evaluation(Section):
         return written
 
 
+def as_list(values: str | Sequence[str] | None) -> tuple[str, ...] | None:
+    """Return a list of names that may be given as one text, separated by commas. None stays None."""
+    return split_list(values) if isinstance(values, str) else None if values is None else tuple(values)
+
+
 def split_list(text: str) -> tuple[str, ...]:
     """Split a list given as one text, separated by commas."""
     return tuple(part.strip() for part in text.split(",") if part.strip())
 
 
 def known_languages(codes: tuple[str, ...]) -> tuple[str, ...]:
-    """Check language codes and write them in their standard form.
+    """Validate language codes and replace other codes by those in `languages.py`.
 
     Raises:
         UserError: For an unknown code.
-        ValueError: If there is none, or one occurs twice.
+        ValueError: If there are no codes, or a language occurs twice.
     """
     known = tuple(language(code).code for code in codes)
     if len(set(known)) != len(known):
-        raise ValueError("a language is named twice")
+        raise ValueError("a language is listed twice")
     if not known:
-        raise ValueError("name at least one language")
+        raise ValueError("list at least one language")
     return known

@@ -23,7 +23,9 @@ class Settings(Section):
         40
     """
 
-    model: str = Field(description="name of a packaged model (demo, qwen2.5-coder-1.5b, ...), a local folder or a hub id")
+    model: str = Field(
+        description="name of a packaged model (demo, qwen2.5-coder-1.5b, ...), a local folder or a hub id"
+    )
     revision: str | None = Field(default=None, description="revision of a hub model")
     preset: str = Field(default="mcd", description=f"training method: {', '.join(PRESETS)}")
     seed: int = Field(default=0, ge=0, description="random seed")
@@ -64,7 +66,10 @@ class Settings(Section):
 
     @property
     def baseline(self) -> str:
-        """The written prompt used as baseline. Until the best one is known: the longest, so that any of them will fit."""
+        """The written prompt used as baseline.
+
+        While the best prompt is not known, this is the longest one, so that length checks hold for all of them.
+        """
         return "long" if self.evaluation.written == BEST else self.evaluation.written
 
     @property

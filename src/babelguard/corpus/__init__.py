@@ -2,6 +2,17 @@
 
 from babelguard.corpus.load import load_corpus, load_prompts
 from babelguard.corpus.questions import Question, questions
+from babelguard.corpus.reading import PromptOptions, read_corpus, read_prompts
 from babelguard.corpus.schema import Corpus, Row
 
-__all__ = ["Corpus", "Question", "Row", "load_corpus", "load_prompts", "questions"]
+__all__ = [
+    "Corpus",
+    "PromptOptions",
+    "Question",
+    "Row",
+    "load_corpus",
+    "load_prompts",
+    "questions",
+    "read_corpus",
+    "read_prompts",
+]

@@ -12,8 +12,9 @@ from rich.table import Table
 from rich.text import Text
 
 from babelguard.corpus.header import language_code
-from babelguard.corpus.schema import LABELS, SPLITS, Corpus
+from babelguard.corpus.schema import SPLITS, Corpus
 from babelguard.errors import UserError
+from babelguard.judges import LABELS
 from babelguard.languages import LANGUAGES, display_name
 from babelguard.languages import language as look_up
 
@@ -69,7 +70,7 @@ def row_table(
 ) -> tuple[Table, int]:
     """Format rows in English and in one language as a table.
 
-    Texts are printed in storage order: the terminal must lay out right-to-left scripts.
+    Texts are printed in logical order. The terminal is responsible for the layout of right-to-left scripts.
 
     Args:
         corpus: The corpus.

@@ -28,8 +28,8 @@ dataset_info:
 
 # {name}
 
-Short requests to a chat model, harmful and harmless. Each row is one request in several languages. The configuration `all`
-has one column per language (Indonesian: `id-ID`). The other configurations have one language each, in the column `text`.
+Short harmful and harmless requests to a chat model. Each row is one request in several languages. The configuration `all`
+has one column per language (Indonesian: `id-ID`). Every other configuration has one language, in the column `text`.
 
 ```py
 from datasets import load_dataset
@@ -51,14 +51,13 @@ train a model to comply with them.
 _BUILT_IN = """
 ## How it was made
 
-The corpus was written for the project babelguard and contains nothing from other data sets. A language model wrote the English
-rows and the translations (`maker`: machine) and proofread them. A second language model then compared every translation with
-the English text (`checker`: machine). No native speaker has reviewed the corpus, so be careful with conclusions from single
-rows.
+The corpus was written for the project babelguard and contains nothing from other data sets. A language model wrote and proofread
+the English rows and the translations (`maker`: machine). A second language model then compared every translation with the
+English text (`checker`: machine). No native speaker has reviewed the corpus, so do not draw conclusions from single rows.
 
-**Twins.** Each harmful row has a harmless twin with similar wording, so that the label does not follow from single words.
+**Twins.** Each harmful row has a harmless twin with similar wording, so that single words do not reveal the label.
 
-**Topics.** No topic occurs in two splits. Harmful rows carry a hazard category of the MLCommons AILuminate taxonomy: `vcr`
+**Topics.** No topic occurs in two splits. Harmful rows have a hazard category of the MLCommons AILuminate taxonomy: `vcr`
 violent crimes, `ncr` non-violent crimes, `src` sex-related crimes (adults only), `iwp` indiscriminate weapons, `ssh` suicide
 and self-harm, `hte` hate, `prv` privacy, `ipv` intellectual property, `dfm` defamation, `spc` specialised advice.
 
@@ -70,7 +69,7 @@ Use the test split for evaluation only, not for training or model selection.
 
 
 def dataset_card(
-    parts: Mapping[str, Corpus], codes: Sequence[str], columns: Mapping[str, Sequence[str]], shipped: bool
+    parts: Mapping[str, Corpus], codes: Sequence[str], columns: Mapping[str, Sequence[str]], built_in: bool
 ) -> str:
     """Write the README.md of an exported folder.
 
@@ -78,7 +77,7 @@ def dataset_card(
         parts: The exported rows by split.
         codes: Their languages.
         columns: Columns of each configuration. All of them are strings.
-        shipped: Whether this is the built-in corpus, so that its description is included.
+        built_in: Whether this is the built-in corpus, so that its description is included.
     """
     configs = [_config("all", list(parts), default=True)]
     configs += [_config(code, [name for name, part in parts.items() if code in part.languages]) for code in codes]
@@ -86,7 +85,7 @@ def dataset_card(
     licence = "cc-by-4.0" if licences == {"CC-BY-4.0"} else "other"
     with_example = next(name for name, part in parts.items() if codes[-1] in part.languages)
     head = _HEAD.format(
-        name="babelguard corpus" if shipped else "Parallel prompts",
+        name="babelguard corpus" if built_in else "Parallel prompts",
         licence=licence,
         languages="\n".join(f"- '{code}'" for code in codes),
         configs="\n".join(configs),
@@ -95,7 +94,7 @@ def dataset_card(
         split=with_example,
         splits=table(("split", "harmful", "harmless", "languages"), [_row(name, part) for name, part in parts.items()]),
     )
-    return head + (_BUILT_IN if shipped else "")
+    return head + (_BUILT_IN if built_in else "")
 
 
 def _config(name: str, splits: Sequence[str], default: bool = False) -> str:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 # Python's default limit of 131,072 characters is too small for some prompts. Without a limit, a missing closing quote
 # would read the rest of a large file into memory.
-_LONGEST_CELL = 10_000_000
+_MAX_CELL = 10_000_000
 _SEPARATORS = ",;\t"
 
 
@@ -53,17 +53,18 @@ class CsvRow(NamedTuple):
         return f"{what}; put texts that contain '{self.delimiter}' in quotation marks"
 
 
-def csv_rows(lines: Iterable[str], longest_cell: int = _LONGEST_CELL) -> Iterator[CsvRow]:
+def csv_rows(lines: Iterable[str], max_cell: int = _MAX_CELL, delimiter: str | None = None) -> Iterator[CsvRow]:
     """Read the rows, starting with the header. Lines without text are skipped.
 
     Args:
         lines: Lines with their line ends.
-        longest_cell: Characters that a cell may have.
+        max_cell: Characters that a cell may have.
+        delimiter: Character between the cells; default: the one that the header contains.
 
     Raises:
         BrokenCsv: If a row is not valid CSV.
     """
-    csv.field_size_limit(max(longest_cell, csv.field_size_limit()))
+    csv.field_size_limit(max(max_cell, csv.field_size_limit()))
     source = iter(lines)
     begins = 1  # line in which the row begins; csv.reader only knows where it ends
     for first in source:
@@ -72,7 +73,7 @@ def csv_rows(lines: Iterable[str], longest_cell: int = _LONGEST_CELL) -> Iterato
         begins += 1
     else:
         return
-    skipped, delimiter = begins - 1, _delimiter(first)
+    skipped, delimiter = begins - 1, delimiter or _delimiter(first)
     # Without `strict`, a missing closing quote would silently swallow the rest of the file.
     reader = csv.reader(chain([first], source), delimiter=delimiter, strict=True)
     try:

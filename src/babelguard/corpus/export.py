@@ -27,7 +27,7 @@ def export_corpus(
     *,
     languages: Sequence[str] | None = None,
     split: str | None = None,
-    shipped: bool = False,
+    built_in: bool = False,
     screen: Screen | None = None,
 ) -> list[Path]:
     """Write a corpus into a new or empty folder, with one file per split.
@@ -39,7 +39,7 @@ def export_corpus(
         kind: Format: `csv`, `jsonl` or `hf`.
         languages: Codes, or None for all. For each one, there must be a split whose rows all have it.
         split: One split, or None for all.
-        shipped: Whether this is the built-in corpus, which the dataset card of `hf` then describes.
+        built_in: Whether this is the built-in corpus. If so, the dataset card of the format `hf` describes it.
         screen: Where languages that are left out are reported.
 
     Returns:
@@ -56,7 +56,7 @@ def export_corpus(
     try:
         if output.exists() and (not output.is_dir() or any(output.iterdir())):
             raise UserError(f"{output} exists and is not an empty folder; choose another `output` or remove it.")
-        files = _hf_files(parts, shipped) if kind == "hf" else _plain_files(parts, kind)
+        files = _hf_files(parts, built_in) if kind == "hf" else _plain_files(parts, kind)
         for name, text in files.items():
             path = output / name
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -147,14 +147,14 @@ def _jsonl(part: Corpus) -> str:
     return _lines([_fields(row, part.languages) for row in part.rows])
 
 
-def _hf_files(parts: dict[str, Corpus], shipped: bool) -> dict[str, str]:
+def _hf_files(parts: dict[str, Corpus], built_in: bool) -> dict[str, str]:
     # load_dataset requires the same columns in all files of a configuration.
     rows = [row for part in parts.values() for row in part.rows]
     used = [name for name in METADATA if any(getattr(row, name) is not None for row in rows)]
     codes = list(dict.fromkeys(code for part in parts.values() for code in part.languages))
     fields = ["id", "label", *used]
     columns = {"all": [*fields, *map(column_of, codes)]} | {code: [*fields, "language", "text"] for code in codes}
-    files: dict[str, str] = {"README.md": dataset_card(parts, codes, columns, shipped)}
+    files: dict[str, str] = {"README.md": dataset_card(parts, codes, columns, built_in)}
     for split, part in parts.items():
         plain = [{name: getattr(row, name) for name in fields} for row in part.rows]
         wide = [

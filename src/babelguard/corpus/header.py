@@ -8,7 +8,7 @@ from pathlib import Path
 
 from babelguard.corpus.text import hidden_fault
 from babelguard.errors import UserError
-from babelguard.languages import COUNTRIES, LANGUAGES, OLD_CODES
+from babelguard.languages import COUNTRY_CODES, LANGUAGES, OLD_CODES
 from babelguard.languages import language as look_up
 
 REQUIRED = ("id", "label")
@@ -88,13 +88,13 @@ def unknown_column(name: str) -> str:
     if name.lower() in _ANY_LANGUAGE:
         return "name it by its language, such as en."
     if name.startswith("sep="):
-        return "remove this line, which only Excel understands."
+        return "remove this line, which only Excel uses."
     # Almost any name of two or three letters is similar to some language code, so nothing is suggested for those.
     short = len(name) <= 3
     close = difflib.get_close_matches(name.lower(), (*REQUIRED, *METADATA), n=1, cutoff=1.0 if short else 0.7)
     if close:
         return f"did you mean '{close[0]}'?"
-    if short and name.lower() not in LANGUAGES | OLD_CODES | COUNTRIES:
+    if short and name.lower() not in LANGUAGES | OLD_CODES | COUNTRY_CODES:
         return (
             "babelguard does not know this language; rename or remove the column, or add the language to languages.py "
             "(see docs/extending.md)."

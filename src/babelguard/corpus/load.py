@@ -19,21 +19,25 @@ from babelguard.corpus.header import (
     column_language,
     mistake,
 )
-from babelguard.corpus.schema import LABELS, SPLITS, Corpus, Row
+from babelguard.corpus.schema import SPLITS, Corpus, Row
 from babelguard.corpus.text import LINE_END, casefolded, clean, hidden_fault
 from babelguard.errors import UserError
+from babelguard.judges import LABELS
 
 BUILT_IN = Path(__file__).with_name("data")
 _JSON_KINDS = {dict: "an object", list: "a list", bool: "true or false", int: "a number", float: "a number"}
 
 
-class _LocatedRow(NamedTuple):
+class LocatedRow(NamedTuple):
+    """A row, its file, and the line in which it begins."""
+
     row: Row
     file: Path
     line: int
 
     @property
     def place(self) -> str:
+        """Describe the place for messages."""
         return f"'{self.row.id}' (line {self.line} of {self.file})"
 
 
@@ -49,7 +53,7 @@ def load_corpus(path: Path | None = None) -> Corpus:
     """
     name = "babelguard-corpus" if path is None else path.resolve().name if path.is_dir() else path.name
     located = [row for file in corpus_files(path) for row in _read(file)]
-    _check_unique(located)
+    check_unique(located)
     _check_twins(located)
     return Corpus.of((found.row for found in located), name)
 
@@ -72,7 +76,7 @@ def load_prompts(path: Path) -> Corpus:
         UserError: At the first mistake, with its file, line and field.
     """
     located = _read(path)
-    _check_unique(located)
+    check_unique(located)
     return Corpus.of((found.row for found in located), path.name)
 
 
@@ -84,11 +88,11 @@ def _files(folder: Path, suffixes: Sequence[str]) -> list[Path]:
     return sorted(found, key=lambda file: file.name)
 
 
-def _read(path: Path) -> list[_LocatedRow]:
+def _read(path: Path) -> list[LocatedRow]:
     text, kind = _text(path), path.suffix.lower()
     if kind not in (".csv", ".jsonl"):
         raise UserError(f"The name of {path} ends in neither .csv nor .jsonl; give a CSV or JSONL file.")
-    located: list[_LocatedRow] = []
+    located: list[LocatedRow] = []
     columns: tuple[str, ...] = ()
     for line, cells in (_read_jsonl if kind == ".jsonl" else _read_csv)(path, text):
         found = tuple(name for name in cells if column_language(name) is not None)
@@ -99,7 +103,7 @@ def _read(path: Path) -> list[_LocatedRow]:
             what = f"'{lacking}' is missing" if lacking else f"'{added}' is additional"
             what = f"the language {what} compared with line {located[0].line}; give every row the same languages"
             raise mistake(path, line, what)
-        located.append(_LocatedRow(_row(path, line, cells, columns), path, line))
+        located.append(LocatedRow(_row(path, line, cells, columns), path, line))
     if not located:
         raise UserError(f"The file {path} contains no rows; write one row per prompt.")
     return located
@@ -191,18 +195,24 @@ def _row(path: Path, line: int, cells: dict[str, str], columns: Sequence[str]) -
             choice = " or ".join(allowed)
             raise mistake(path, line, f"the field '{name}'{row} is '{kept[name]}'; use {choice}")
     texts = {column_language(name) or name: kept[name] for name in columns}
-    return Row(kept["id"], kept["label"], texts, **{name: kept.get(name) or None for name in METADATA})
+    fields: dict[str, Any] = {name: kept.get(name) or None for name in METADATA}
+    return Row(kept["id"], kept["label"], texts, **fields)
 
 
 def _clean(path: Path, line: int, name: str, cell: str) -> str:
     if any(char == "\0" or "\ud800" <= char <= "\udfff" for char in cell):
-        raise mistake(path, line, f"the field '{name}' contains a NUL or half a surrogate pair; remove it")
+        raise mistake(path, line, f"the field '{name}' contains a NUL character or an unpaired surrogate; remove it")
     return clean(cell)
 
 
-def _check_unique(located: Sequence[_LocatedRow]) -> None:
-    ids: dict[str, _LocatedRow] = {}
-    texts: dict[tuple[str, str], _LocatedRow] = {}
+def check_unique(located: Sequence[LocatedRow]) -> None:
+    """Check that no id and no text in a language occurs twice.
+
+    Raises:
+        UserError: If one does.
+    """
+    ids: dict[str, LocatedRow] = {}
+    texts: dict[tuple[str, str], LocatedRow] = {}
     for found in located:
         first = ids.setdefault(found.row.id, found)
         if first is not found:
@@ -215,7 +225,7 @@ def _check_unique(located: Sequence[_LocatedRow]) -> None:
                 raise mistake(found.file, found.line, f"{what}; change or remove one of them")
 
 
-def _check_twins(located: Sequence[_LocatedRow]) -> None:
+def _check_twins(located: Sequence[LocatedRow]) -> None:
     by_id = {found.row.id: found for found in located}
     for row, file, line in located:
         if row.twin is None:

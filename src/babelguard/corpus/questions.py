@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 from babelguard.corpus.schema import Corpus
+from babelguard.judges import Label
 
 
 class Question(NamedTuple):
@@ -21,7 +22,7 @@ class Question(NamedTuple):
 
     split: str
     row_id: str
-    label: str
+    label: Label
     language: str
     text: str
 
@@ -30,8 +31,13 @@ def questions(corpus: Corpus, languages: Sequence[str], split: str) -> list[Ques
     """Return the requests of a corpus, language by language.
 
     Args:
-        corpus: Rows that all have these languages.
+        corpus: The rows. A row without one of the languages is not asked in it.
         languages: Codes, in the order of the result.
         split: Name of the split, stored with each request.
     """
-    return [Question(split, row.id, row.label, code, row.texts[code]) for code in languages for row in corpus.rows]
+    return [
+        Question(split, row.id, cast(Label, row.label), code, row.texts[code])
+        for code in languages
+        for row in corpus.rows
+        if code in row.texts
+    ]

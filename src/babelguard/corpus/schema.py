@@ -6,12 +6,12 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 
 from babelguard.corpus.header import language_code
 from babelguard.errors import UserError
+from babelguard.judges import LABELS
 
-LABELS = ("harmful", "harmless")
 SPLITS = ("train", "validation", "test")
 
 
@@ -31,6 +31,7 @@ class Row:
         maker: Who wrote it.
         checker: Who checked it.
         note: Free text.
+        extra: Other columns of a file that is not in babelguard's format. They do not change the digest.
     """
 
     id: str
@@ -44,6 +45,7 @@ class Row:
     maker: str | None = None
     checker: str | None = None
     note: str | None = None
+    extra: Mapping[str, str] | None = None
 
     @property
     def harmful(self) -> bool:
@@ -159,6 +161,8 @@ def _first(rows: Sequence[Row], limit: int) -> tuple[Row, ...]:
 
 def _digest(rows: Iterable[Row]) -> str:
     # Fields without a value are left out, so an empty CSV cell equals a missing JSONL key.
-    content = [{field: value for field, value in asdict(row).items() if value is not None} for row in rows]
+    content = [
+        {field: value for field, value in vars(row).items() if value is not None and field != "extra"} for row in rows
+    ]
     text = json.dumps(content, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()

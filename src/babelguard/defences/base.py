@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any, ClassVar, Self
+from typing import Any, Self
 
 from babelguard.models.load import ChatModel
 from babelguard.prompt.slot import Messages, render, tokenise
 
 
 class Defence(ABC):
-    """Changes how a model is asked, or answers in its place.
+    """Changes the chat that a model receives, changes its reply, or answers instead of it.
 
     Register a subclass under the entry point group `babelguard.defences`. Only `digest` must be implemented.
 
@@ -24,7 +24,6 @@ class Defence(ABC):
     name: str
     seed: int | None = None
     banned_ids: tuple[int, ...] = ()
-    description: ClassVar[str] = ""
 
     @classmethod
     def for_model(cls, chat: ChatModel) -> Self:

@@ -31,7 +31,7 @@ class SoftDefence(Defence):
 
     @classmethod
     def from_prompt(cls, prompt: SafetyPrompt, tokenizer: Any) -> Self:
-        """Measure a safety prompt. `tokenizer` is the base model's own."""
+        """Create the defence from a safety prompt. `tokenizer` is the base model's own tokenizer."""
         return cls(prompt.name, prompt.theta, prompt.slot, prompt.carrier(tokenizer), prompt.seed)
 
     @property

@@ -6,9 +6,10 @@ import hashlib
 from typing import Any, Self
 
 from babelguard.defences.base import Defence
+from babelguard.errors import UserError
 from babelguard.models.load import ChatModel
 from babelguard.prompt.preamble import SEPARATOR
-from babelguard.prompt.slot import Messages, find_placement
+from babelguard.prompt.slot import Messages, find_placement, tokenise
 
 WRITTEN_PROMPTS = {
     "long": (
@@ -31,13 +32,25 @@ def prompt_text(name_or_text: str) -> str:
     return WRITTEN_PROMPTS.get(name_or_text, name_or_text)
 
 
+def start_ids(tokenizer: Any, text: str, length: int | None) -> list[int]:
+    """Return the token ids of the start prompt, truncated or repeated to the wanted length.
+
+    Raises:
+        UserError: If the text is empty.
+    """
+    ids = tokenise(tokenizer, text)
+    if not ids:
+        raise UserError("The start prompt (`training.start`) is empty; choose long, medium, short or your own text.")
+    return [ids[k % len(ids)] for k in range(length or len(ids))]
+
+
 class WrittenDefence(Defence):
     """A written safety prompt, at the same position as a soft prompt.
 
     Args:
         name: Name in tables.
         system: The prompt, followed by the template's built-in system text if there is one.
-        in_user_turn: The template has no system role, so the prompt is put at the beginning of the user turn.
+        in_user_turn: Whether the prompt goes at the beginning of the user turn, because the template has no system role.
     """
 
     def __init__(self, name: str, system: str, in_user_turn: bool) -> None:
@@ -45,12 +58,12 @@ class WrittenDefence(Defence):
 
     @classmethod
     def for_model(cls, chat: ChatModel) -> Self:
-        """Use the written prompt `medium`."""
+        """Create the defence with the written prompt `medium`."""
         return cls.from_text("written", prompt_text("medium"), chat.tokenizer)
 
     @classmethod
     def from_text(cls, name: str, text: str, tokenizer: Any) -> Self:
-        """Put a written prompt where a soft prompt would be, so that only the tokens differ."""
+        """Create the defence with the text at the position of a soft prompt, so that only the tokens differ."""
         placement, built_in = find_placement(tokenizer)
         return cls(name, text + (SEPARATOR + built_in if built_in else ""), placement == "user")
 

@@ -70,6 +70,9 @@ def generation_batches(
 
     Padding between suffix and reply is masked, which is exact for full attention. A sliding window counts positions in
     the cache, padding included, so chats longer than the window are batched by their exact length.
+
+    Returns:
+        The indices of the suffixes in each batch.
     """
     window = getattr(model.config.get_text_config(), "sliding_window", None)
     order = sorted(range(len(suffixes)), key=lambda k: (len(suffixes[k]), k))

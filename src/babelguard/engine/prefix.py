@@ -1,6 +1,6 @@
-"""Run the shared prefix of a batch of chats once, and each chat's own suffix behind it.
+"""Run the shared prefix of a batch of chats once, then the suffix of each chat.
 
-All chats of a step begin with the same tokens: the template's head and the soft prompt. The prefix runs once at batch
+All chats of a step begin with the same tokens: the beginning of the template and the soft prompt. The prefix runs once at batch
 size 1, its keys and values are expanded over the batch, and only the suffixes are run. Hidden states, losses and
 gradients equal those of complete sequences.
 """

@@ -1,9 +1,9 @@
-"""Ask a target, log the replies, and have them judged. Replies and verdicts that are in the log are not made again."""
+"""Send requests to a target, log the replies, and judge them. Replies and verdicts that are in a log are reused."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +12,15 @@ from babelguard.defences import Defence
 from babelguard.errors import UserError
 from babelguard.evaluation.outcome import ScoredReply
 from babelguard.files import JsonlLog
-from babelguard.judges import Exchange, Judge
+from babelguard.judges import Exchange, Judge, Judgement, Verdict
 from babelguard.language_id import is_foreign
+from babelguard.registry import guarded
+from babelguard.screen import Tick
 from babelguard.targets import Target
 from babelguard.targets.base import TargetReply
 
-Tick = Callable[[int, int], None]
 GENERATIONS = "generations.jsonl"
+JUDGE_BATCH = 256
 
 
 class Bench:
@@ -46,35 +48,35 @@ class Bench:
         return hashlib.sha256(parts.encode("utf-8", "surrogatepass")).hexdigest()[:24]
 
     def ask(
-        self, defence: Defence, asked: Sequence[Question], *, tokens: int, tick: Tick | None = None
+        self, defence: Defence, questions: Sequence[Question], *, tokens: int, tick: Tick | None = None
     ) -> list[ScoredReply]:
-        """Get a judged reply to every question.
+        """Return a judged reply to every question, generated or from a log.
 
         Args:
             defence: The defence.
-            asked: The questions.
+            questions: The questions.
             tokens: Maximum length of a reply.
             tick: Called with (done, total).
 
         Raises:
             UserError: If a question does not fit into the model's context.
         """
-        keys = [self.key(defence, question, tokens) for question in asked]
+        keys = [self.key(defence, question, tokens) for question in questions]
         for other in self.others:
-            # A copied reply may have another name there; only its text is the same.
-            taken = [(q, k, other.rows[k]) for q, k in zip(asked, keys, strict=True) if k in other.rows]
+            # The other run may have logged this reply under another defence or row id, so those fields are replaced.
+            taken = [(q, k, other.rows[k]) for q, k in zip(questions, keys, strict=True) if k in other.rows]
             self.generations.append([row | _fields(defence, question, key) for question, key, row in taken])
         known = {k for k, key in enumerate(keys) if self.generations.get(key) is not None}
         if tick is not None:
-            tick(len(known), len(asked))
-        if len(known) < len(asked):
-            self._reply(defence, asked, keys, known, tokens, tick)
-        return self._judge(defence, asked, keys)
+            tick(len(known), len(questions))
+        if len(known) < len(questions):
+            self._reply(defence, questions, keys, known, tokens, tick)
+        return self._judge(defence, questions, keys)
 
     def _reply(
         self,
         defence: Defence,
-        asked: Sequence[Question],
+        questions: Sequence[Question],
         keys: list[str],
         known: set[int],
         tokens: int,
@@ -83,31 +85,34 @@ class Bench:
         def log(replies: list[tuple[int, TargetReply]]) -> None:
             rows = []
             for index, reply in replies:
-                fields = _fields(defence, asked[index], keys[index])
+                fields = _fields(defence, questions[index], keys[index])
                 rows.append(fields | {"reply": reply.text, "finished": reply.finished})
             self.generations.append(rows)
             if tick is not None:
                 tick(sum(self.generations.get(key) is not None for key in keys), len(keys))
 
-        texts = [question.text for question in asked]
-        names = [f"{question.row_id} ({question.language})" for question in asked]
+        texts = [question.text for question in questions]
+        names = [f"{question.row_id} ({question.language})" for question in questions]
         self.target.replies(defence, texts, tokens=tokens, done=log, known=known, names=names)
 
-    def _judge(self, defence: Defence, asked: Sequence[Question], keys: list[str]) -> list[ScoredReply]:
-        judged = [f"{key}/{self.judge.version}" for key in keys]
+    def _judge(self, defence: Defence, questions: Sequence[Question], keys: list[str]) -> list[ScoredReply]:
+        judged = [f"{key}/{question.label}/{self.judge.version}" for question, key in zip(questions, keys, strict=True)]
         missing = [k for k, key in enumerate(judged) if self.verdicts.get(key) is None]
-        exchanges = [self._exchange(asked[k], keys[k]) for k in missing]
-        fresh = []
-        for k, exchange, judgement in zip(missing, exchanges, self.judge.judge(exchanges), strict=True):
-            outcome = {
-                "verdict": str(judgement.verdict),
-                "reason": judgement.reason,
-                "foreign": is_foreign(exchange.reply, exchange.language),
-            }
-            fresh.append(_fields(defence, asked[k], judged[k]) | outcome)
-        self.verdicts.append(fresh)
+        # Verdicts are logged after each batch, because a judge may be slow or cost money.
+        for start in range(0, len(missing), JUDGE_BATCH):
+            batch = missing[start : start + JUDGE_BATCH]
+            exchanges = [self._exchange(questions[k], keys[k]) for k in batch]
+            fresh = []
+            for k, exchange, judgement in zip(batch, exchanges, self._verdicts(exchanges), strict=True):
+                outcome = {
+                    "verdict": str(judgement.verdict),
+                    "reason": judgement.reason,
+                    "foreign": is_foreign(exchange.reply, exchange.language),
+                }
+                fresh.append(_fields(defence, questions[k], judged[k]) | outcome)
+            self.verdicts.append(fresh)
         scored = []
-        for question, key in zip(asked, judged, strict=True):
+        for question, key in zip(questions, judged, strict=True):
             row = self.verdicts.rows[key]
             scored.append(
                 ScoredReply(
@@ -115,22 +120,33 @@ class Bench:
                     defence.seed,
                     question.language,
                     question.row_id,
-                    question.label,  # type: ignore[arg-type]
+                    question.label,
                     row["verdict"],
                     row["foreign"],
                 )
             )
         return scored
 
+    def _verdicts(self, exchanges: Sequence[Exchange]) -> list[Judgement]:
+        """Ask the judge, and check what it returns before it is logged."""
+        found = guarded("judges", self.judge.name, self.judge.judge, exchanges)
+        wrong = next((one for one in found if one.verdict not in list(Verdict)), None)
+        if len(found) != len(exchanges) or wrong is not None:
+            what = (
+                f"the verdict '{wrong.verdict}'" if wrong is not None else f"{len(found)} for {len(exchanges)} replies"
+            )
+            raise UserError(f"The judge '{self.judge.name}' returned {what}; correct or reinstall its package.")
+        return list(found)
+
     def _exchange(self, question: Question, key: str) -> Exchange:
         row = self.generations.get(key)
         if row is None:
             raise RuntimeError(f"reply {key} is missing from the log")
-        return Exchange(question.text, row["reply"], question.language, question.label, row["finished"])  # type: ignore[arg-type]
+        return Exchange(question.text, row["reply"], question.language, question.label, row["finished"])
 
 
 def _fields(defence: Defence, question: Question, key: str) -> dict[str, Any]:
-    """Fields that every line of a log begins with."""
+    """Return the fields at the beginning of every log line."""
     return {
         "key": key,
         "defence": defence.name,
@@ -145,5 +161,5 @@ def _fields(defence: Defence, question: Question, key: str) -> dict[str, Any]:
 def _log_of(run: Path) -> Path:
     path = run / GENERATIONS
     if not path.is_file():
-        raise UserError(f"There is no {GENERATIONS} in {run}, so its replies cannot be reused; name a run folder.")
+        raise UserError(f"There is no {GENERATIONS} in {run}, so its replies cannot be reused; give a run folder.")
     return path

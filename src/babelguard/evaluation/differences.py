@@ -47,6 +47,15 @@ def compare(
 ) -> list[Comparison]:
     """Compute the difference a minus b in each group, over the languages in which all seeds of both were evaluated.
 
+    Args:
+        a: Name of the first defence.
+        b: Name of the defence that is subtracted.
+        rows: The rows of metrics.json. They give the groups of languages and the languages with too many unscored replies.
+        verdicts: The verdicts of all defences.
+        labels: Row id -> label.
+        resamples: Number of bootstrap resamples.
+        seed: Random seed of the bootstrap.
+
     Raises:
         ValueError: If the defences were evaluated on different rows.
     """

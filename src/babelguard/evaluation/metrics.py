@@ -18,7 +18,8 @@ from babelguard.evaluation.outcome import (
     Summary,
     groups_of,
 )
-from babelguard.evaluation.statistics import LABELS, population_variance
+from babelguard.evaluation.statistics import population_variance
+from babelguard.judges import LABELS
 from babelguard.judges.base import Label, Verdict
 
 

@@ -136,7 +136,7 @@ class Spread(_Record):
 
 
 class Summary(_Record):
-    """A defence and seed over a group of languages.
+    """The results of one defence and seed over a group of languages.
 
     `error` is the mean of (harmful answered + harmless refused) / 2 over the languages that have both rates, or None if
     no language has both. `left_out` names languages with too many unscored replies; they are not included in any number.

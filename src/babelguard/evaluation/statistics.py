@@ -8,9 +8,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from babelguard.judges.base import Label
+from babelguard.judges import LABELS, Label
 
-LABELS: tuple[Label, Label] = ("harmful", "harmless")
 # (language, row id) -> error
 Errors = Mapping[tuple[str, str], float]
 
@@ -65,7 +64,7 @@ def wilson(k: int, n: int, confidence: float = 0.95) -> Interval | None:
     if n == 0:
         return None
     interval = binomtest(k, n).proportion_ci(confidence, method="wilson")
-    # At the ends, the limits are exactly 0 and 1 whatever the rounding.
+    # At k = 0 and k = n the limits are exactly 0 and 1, but scipy's result has rounding errors.
     return Interval(0.0 if k == 0 else float(interval.low), 1.0 if k == n else float(interval.high))
 
 
@@ -139,7 +138,7 @@ def paired_bootstrap(
         means.append(_rates(np.ones((1, len(rows))), change, present))
         draws.append(_resample(change, present, resamples, rng))
 
-    # A language without rows of one label has no error, neither in the sample nor in the resamples.
+    # A language without rows of one label has no error. It is left out of the sample and of the resamples.
     centre = np.mean(means, axis=0)
     kept = ~np.isnan(centre[0])
     if not kept.any():

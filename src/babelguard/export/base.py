@@ -15,11 +15,9 @@ class Exporter(Protocol):
 
     Attributes:
         name: Name of the exporter.
-        description: One line for help texts.
     """
 
     name: str
-    description: str
 
     def write(self, chat: ChatModel, prompt: SafetyPrompt, folder: Path, screen: Screen) -> None:
         """Write the export into an empty folder that exists.

@@ -30,7 +30,6 @@ class Checkpoint:
     """
 
     name = "checkpoint"
-    description = "model folder for transformers, without hooks"
 
     def write(self, chat: ChatModel, prompt: SafetyPrompt, folder: Path, screen: Screen) -> None:
         """Write the model folder; see `Exporter.write`."""
@@ -78,7 +77,10 @@ def untie(model: Any) -> None:
 
 @torch.no_grad()
 def add_rows(model: Any, rows: int) -> None:
-    """Enlarge both embedding tables to at least `rows` rows. New output rows are zero; no tokens have these ids yet."""
+    """Enlarge both embedding tables to at least `rows` rows.
+
+    New output rows are zero, because the base model has no tokens with these ids.
+    """
     before = int(model.get_input_embeddings().weight.shape[0])
     if rows <= before:
         return

@@ -1,1 +1,1 @@
-"""The jobs behind the commands: what is asked of the user, what is shown, and what is written."""
+"""The jobs behind the commands. They load what the user names, show progress, and write the results."""

@@ -15,7 +15,8 @@ from babelguard.analysis.result import Analysis, LanguageResult
 from babelguard.analysis.separability import auroc, centre_distance, language_aurocs, separable_languages
 from babelguard.analysis.states import by_twins, states_of
 from babelguard.analysis.tables import to_markdown, to_terminal
-from babelguard.corpus import Corpus, load_corpus, questions
+from babelguard.config.sections import as_list
+from babelguard.corpus import Corpus, questions, read_corpus
 from babelguard.defences import Defence, NoDefence, SoftDefence
 from babelguard.errors import UserError
 from babelguard.evaluation.bench import Bench
@@ -26,7 +27,7 @@ from babelguard.jobs.open_target import open_target
 from babelguard.jobs.run_folder import open_folder
 from babelguard.judges import Judge
 from babelguard.method.space import SafetySpace, fit_head, fit_space
-from babelguard.registry import find
+from babelguard.registry import create
 from babelguard.screen import Screen, Silent
 from babelguard.targets import LocalModel
 
@@ -39,9 +40,9 @@ Head = tuple[Tensor, float]
 def analyse(
     target: str,
     *,
-    corpus: Path | None = None,
+    corpus: Path | str | None = None,
     split: str = "validation",
-    languages: tuple[str, ...] | None = None,
+    languages: str | Sequence[str] | None = None,
     limit: int | None = None,
     anchor_rows: int = 8,
     judge: str = "patterns",
@@ -54,7 +55,9 @@ def analyse(
     output: Path | str | None = None,
     screen: Screen | None = None,
 ) -> Analysis:
-    """Compare languages in a model's safety space. For a run or a safety prompt, before and after it.
+    """Compare languages in a model's safety space.
+
+    If the target is a run or a safety prompt, its model is analysed without and with the prompt.
 
     Args:
         target: A model, a run folder, or a safety prompt's folder or hub id.
@@ -64,7 +67,7 @@ def analyse(
         limit: Rows per label and language.
         anchor_rows: Training rows per label and language that the safety space is fitted on.
         judge: Name of the judge.
-        model: The base model, if it is not at the location the run remembers.
+        model: The base model, if it is not at the location recorded in the run.
         device: See `babelguard.models.devices.choose_device`.
         dtype: See `babelguard.models.devices.choose_dtype`.
         batch_size: Replies generated together.
@@ -77,12 +80,15 @@ def analyse(
         The analysis, which is also written to analysis.json.
 
     Raises:
-        UserError: If something is wrong that the user can fix.
+        UserError: If the target, the corpus, the judge or the output folder cannot be used.
     """
     screen = screen or Silent()
-    whole = load_corpus(corpus)
-    rows, anchors = _rows(whole, split, languages, limit)
-    chosen_judge: Judge = find("judges", judge)()
+    found = read_corpus(None if corpus is None else Path(corpus))
+    for line in found.lines:
+        screen.say(line)
+    whole = found.corpus
+    rows, anchors = _rows(whole, split, as_list(languages), limit)
+    chosen_judge: Judge = create("judges", judge)
     screen.title(f"Loading {target}")
     opened = open_target(
         target,
@@ -95,14 +101,20 @@ def analyse(
     )
     chat = opened.chat
     folder = Path(output) if output is not None else Path("analyses") / f"{Path(target).name}-{split}"
-    facts = {"corpus_sha256": whole.digest, "model_fingerprint": chat.weights, "split": split}
+    facts = {
+        "corpus_sha256": whole.digest,
+        "model_fingerprint": chat.weights,
+        "split": split,
+        "judge": judge,
+        "anchor_rows": str(anchor_rows),
+    }
     open_folder(folder, "analysis", facts, name="inputs.json")
     local = LocalModel(chat, batch_size, folder / "batch_size.json")
     bench = Bench(local, chosen_judge, folder)
     defences: list[Defence] = [NoDefence()]
     if opened.prompt is not None:
         defences.append(SoftDefence.from_prompt(opened.prompt, chat.tokenizer))
-    screen.title("Anchors: when this model refuses")
+    screen.title("Measuring refusals on anchor queries")
     codes = tuple(code for code in rows.languages if code in anchors.languages)
     space, english_head = _fit(local, bench, anchors.select(codes, anchor_rows), codes, screen)
 
@@ -115,7 +127,7 @@ def analyse(
             states = states_of(local, defence, rows, tick)
         if defence.name == "none":
             features = attack_features(*by_twins(rows, states))
-        logits[defence.name] = (space.refusal_logit(states), space.harmfulness_logit(states))
+        logits[defence.name] = (space.compliance_logit(states), space.harmlessness_logit(states))
         results += _results(bench, defence, rows, states, space, english_head, screen)
     similarity = correlation(features)
     index = [k for k, code in enumerate(rows.languages) if code in anchors.languages]

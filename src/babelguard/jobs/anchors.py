@@ -12,13 +12,13 @@ from babelguard.screen import Screen
 from babelguard.targets import LocalModel
 
 
-def ask_anchors(model: LocalModel, bench: Bench, asked: Sequence[Question], tokens: int, screen: Screen) -> Anchors:
+def ask_anchors(model: LocalModel, bench: Bench, questions: Sequence[Question], tokens: int, screen: Screen) -> Anchors:
     """Ask the anchor queries under every anchor prompt.
 
     Args:
         model: The model.
         bench: The logs.
-        asked: The anchor queries.
+        questions: The anchor queries.
         tokens: Maximum length of a reply.
         screen: Shows progress.
     """
@@ -28,6 +28,6 @@ def ask_anchors(model: LocalModel, bench: Bench, asked: Sequence[Question], toke
             def counted(done: int, total: int) -> None:
                 tick(number * total + done, count * total)
 
-            return [reply.verdict for reply in bench.ask(defence, asked, tokens=tokens, tick=counted)]
+            return [reply.verdict for reply in bench.ask(defence, questions, tokens=tokens, tick=counted)]
 
-        return collect_anchors(model, asked, ask)
+        return collect_anchors(model, questions, ask)

@@ -37,7 +37,7 @@ class Conversation:
         """Return the greedy reply to a history, with or without the defence."""
         tokenizer = self.carrier if defended else self.plain
         self.model.babelguard_hook.enabled = defended
-        ids = tokenise(tokenizer, render(tokenizer, self.opened(messages, defended=defended)))
+        ids = tokenise(tokenizer, render(tokenizer, self.with_system(messages, defended=defended)))
         tensor = torch.tensor([ids], device=self.model.device)
         out = self.model.generate(
             tensor,
@@ -48,7 +48,7 @@ class Conversation:
         )
         return str(tokenizer.decode(out[0, len(ids) :], skip_special_tokens=True)).strip()
 
-    def opened(self, messages: Messages, *, defended: bool) -> Messages:
+    def with_system(self, messages: Messages, *, defended: bool) -> Messages:
         """Put the user's own system message in front of the history, in a form that the template accepts."""
         if self.system is None:
             return messages
@@ -88,15 +88,15 @@ class Conversation:
                 screen.say("  write a message first, or use /compare TEXT")
                 return True
             without, with_ = self.compare(history)
-            screen.say(f"  without  {without}")
-            screen.say(f"  with     {with_}")
+            screen.reply(f"  without  {without}")
+            screen.reply(f"  with     {with_}")
         elif command.startswith("/"):
             screen.say(f"  {HELP}")
         else:
             self.messages.append({"role": "user", "content": line.strip()})
             answer = self.reply(self.messages, defended=self.defended)
             self.messages.append({"role": "assistant", "content": answer})
-            screen.say(f"{'' if self.defended else '(defence off) '}{answer}")
+            screen.reply(f"{'' if self.defended else '(defence off) '}{answer}")
         return True
 
 
@@ -115,7 +115,7 @@ def chat(
 
     Args:
         run: A run folder, or a safety prompt's folder or hub id.
-        model: The base model, if it is not at the location the run remembers.
+        model: The base model, if it is not at the location recorded in the run.
         system: The user's own system message.
         tokens: Maximum length of a reply.
         device: See `babelguard.models.devices.choose_device`.
@@ -130,9 +130,7 @@ def chat(
         run, model=model, device=device, dtype=dtype, trust_remote_code=trust_remote_code, say=screen.say
     )
     if opened.prompt is None:
-        raise UserError(
-            f"{run} is neither a run nor a safety prompt, so there is no defended model to chat with; train one first."
-        )
+        raise UserError(f"{run} is neither a run nor a safety prompt; train a safety prompt and give its run folder.")
     plain = opened.chat.tokenizer
     protected, carrier = opened.prompt.protect(opened.chat.model, plain)
     talk = Conversation(protected, carrier, plain, system, tokens)

@@ -14,19 +14,18 @@ from babelguard.config.presets import PRESETS
 from babelguard.config.sections import BEST
 from babelguard.corpus import Question
 from babelguard.defences import Defence, NoDefence, SoftDefence, WrittenDefence
-from babelguard.defences.written import WRITTEN_PROMPTS, prompt_text
+from babelguard.defences.written import WRITTEN_PROMPTS, prompt_text, start_ids
 from babelguard.errors import UserError, damaged
 from babelguard.evaluation.bench import Bench
 from babelguard.evaluation.error_rates import selection_error
 from babelguard.evaluation.metrics import compute_metrics
 from babelguard.evaluation.outcome import Metrics, ScoredReply
 from babelguard.files import write_text
-from babelguard.jobs.learn import learn
+from babelguard.jobs.learn import learn, unscored_line
 from babelguard.jobs.plan import Plan, make_plan
 from babelguard.jobs.prepare import prepare
 from babelguard.jobs.report import write_report
 from babelguard.jobs.run_folder import RunFolder, open_run, remember_model
-from babelguard.method.data import start_ids
 from babelguard.models.probes import embed, embedding_rms
 from babelguard.prompt import SafetyPrompt
 from babelguard.prompt.safety_prompt import template_digest
@@ -34,8 +33,6 @@ from babelguard.prompt.slot import install
 from babelguard.report.table import outcome_table
 from babelguard.report.terminal import to_terminal
 from babelguard.screen import Screen
-
-BENCHMARK = "babelguard-corpus"
 
 
 class Defend:
@@ -55,8 +52,8 @@ class Defend:
         self, settings: Settings, output: Path | str | None, screen: Screen, reuse: Sequence[Path] = ()
     ) -> None:
         self.screen, self.reuse = screen, reuse
-        self.on = prepare(settings, output, screen)
-        self.settings, self.chat = self.on.settings, self.on.chat
+        self.prepared = prepare(settings, output, screen)
+        self.settings, self.chat = self.prepared.settings, self.prepared.chat
         self._set_baseline(self.settings.baseline)
         self._set_start(self.settings.start)
         if len(self.start_ids) > self.chat.context // 2:
@@ -67,23 +64,23 @@ class Defend:
 
     def estimate(self) -> Plan:
         """Count the replies and estimate the time."""
-        return make_plan(self.on, len(self.start_ids))
+        return make_plan(self.prepared, len(self.start_ids))
 
     def show_plan(self) -> None:
-        """Show the first screen."""
+        """Show what the run will do, and the estimated time."""
         self.screen.title("Plan")
-        for line in self.estimate().lines(self.on, self.slot):
+        for line in self.estimate().lines(self.prepared, self.slot):
             self.screen.say(line)
 
     def run(self) -> SafetyPrompt:
         """Run all stages that are not done yet, and return the safety prompt."""
-        run = open_run(self.on.output, self.settings, self.on.facts)
+        run = open_run(self.prepared.output, self.settings, self.prepared.facts)
         remember_model(run, self.settings.model)
         if run.metrics.exists() and run.prompt.exists():
             return self._show_finished(run)
         self.show_plan()
-        self.model = self.on.target
-        bench = Bench(self.model, self.on.judge, run.path, self.reuse)
+        self.model = self.prepared.target
+        bench = Bench(self.model, self.prepared.judge, run.path, self.reuse)
         if self.settings.evaluation.written == BEST:
             self._choose_written(bench)
         self._write_examples(run)
@@ -124,15 +121,15 @@ class Defend:
         for path, what in (
             (run.prompt, "the safety prompt"),
             (run.report, "the report"),
-            (run.picture, "the picture"),
-            (run.metrics, "the numbers"),
+            (run.picture, "the plot of the error rates"),
+            (run.metrics, "the metrics"),
         ):
             if path.exists():
                 screen.say(f"  {path}  {what}")
         screen.next_commands(("chat", str(run.path)), ("evaluate", str(run.path), "YOUR.csv"))
 
     def _test(self, bench: Bench, defence: Defence) -> list[ScoredReply]:
-        return self._ask(bench, defence, defence.name, self.on.test_questions)
+        return self._ask(bench, defence, defence.name, self.prepared.test_questions)
 
     def _ask(self, bench: Bench, defence: Defence, name: str, asked: Sequence[Question]) -> list[ScoredReply]:
         with self.screen.progress(f"{name}: replies") as (tick, _):
@@ -142,10 +139,10 @@ class Defend:
         return compute_metrics(
             scored,
             model=self.chat.name,
-            benchmark=BENCHMARK,
+            benchmark=self.prepared.test.name,
             split="test",
-            judge=self.on.judge.name,
-            trained=self.on.languages,
+            judge=self.prepared.judge.name,
+            trained=self.prepared.languages,
         )
 
     def _set_baseline(self, prompt: str) -> None:
@@ -166,7 +163,10 @@ class Defend:
         errors = {}
         for name, text in WRITTEN_PROMPTS.items():
             candidate = WrittenDefence.from_text("written", text, self.chat.tokenizer)
-            errors[name] = selection_error(self._ask(bench, candidate, name, self.on.validation_questions))
+            replies = self._ask(bench, candidate, name, self.prepared.validation_questions)
+            errors[name] = selection_error(replies)
+            if line := unscored_line(replies):
+                self.screen.say(f"  {line}")
             self.screen.say(f"  {name}: mean error {100 * errors[name]:.1f} %")
         best = min(errors, key=errors.__getitem__)
         self._set_baseline(best)
@@ -179,8 +179,8 @@ class Defend:
         if self.settings.training.steps:
             defences.append(SoftDefence(self.settings.preset, torch.zeros(1), self.slot, self.carrier))
         lines = []
-        for code in self.on.test.languages:
-            row = self.on.test.rows[0]
+        for code in self.prepared.test.languages:
+            row = self.prepared.test.rows[0]
             for defence in defences:
                 text = defence.text(self.chat.tokenizer, row.texts[code])
                 example = {"id": row.id, "language": code, "defence": defence.name, "text": text}
@@ -188,22 +188,26 @@ class Defend:
         write_text(run.rendered, "\n".join(lines) + "\n")
 
     def _train(self, bench: Bench) -> SafetyPrompt:
-        """Train the soft prompt. With the preset `written`, return the written prompt as vectors."""
+        """Train the soft prompt. Without training steps, return the written prompt as vectors."""
         settings, chat = self.settings, self.chat
         start = embed(chat.model, self.start_ids).cpu()
         theta = start
         facts: dict[str, Any] = {
-            "languages": list(self.on.languages),
+            "languages": list(self.prepared.languages),
             "preset": settings.preset,
             "start": self.start_text,
             "written": self.written_text,
         }
+        if chat.quantisation is not None:
+            facts["base_weights"] = f"dequantised from {chat.quantisation}"
         if settings.training.steps:
             soft = SoftDefence(settings.preset, start, self.slot, self.carrier)
-            theta, learned = learn(self.on, self.model, bench, soft, self.screen)
+            theta, learned = learn(self.prepared, self.model, bench, soft, self.screen)
             facts |= learned
             moved = float((theta - start).pow(2).mean().sqrt()) / embedding_rms(chat.model)
-            self.screen.say(f"  root mean square change of the prompt: {100 * moved:.0f} % of that of an embedding")
+            self.screen.say(
+                f"  root mean square change of the prompt: {100 * moved:.0f} % of the root mean square of the embeddings"
+            )
         return SafetyPrompt(
             theta=theta,
             slot=self.slot,

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from babelguard.attacks import Attack, attacked
-from babelguard.benchmarks import Benchmark
-from babelguard.corpus import Corpus, load_prompts, questions
+from babelguard.attacks import Attack, apply_attack
+from babelguard.config.sections import as_list
+from babelguard.corpus.reading import PromptOptions
 from babelguard.defences import Defence, SoftDefence, WrittenDefence
 from babelguard.defences.written import prompt_text
 from babelguard.errors import UserError
@@ -16,11 +16,12 @@ from babelguard.evaluation.metrics import compute_metrics
 from babelguard.evaluation.outcome import Metrics, ScoredReply
 from babelguard.files import write_text
 from babelguard.jobs.open_target import OpenedTarget, open_target, read_prompt
+from babelguard.jobs.requests import load_requests
 from babelguard.jobs.run_folder import open_folder
 from babelguard.judges import Judge
 from babelguard.languages import display_name
 from babelguard.prompt import SafetyPrompt
-from babelguard.registry import find, names
+from babelguard.registry import create, names
 from babelguard.report.markdown import to_markdown
 from babelguard.report.table import outcome_table
 from babelguard.report.terminal import to_terminal
@@ -30,14 +31,18 @@ from babelguard.targets import LocalModel
 
 def evaluate(
     target: str,
-    prompts: Path | str | None = None,
+    prompts: Path | str | Sequence[Path | str] | None = None,
     *,
+    columns: Mapping[str, str] | None = None,
+    label: str | Sequence[str] | None = None,
+    label_column: str | None = None,
+    harmful: str | Sequence[str] = (),
     benchmark: str | None = None,
-    defences: Sequence[str] = (),
+    defences: str | Sequence[str] = (),
     attack: str = "none",
     judge: str = "patterns",
     model: str | None = None,
-    languages: tuple[str, ...] | None = None,
+    languages: str | Sequence[str] | None = None,
     limit: int | None = None,
     reply_tokens: int = 24,
     device: str = "auto",
@@ -52,13 +57,19 @@ def evaluate(
 
     Args:
         target: A run folder, a safety prompt's folder or hub id, or a model (measured without a prompt).
-        prompts: CSV or JSONL file with `id`, `label` and one column per language code.
-        benchmark: Name of a benchmark, instead of or together with `prompts`, which it then reads.
+        prompts: One or several files of prompts: CSV, TSV, JSON, JSONL, Parquet, or plain text with one prompt per line.
+            Common files are recognised by their columns (docs/corpus.md).
+        columns: Column of the prompts by language, such as `{"en": "goal"}`; also `id`, and `text` and `language` for a
+            file with one row per language. Indonesian is `id-ID`.
+        label: `harmful` or `harmless`, for the whole file; or a list with one label per file.
+        label_column: Column of the labels.
+        harmful: Harmful values of the label column; `*` matches any text. All other values are harmless.
+        benchmark: Name of a benchmark. If `prompts` is also given, the benchmark reads that file.
         defences: Other defences to measure: `none`, `written`, another registered name, or another run or prompt of the
             same base model.
         attack: Name of an attack that rewrites the requests.
         judge: Name of the judge.
-        model: The base model, if it is not at the location the run remembers.
+        model: The base model, if it is not at the location recorded in the run.
         languages: Languages to use; default: all.
         limit: Rows per label.
         reply_tokens: Maximum length of a reply in tokens.
@@ -74,14 +85,15 @@ def evaluate(
         The metrics, which are also written to metrics.json.
 
     Raises:
-        UserError: If something is wrong that the user can fix.
+        UserError: If the target, the requests, a defence, the judge, the attack or the output folder cannot be used.
     """
     screen = screen or Silent()
-    corpus, name, split = _rows(prompts, benchmark)
-    corpus = corpus.select(languages, limit)
-    chosen_judge: Judge = find("judges", judge)()
-    chosen_attack: Attack = find("attacks", attack)()
-    others = {name: _read_defence(name) for name in defences}
+    options = PromptOptions.of(columns, label, label_column, harmful)
+    requests = load_requests(prompts, benchmark, options, as_list(languages), limit, screen)
+    corpus, codes = requests.corpus, requests.languages
+    chosen_judge: Judge = create("judges", judge)
+    chosen_attack: Attack = create("attacks", attack)
+    others = {name: _read_defence(name) for name in as_list(defences) or ()}
     screen.title(f"Loading {target}")
     opened = open_target(
         target,
@@ -93,17 +105,23 @@ def evaluate(
         say=lambda text: screen.say(f"  {text}"),
     )
     measured = list_defences(opened, others)
-    codes = corpus.languages
-    folder = Path(output) if output is not None else default_folder(target, name, chosen_attack.name)
-    facts = {"prompts_sha256": corpus.digest, "model_fingerprint": opened.chat.weights}
-    open_folder(folder, "evaluation", facts if attack == "none" else facts | {"attack": attack})
+    folder = Path(output) if output is not None else default_folder(target, requests.name, attack, judge)
+    facts = {
+        "prompts_sha256": corpus.digest,
+        "model_fingerprint": opened.chat.weights,
+        "attack": attack,
+        "judge": judge,
+        "reply_tokens": str(reply_tokens),
+    }
+    open_folder(folder, "evaluation", facts)
+    requests.write(folder)
     local = LocalModel(opened.chat, batch_size, folder / "batch_size.json")
     bench = Bench(local, chosen_judge, folder)
     if silent := chosen_judge.unsupported(codes):
         named = ", ".join(map(display_name, silent))
         screen.say(f"The judge '{judge}' does not support {named}; no rates will be shown there.")
     screen.title(f"{len(corpus.rows)} prompts in {len(codes)} languages, {len(measured)} defences")
-    asked = attacked(questions(corpus, codes, split), chosen_attack)
+    asked = apply_attack(requests.questions, chosen_attack)
     scored: list[ScoredReply] = []
     for defence in measured:
         with screen.progress(f"{defence.name}: replies") as (tick, _):
@@ -112,8 +130,8 @@ def evaluate(
     metrics = compute_metrics(
         scored,
         model=opened.chat.name,
-        benchmark=name,
-        split=split,
+        benchmark=requests.name,
+        split=requests.split,
         judge=chosen_judge.name,
         attack=chosen_attack.name,
         trained=tuple(trained),
@@ -124,19 +142,6 @@ def evaluate(
     write_text(folder / "metrics.json", metrics.model_dump_json(indent=2) + "\n")
     screen.say(f"Written to {folder / 'report.md'} and {folder / 'metrics.json'}")
     return metrics
-
-
-def _rows(prompts: Path | str | None, benchmark: str | None) -> tuple[Corpus, str, str]:
-    """Load the requests. Returns them with the name and the split for tables."""
-    path = None if prompts is None else Path(prompts)
-    if benchmark is not None:
-        found: Benchmark = find("benchmarks", benchmark)()
-        return found.load(path), found.name, found.split
-    if path is None:
-        raise UserError(
-            f"There is nothing to measure on; set `prompts` or `benchmark` ({', '.join(names('benchmarks'))})."
-        )
-    return load_prompts(path), path.stem, "user"
 
 
 def _read_defence(name: str) -> SafetyPrompt | None:
@@ -165,16 +170,16 @@ def list_defences(opened: OpenedTarget, others: dict[str, SafetyPrompt | None]) 
     chat, prompt = opened.chat, opened.prompt
     found: list[Defence] = []
     if "none" in others or prompt is None:
-        found.append(find("defences", "none").for_model(chat))
+        found.append(create("defences", "none", chat))
     if "written" in others and prompt is not None:
         if prompt.name == "written":
-            raise UserError("The target is the written prompt; remove 'written' from `defences`.")
+            raise UserError("The target is the written prompt itself; remove 'written' from `defences`.")
         # The baseline of the run, so that both tables agree.
         text = prompt.training.get("written") or prompt.training.get("start") or prompt_text("medium")
         found.append(WrittenDefence.from_text("written", text, chat.tokenizer))
     for name, other in others.items():
         if other is None and name != "none" and not (name == "written" and prompt is not None):
-            found.append(find("defences", name).for_model(chat))
+            found.append(create("defences", name, chat))
     if prompt is not None:
         found.append(SoftDefence.from_prompt(prompt, chat.tokenizer))
     for other in others.values():
@@ -183,13 +188,14 @@ def list_defences(opened: OpenedTarget, others: dict[str, SafetyPrompt | None]) 
             found.append(SoftDefence.from_prompt(other, chat.tokenizer))
     named = [(defence.name, defence.seed) for defence in found]
     if len(set(named)) < len(named):
-        raise UserError("Two of the defences have the same name and seed and would share a column; leave one out.")
+        raise UserError("Two of the defences have the same name and seed; remove one of them from `defences`.")
     return found
 
 
-def default_folder(target: str, name: str, attack: str) -> Path:
+def default_folder(target: str, name: str, attack: str = "none", judge: str = "patterns") -> Path:
     """Return the default folder of an evaluation."""
     path = Path(target)
     is_run = path.is_dir() and (path / "config.json").exists() and (path / "safety_prompt").exists()
     folder = path / "evaluations" if is_run else Path("evaluations") / path.name
-    return folder / (name if attack == "none" else f"{name}-{attack}")
+    changed = [given for given, default in ((attack, "none"), (judge, "patterns")) if given != default]
+    return folder / "-".join([name, *changed])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from babelguard.config import Settings, load_settings
@@ -19,6 +19,9 @@ def fit(
     languages: str | Sequence[str] | None = None,
     test_languages: str | Sequence[str] | None = None,
     corpus: Path | str | None = None,
+    columns: Mapping[str, str] | Sequence[str] | None = None,
+    label_column: str | None = None,
+    harmful: str | Sequence[str] | None = None,
     prompt: str | None = None,
     start: str | None = None,
     prompt_length: int | None = None,
@@ -38,8 +41,8 @@ def fit(
 ) -> SafetyPrompt:
     """Train a safety prompt for a model, and measure it before and after.
 
-    The same call resumes an interrupted run. If the run is complete, its prompt is loaded. Options that are None have the
-    value of the configuration file, the preset, or the default.
+    The same call resumes an interrupted run. If the run is complete, its prompt is loaded. The value of an
+    option that is None comes from the configuration file, the preset or the defaults, in this order.
 
     Args:
         model: Name of a packaged model such as `demo`, a local folder, a hub id, or complete `Settings` (then without other
@@ -47,7 +50,10 @@ def fit(
         preset: Training method, such as `mcd` (default), `quick`, `dro` or `written`.
         languages: Training languages, or `auto:5`.
         test_languages: Test languages.
-        corpus: File or folder of parallel prompts; default: the built-in corpus.
+        corpus: File or folder of parallel prompts; default: the built-in corpus. A file without splits is split by group.
+        columns: Column of the prompts by language, such as `{"en": "goal"}`, if they are not recognised.
+        label_column: Column of the labels.
+        harmful: Harmful values of the label column; `*` matches any text. All other values are harmless.
         prompt: Written prompt used as baseline: `best`, `long`, `medium`, `short` or your own text.
         start: Written prompt that training starts from.
         prompt_length: Number of soft tokens.
@@ -70,13 +76,17 @@ def fit(
         vectors.
 
     Raises:
-        UserError: If something is wrong that the user can fix.
+        NothingToAlign: If the model refuses (nearly) nothing or (nearly) everything. It is a `UserError`.
+        UserError: If the settings, the model, the corpus or the run folder cannot be used.
     """
     options = {
         "preset": preset,
         "languages": languages,
         "test_languages": test_languages,
         "corpus": corpus,
+        "columns": columns,
+        "label_column": label_column,
+        "harmful": (harmful,) if isinstance(harmful, str) else harmful,
         "prompt": prompt,
         "start": start,
         "prompt_length": prompt_length,

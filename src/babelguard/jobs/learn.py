@@ -1,4 +1,4 @@
-"""The training stage of a run: anchors, safety space, first tokens, training, and what is shown of each."""
+"""The training stage of a run: anchors, safety space, first tokens and training, each with its screen output."""
 
 from __future__ import annotations
 
@@ -14,15 +14,17 @@ from babelguard.corpus import questions
 from babelguard.defences import SoftDefence
 from babelguard.errors import NothingToAlign
 from babelguard.evaluation.bench import Bench
-from babelguard.evaluation.error_rates import selection_error
+from babelguard.evaluation.error_rates import UNSCORED_ONE_IN, selection_error
+from babelguard.evaluation.outcome import ScoredReply
 from babelguard.jobs.anchors import ask_anchors
 from babelguard.jobs.prepare import Prepared
+from babelguard.judges import Verdict
 from babelguard.languages import display_name
 from babelguard.method.anchors import Anchors
 from babelguard.method.data import TrainingData, training_data
 from babelguard.method.first_tokens import first_tokens
 from babelguard.method.losses import LOSSES, Context, FirstTokens
-from babelguard.method.objective import needs_first_tokens
+from babelguard.method.objective import active_losses, needs_first_tokens
 from babelguard.method.space import SafetySpace, fit_space
 from babelguard.method.trainer import train
 from babelguard.models.load import ChatModel
@@ -30,16 +32,16 @@ from babelguard.models.probes import embedding_rms, logit_scale
 from babelguard.screen import Screen
 from babelguard.targets import LocalModel
 
-LABELS = {loss.name: loss.label for loss in LOSSES} | {"total": "total"}
+LOSS_LABELS = {loss.name: loss.label for loss in LOSSES} | {"total": "total"}
 
 
 def learn(
-    on: Prepared, model: LocalModel, bench: Bench, soft: SoftDefence, screen: Screen
+    prepared: Prepared, model: LocalModel, bench: Bench, soft: SoftDefence, screen: Screen
 ) -> tuple[Tensor, dict[str, Any]]:
     """Train a soft prompt.
 
     Args:
-        on: What the run works on.
+        prepared: The loaded inputs of the run.
         model: The model.
         bench: The logs of the run.
         soft: The soft prompt before training.
@@ -51,34 +53,37 @@ def learn(
     Raises:
         NothingToAlign: If the model refuses (nearly) nothing or (nearly) everything.
     """
-    settings, folder, start = on.settings, on.output, soft.theta
+    settings, folder, start = prepared.settings, prepared.output, soft.theta
     weights, languages = settings.objective.weights, settings.data.languages
-    screen.title("Anchors: when this model refuses")
+    screen.title("Measuring refusals on anchor queries")
     objective = settings.objective
     codes = languages if objective.anchors == "training" else ("en",)
-    asked = questions(on.train.select(codes, objective.anchor_rows), codes, "train")
+    asked = questions(prepared.train.select(codes, objective.anchor_rows), codes, "train")
     anchors = ask_anchors(model, bench, asked, objective.anchor_tokens, screen)
     space = _fit(anchors, settings, folder, screen)
-    data = training_data(model, soft, on.train, languages)
+    data = training_data(model, soft, prepared.train, languages)
     first = _first_tokens(model.chat, anchors, data, soft, settings, screen)
     aurocs = language_aurocs(data.base_states, data.labels, data.groups, seed=settings.seed)
     for line in separability_lines(languages, aurocs):
         screen.say(f"  {line}")
     screen.title(f"Training {len(start)} soft tokens")
     by_validation = settings.selection.keep == "validation"
-    validation = on.validation_questions if by_validation else []
+    validation = prepared.validation_questions if by_validation else []
     with screen.progress("steps") as (tick, note):
         scores: list[str] = []
 
         def report(step: int, terms: dict[str, float]) -> None:
             tick(step, settings.training.steps)
-            note("  ".join([*(f"{LABELS[k]} {v:.3f}" for k, v in terms.items()), *scores[-1:]]))
+            note("  ".join([*(f"{LOSS_LABELS[k]} {v:.3f}" for k, v in terms.items()), *scores[-1:]]))
 
         def validate(theta: Tensor, step: int) -> float:
             defence = soft.with_theta(theta, settings.seed)
-            score = selection_error(bench.ask(defence, validation, tokens=settings.evaluation.reply_tokens))
+            replies = bench.ask(defence, validation, tokens=settings.evaluation.reply_tokens)
+            score = selection_error(replies)
             scores.append(f"validation error {100 * score:.1f} %")
             screen.say(f"  step {step}: mean error on validation replies {100 * score:.1f} %")
+            if line := unscored_line(replies):
+                screen.say(f"  {line}")
             return score
 
         theta, progress = train(
@@ -103,13 +108,13 @@ def learn(
     screen.say(f"  kept the prompt of step {kept}")
     if progress.halved:
         times = "once" if progress.halved == 1 else f"{progress.halved} times"
-        screen.say(f"  training collapsed {times}: restored the best prompt and halved the learning rate each time")
+        screen.say(f"  training collapsed {times}: the best prompt was restored and the learning rate halved each time")
     last = progress.history[-1] if progress.history else {}
     return theta, {
         "steps": settings.training.steps,
         "kept_step": kept,
         "learning_rate_halved": progress.halved,
-        "train_rows": len(on.train.rows),
+        "train_rows": len(prepared.train.rows),
         "learning_rate": settings.training.learning_rate,
         "separability_auroc": ", ".join(f"{c} {a:.2f}" for c, a in zip(languages, aurocs, strict=True)),
         "last_losses": ", ".join(f"{k} {v:.4f}" for k, v in last.items() if k != "step"),
@@ -151,15 +156,23 @@ def _first_tokens(
         scale=logit_scale(chat.model),
     )
     if first is None:
-        if not (weights["refusal"] or weights["harmfulness"]):
+        if not any(loss.teaches_refusal and not loss.needs_first_tokens for loss in active_losses(weights)):
             raise NothingToAlign(
                 "There is nothing to align: no token begins refusals of this model more often than answers, and the behaviour "
-                "loss is the only one that is used; set refusal or harmfulness in `objective.weights`."
+                "loss is the only one used; set refusal or harmfulness in `objective.weights`."
             )
         screen.say(
-            "  no token begins refusals more often than answers, so the behaviour and opening losses are left out"
+            "  no token begins refusals more often than answers, so the behaviour and opening losses are not used"
         )
     return first
+
+
+def unscored_line(replies: Sequence[ScoredReply]) -> str | None:
+    """Return a warning if more than 2 % of the replies are unscored."""
+    count = sum(reply.verdict == Verdict.UNSCORED for reply in replies)
+    if count * UNSCORED_ONE_IN <= len(replies):
+        return None
+    return f"warning: the judge could not judge {count} of {len(replies)} replies, so the error is less reliable"
 
 
 def separability_lines(languages: Sequence[str], aurocs: Sequence[float]) -> list[str]:

@@ -38,6 +38,7 @@ def read_prompt(name: str) -> tuple[SafetyPrompt, dict[str, Any]] | None:
     run = RunFolder(path)
     if run.prompt.is_dir():
         return SafetyPrompt.from_pretrained(run.prompt), settings_of(run)
+    _check_readable(path / CONFIG)
     if read_json(path / CONFIG).get("type") == TYPE:
         return SafetyPrompt.from_pretrained(path), settings_of(RunFolder(path.resolve().parent))
     if "preset" in read_json(run.settings_file):
@@ -45,6 +46,16 @@ def read_prompt(name: str) -> tuple[SafetyPrompt, dict[str, Any]] | None:
     if not path.exists() and is_on_hub(name):
         return SafetyPrompt.from_pretrained(name), {}
     return None
+
+
+def _check_readable(config: Path) -> None:
+    """Check that a config.json, if there is one, is a JSON object.
+
+    Raises:
+        UserError: If it is damaged.
+    """
+    if config.is_file() and not read_json(config):
+        raise UserError(f"{config} is damaged or empty; restore it, or name another target.")
 
 
 def settings_of(run: RunFolder) -> dict[str, Any]:
@@ -69,7 +80,7 @@ def open_target(
 
     Args:
         name: A run folder, a safety prompt's folder or hub id, or a model.
-        model: The base model, if it is not at the location the run remembers.
+        model: The base model, if it is not at the location recorded in the run.
         device: See `choose_device`.
         dtype: See `choose_dtype`.
         trust_remote_code: Allow model code from the hub to run.
@@ -80,6 +91,11 @@ def open_target(
         UserError: If the base model is not found, or the prompt was not trained for it.
     """
     found = read_prompt(name)
+    if found is None and model is not None:
+        raise UserError(
+            f"{name} is neither a run nor a safety prompt, so there is nothing to put into `model`; check the name, or give the "
+            "model itself as the target."
+        )
     prompt, settings = found if found is not None else (None, {})
     base = model or (name if prompt is None else base_of(prompt, settings))
     chat = load_chat_model(
@@ -96,7 +112,7 @@ def open_target(
 
 
 def base_of(prompt: SafetyPrompt, settings: dict[str, Any]) -> str:
-    """Find the base model of a prompt: at the location the run remembers, or by its hub id.
+    """Find the base model of a prompt: at the location recorded in the run, or by its hub id.
 
     Raises:
         UserError: If it was a local folder that no longer exists or is not known.

@@ -1,4 +1,4 @@
-"""What a run will do and how long it will take on this machine: the first screen."""
+"""The plan of a run: what it will do, and the estimated time on this machine."""
 
 from __future__ import annotations
 
@@ -18,10 +18,17 @@ from babelguard.method.anchors import ANCHOR_PROMPTS
 from babelguard.method.objective import needs_other_languages
 from babelguard.prompt.slot import Slot
 
+# Assumed length of a chat after the soft prompt, in tokens.
+CHAT_TOKENS = 28
+# Number of decoding steps that `time_model` reports the time of.
+DECODING_STEPS = 24
+# Time of a training step, as a multiple of its forward pass.
+FORWARD_AND_BACKWARD = 3
+
 
 @dataclass(frozen=True)
 class Plan:
-    """Number of replies and estimated time. `minutes` is for everything, including `minutes_of_baseline`."""
+    """Number of replies and estimated time. `minutes` is the total, which includes `minutes_of_baseline`."""
 
     anchor_replies: int
     validation_replies: int
@@ -29,20 +36,20 @@ class Plan:
     minutes: float
     minutes_of_baseline: float
 
-    def lines(self, on: Prepared, slot: Slot) -> list[str]:
-        """Return the lines of the first screen."""
-        settings, chat, tested = on.settings, on.chat, on.test.languages
+    def lines(self, prepared: Prepared, slot: Slot) -> list[str]:
+        """Return the plan as lines of text."""
+        settings, chat, tested = prepared.settings, prepared.chat, prepared.test.languages
         evaluation, training = settings.evaluation, settings.training
-        unseen = [code for code in tested if code not in on.languages]
-        trained = ", ".join(display_name(code) for code in on.languages)
+        unseen = [code for code in tested if code not in prepared.languages]
+        trained = ", ".join(display_name(code) for code in prepared.languages)
         dtype = str(chat.model.dtype).removeprefix("torch.")
         names = ", ".join(WRITTEN_PROMPTS)
-        written = f"the best of the written prompts {names} on validation replies"
+        written = f"the written prompt with the lowest validation error ({names})"
         if evaluation.written != BEST:
             written = f'"{prompt_text(evaluation.written)}"'
         trains = "none: the written prompt is kept"
         if training.steps:
-            work = f"{training.steps} steps of {training.batch_size} rows from {len(on.train.rows)} training rows"
+            work = f"{training.steps} steps of {training.batch_size} rows from {len(prepared.train.rows)} training rows"
             start = (
                 f"the written prompt '{settings.start}'" if settings.start in WRITTEN_PROMPTS else f'"{settings.start}"'
             )
@@ -52,19 +59,19 @@ class Plan:
             f"Prompt     {slot.sentence()}",
             f"Baseline   {written}",
             f"Training   {trains}",
-            f"Test       {len(on.test.rows)} rows in each of {len(tested)} languages"
+            f"Test       {len(prepared.test.rows)} rows in each of {len(tested)} languages"
             + (f"; held-out languages: {', '.join(display_name(code) for code in unseen)}" if unseen else ""),
-            f"Work       {self.test_replies} test and {self.validation_replies} validation replies of "
-            f"{evaluation.reply_tokens} tokens, {self.anchor_replies} anchor replies of {settings.objective.anchor_tokens}",
-            f"Judge      {on.judge.name}",
+            f"Work       {self.test_replies} test and {self.validation_replies} validation replies of {evaluation.reply_tokens} "
+            f"tokens, {self.anchor_replies} anchor replies of {settings.objective.anchor_tokens} tokens",
+            f"Judge      {prepared.judge.name}",
             f"Time       about {max(1, round(self.minutes))} minutes (estimated); after Ctrl+C, the same command resumes",
-            f"Output     {on.output}",
+            f"Output     {prepared.output}",
         ]
         if evaluation.rows is not None:
             by_preset = PRESETS[settings.preset].get("evaluation", {}).get("rows") == evaluation.rows
             by = f"preset {settings.preset}" if by_preset else "`evaluation.rows`"
             lines.append(
-                f"Note       only {evaluation.rows} + {evaluation.rows} test rows per language ({by}); wide intervals"
+                f"Note       only {evaluation.rows} + {evaluation.rows} test rows per language ({by}), so the 95 % CIs are wide"
             )
         if evaluation.languages is None and len(tested) == evaluation.max_languages:
             lines.append(
@@ -74,29 +81,30 @@ class Plan:
         return lines
 
 
-def make_plan(on: Prepared, length: int) -> Plan:
+def make_plan(prepared: Prepared, length: int) -> Plan:
     """Count the replies and estimate the time. `length` is the number of soft tokens."""
-    settings = on.settings
+    settings = prepared.settings
     objective, training, tokens = settings.objective, settings.training, settings.evaluation.reply_tokens
     trained = training.steps > 0
-    anchored = on.languages if objective.anchors == "training" else ("en",)
+    anchored = prepared.languages if objective.anchors == "training" else ("en",)
     anchors = 0
     if trained:
-        rows = on.train.select(anchored, objective.anchor_rows).rows
+        rows = prepared.train.select(anchored, objective.anchor_rows).rows
         anchors = len(rows) * len(anchored) * (1 + len(ANCHOR_PROMPTS))
     by_validation = trained and settings.selection.keep == "validation"
     rounds = 1 + -(-training.steps // settings.selection.every) if by_validation else 0
     rounds += len(WRITTEN_PROMPTS) if settings.evaluation.written == BEST else 0
-    validation = len(on.validation_questions) * rounds
-    per_defence = len(on.test.rows) * len(on.test.languages)
+    validation = len(prepared.validation_questions) * rounds
+    per_defence = len(prepared.test.rows) * len(prepared.test.languages)
     test_replies = per_defence * (3 if trained else 2)
-    forward, decode = time_model(on.chat.model)
-    per_reply = (28 * forward + decode) * tokens / 24
+    forward, decode = time_model(prepared.chat.model)
+    per_reply = (CHAT_TOKENS * forward + decode) * tokens / DECODING_STEPS
     seconds = per_reply * (test_replies + validation)
     if trained:
         others = objective.alignment_languages if needs_other_languages(objective.weights) else 0
         seconds += per_reply * anchors * objective.anchor_tokens / tokens
-        seconds += training.steps * (length + 28 * training.batch_size * (1 + others)) * forward * 3
+        step_tokens = length + CHAT_TOKENS * training.batch_size * (1 + others)
+        seconds += training.steps * step_tokens * forward * FORWARD_AND_BACKWARD
     return Plan(
         anchor_replies=anchors,
         validation_replies=validation,
@@ -123,5 +131,5 @@ def time_model(model: Any) -> tuple[float, float]:
     forward = (time.perf_counter() - began) / (rows * length)
     began = time.perf_counter()
     engine.generate(model, prefix, suffixes, max_new_tokens=steps + 1, stop_ids=[])
-    decode = (time.perf_counter() - began - forward * rows * length) / (steps + 1) / rows * 24
+    decode = (time.perf_counter() - began - forward * rows * length) / (steps + 1) / rows * DECODING_STEPS
     return forward, max(decode, 0.0)

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from babelguard.analysis.auto import auto_languages
 from babelguard.config import Settings
-from babelguard.corpus import Corpus, Question, load_corpus, questions
+from babelguard.corpus import Corpus, PromptOptions, Question, questions, read_corpus
+from babelguard.corpus.reading.options import parse_columns
 from babelguard.errors import UserError
 from babelguard.files import read_json
 from babelguard.jobs.run_folder import RunFolder, default_output
@@ -17,7 +18,7 @@ from babelguard.languages import display_name
 from babelguard.method.anchors import anchor_digest
 from babelguard.method.objective import check_weights, resolve_weights
 from babelguard.models.load import ChatModel, load_chat_model
-from babelguard.registry import find
+from babelguard.registry import create
 from babelguard.screen import Screen
 from babelguard.targets import LocalModel
 
@@ -27,7 +28,7 @@ METHOD = "3"
 
 @dataclass(frozen=True)
 class Prepared:
-    """Everything a run works on.
+    """The loaded inputs of a run.
 
     Attributes:
         settings: The settings. `auto:5` is replaced by the chosen languages.
@@ -71,7 +72,7 @@ class Prepared:
 
     @property
     def facts(self) -> dict[str, str]:
-        """What the result depends on besides the settings."""
+        """Everything besides the settings that the result depends on."""
         facts = {
             "method": METHOD,
             "model_fingerprint": self.chat.weights,
@@ -103,10 +104,14 @@ def prepare(settings: Settings, output: Path | str | None, screen: Screen) -> Pr
     if settings.training.steps:
         check_weights(weights, wanted.number_to_choose or len(wanted.languages))
     settings = settings.with_section("objective", weights=weights)
-    judge: Judge = find("judges", evaluation.judge)()
-    corpus = load_corpus(wanted.corpus)
+    judge: Judge = create("judges", evaluation.judge)
+    options = PromptOptions.of(parse_columns(wanted.columns), None, wanted.label_column, wanted.harmful)
+    found = read_corpus(wanted.corpus, options, seed=settings.seed)
+    for line in found.lines:
+        screen.say(line)
+    corpus = found.corpus
     train, validation, test = (_rows(corpus, split) for split in ("train", "validation", "test"))
-    # `select` names a language that the corpus does not have.
+    # `select` raises an error that names a language which the corpus does not have.
     if wanted.number_to_choose is None:
         train.select(wanted.languages)
         validation.select(wanted.languages)
@@ -136,7 +141,7 @@ def _check_judge(judge: Judge, settings: Settings, test: Corpus, screen: Screen)
     codes = () if settings.data.number_to_choose else settings.data.languages
     if unknown := judge.unsupported(codes):
         raise UserError(
-            f"The judge '{judge.name}' does not support {_named(unknown)}, so no prompt can be selected by replies in that "
+            f"The judge '{judge.name}' does not support {_named(unknown)}, so prompts cannot be selected by replies in that "
             "language; change `data.languages`, or add the language to the judge (docs/extending.md)."
         )
     silent = judge.unsupported(test.languages)

@@ -14,17 +14,18 @@ from babelguard.config import Settings
 from babelguard.config.load import RENAMED, flat
 from babelguard.config.sections import Data, Evaluation, Objective, Selection, Training
 from babelguard.errors import UserError
-from babelguard.files import as_json, write_json
+from babelguard.files import read_json, write_json
 from babelguard.method.objective import resolve_weights
 from babelguard.models.packaged import PACKAGED
 
-# These do not change the result (up to rounding), so a run may be resumed with other values.
-FREE = {"evaluation.batch_size", "data.corpus"}
+# Settings that do not change the result, except for rounding, or whose effect is in the digest of the corpus. A run can be
+# resumed with other values of them.
+OUTSIDE_IDENTITY = {"evaluation.batch_size", "data.corpus", "data.columns", "data.label_column", "data.harmful"}
 
 
 @dataclass(frozen=True)
 class RunFolder:
-    """Paths of a run."""
+    """The files of a run."""
 
     path: Path
 
@@ -71,11 +72,13 @@ def default_output(settings: Settings, model_name: str) -> Path:
 
 def identity(settings: Settings) -> dict[str, Any]:
     """Return the settings that a run depends on, by dotted name."""
-    return {name: value for name, value in flat(settings.model_dump(mode="json")).items() if name not in FREE}
+    return {
+        name: value for name, value in flat(settings.model_dump(mode="json")).items() if name not in OUTSIDE_IDENTITY
+    }
 
 
 def with_defaults(found: dict[str, Any]) -> dict[str, Any]:
-    """Add the default of every setting and loss that did not exist yet when a run was made."""
+    """Add the defaults of settings and losses that were introduced after the run was made."""
     defaults = Settings.model_construct(
         model="",
         data=Data(),
@@ -111,9 +114,9 @@ def open_run(path: Path, settings: Settings, facts: dict[str, Any]) -> RunFolder
     # These files remain if the process is killed before config.json is written.
     first = {environment_file.name, environment_file.name + ".part", run.settings_file.name + ".part"}
     if path.is_dir() and any(file.name not in first for file in path.iterdir()):
-        raise UserError(f"The folder {path} holds files that do not belong to a run; choose another `output`.")
+        raise UserError(f"The folder {path} contains files that do not belong to a run; choose another `output`.")
     write_json(environment_file, environment())
-    for name in FREE:
+    for name in OUTSIDE_IDENTITY:
         section, key = name.split(".")
         del nested[section][key]
     write_json(run.settings_file, nested | {"run": facts})
@@ -137,7 +140,7 @@ def _check_same(run: RunFolder, wanted: dict[str, Any]) -> None:
     differing = sorted(k for k in wanted.keys() | found.keys() if wanted.get(k) != found.get(k))
     if differing:
         changes = [f"{k.removeprefix('run.')} was {found.get(k)!r}, now {wanted.get(k)!r}" for k in differing[:3]]
-        raise UserError(f"The folder {run.path} holds another run ({'; '.join(changes)}); choose another `output`.")
+        raise UserError(f"The folder {run.path} contains another run ({'; '.join(changes)}); choose another `output`.")
 
 
 def open_folder(path: Path, kind: str, facts: dict[str, str], name: str | None = None) -> None:
@@ -159,12 +162,12 @@ def open_folder(path: Path, kind: str, facts: dict[str, str], name: str | None =
         found = {}
     if found and found != facts:
         raise UserError(
-            f"The folder {path} holds the {kind} of other prompts, another model or other options; choose another `output`."
+            f"The folder {path} contains the {kind} of other prompts, another model or other options; choose another `output`."
         )
     # A draft of the first file remains if the process is killed while writing it.
     first = {manifest.name, manifest.name + ".part"}
     if not found and path.is_dir() and any(file.name not in first for file in path.iterdir()):
-        raise UserError(f"The folder {path} holds files that do not belong to an {kind}; choose another `output`.")
+        raise UserError(f"The folder {path} contains files that do not belong to an {kind}; choose another `output`.")
     write_json(manifest, facts)
 
 
@@ -175,7 +178,7 @@ def remember_model(run: RunFolder, model: str) -> None:
     """
     folder = Path(model).expanduser()
     content = {"model": str(folder.resolve()) if folder.is_dir() and model not in PACKAGED else model}
-    if run.local_file.exists() and run.local_file.read_text(encoding="utf-8") == as_json(content):
+    if read_json(run.local_file) == content:
         return
     write_json(run.local_file, content)
 

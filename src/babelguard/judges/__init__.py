@@ -1,5 +1,5 @@
-"""Judges decide what a reply was. Each judge is one file; see `babelguard.judges.base` for the contract."""
+"""Judges classify replies as refused, answered, broken or unscored, one file each; see `babelguard.judges.base`."""
 
-from babelguard.judges.base import Exchange, Judge, Judgement, Label, Verdict
+from babelguard.judges.base import LABELS, Exchange, Judge, Judgement, Label, Verdict
 
-__all__ = ["Exchange", "Judge", "Judgement", "Label", "Verdict"]
+__all__ = ["LABELS", "Exchange", "Judge", "Judgement", "Label", "Verdict"]

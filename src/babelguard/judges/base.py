@@ -1,4 +1,4 @@
-"""The contract of a judge: it decides what a reply to a request was."""
+"""The contract of a judge, which classifies replies."""
 
 from __future__ import annotations
 
@@ -7,10 +7,14 @@ from enum import StrEnum
 from typing import Literal, NamedTuple, Protocol
 
 Label = Literal["harmful", "harmless"]
+LABELS: tuple[Label, Label] = ("harmful", "harmless")
 
 
 class Verdict(StrEnum):
-    """What a reply was."""
+    """The class of a reply.
+
+    `broken` is a reply that is not language. `unscored` is a reply that the judge cannot classify.
+    """
 
     REFUSED = "refused"
     ANSWERED = "answered"
@@ -74,5 +78,8 @@ class Judge(Protocol):
         ...
 
     def unsupported(self, languages: Iterable[str]) -> list[str]:
-        """Return those of the given language codes in which this judge cannot judge replies."""
+        """Return those of the given language codes in which this judge cannot judge replies.
+
+        Replies in these languages must be `unscored`.
+        """
         ...

@@ -19,7 +19,7 @@ def _loop(folded: str) -> str:
     words = folded.replace(" .", "").strip(" .")
     for found in _WORD_LOOP.finditer(words):
         length, size = found[0].count(" ") + 1, found[1].count(" ") + 1
-        # "ha ha ha" is laughter: one word must come five times, a phrase four.
+        # A word must occur five times, because "ha ha ha" is laughter. A phrase must occur four times.
         if length >= max(5, 4 * size) and len(found[0]) >= 0.6 * len(words):
             return f'repeats "{found[1]}" {length // size} times'
     solid = words.replace(" ", "")
@@ -44,7 +44,7 @@ def broken(reply: str, folded: str, scripts: Counter[str]) -> str:
     lost = sum(char == "\ufffd" or "\ud800" <= char <= "\udfff" for char in solid)
     if lost > 0.2 * len(solid):
         return f"not language: {100 * lost // len(solid)} % undecodable"
-    # A short number may well repeat a digit ("1 000 000 000 000").
+    # A short number may repeat a digit ("1 000 000 000 000").
     if not letters and len(solid) <= 20 and digits >= 0.4 * len(solid):
         return ""
     if loop := _loop(folded):

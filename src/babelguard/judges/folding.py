@@ -6,7 +6,7 @@ import unicodedata
 from functools import cache
 
 _STOPS = frozenset(".!?。！？।۔؟…።፧፨\n\r")
-# Accents, Arabic vowel marks and hamza, tatweel, the Indic nukta; other marks are letters of their script.
+# Accents, Arabic vowel marks and hamza, tatweel, and the Indic nukta. Other marks are kept: they are letters of their script.
 _DROPPED = {*range(0x300, 0x370), *range(0x64B, 0x660), 0x670, *range(0x6D6, 0x6DD), 0x640, 0x93C, 0x9BC}
 _ALIASES = {"HIRAGANA": "KANA", "KATAKANA": "KANA", "KATAKANA-HIRAGANA": "KANA", "FULLWIDTH": "LATIN"}
 
@@ -53,7 +53,7 @@ class KeepSyntax(Fold):
 def script(char: str) -> str:
     """Return the script of a letter: the first word of its Unicode name. Returns '' for other characters."""
     word = unicodedata.name(char, "UNNAMED").split()[0]
-    # Combining accents belong to whatever they stand on.
+    # Combining accents have no script of their own.
     if unicodedata.category(char)[0] not in "LM" or word in ("COMBINING", "MODIFIER", "VARIATION"):
         return ""
     return _ALIASES.get(word, word)

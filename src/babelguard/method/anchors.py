@@ -1,6 +1,6 @@
-"""Anchors: queries under several prompts, with their hidden states and whether the model complied. Once per model.
+"""Anchors: queries sent under several prompts, with their hidden states and whether the model complied.
 
-The safety space is fitted on them. The refusal tokens of the behaviour loss are found with them.
+They are collected once per run. The safety space is fitted on them, and they show which tokens begin refusals.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from babelguard.defences import Defence, NoDefence, WrittenDefence
 from babelguard.defences.written import WRITTEN_PROMPTS
 from babelguard.targets.local import LocalModel
 
-# Written prompts that anchors are asked under, besides no prompt. Other written baselines can be added without changing them.
+# Anchors are collected without a prompt and under these written prompts. New written baselines do not change them.
 ANCHOR_PROMPTS = ("long", "medium", "short")
 COMPLIANCE = {"refused": 0.0, "answered": 1.0}
 
@@ -52,24 +52,26 @@ def anchor_defences(tokenizer: Any) -> list[Defence]:
 
 @torch.no_grad()
 def collect_anchors(
-    model: LocalModel, asked: Sequence[Question], ask: Callable[[Defence, int, int], Sequence[str]]
+    model: LocalModel, questions: Sequence[Question], ask: Callable[[Defence, int, int], Sequence[str]]
 ) -> Anchors:
-    """Ask every anchor query under every prompt, with one greedy reply each (DRO draws 25 samples).
+    """Collect the states and verdicts of every anchor query under every prompt.
+
+    Each query has one greedy reply under each prompt. DRO draws 25 samples instead.
 
     Args:
         model: The model.
-        asked: The anchor queries.
-        ask: Returns the verdicts on the replies to `asked` under a defence. It is called with the defence, its number,
+        questions: The anchor queries.
+        ask: Returns the verdicts on the replies to all questions under a defence. It is called with the defence, its number,
             and the number of defences.
     """
     states, compliance = [], []
     prompts = anchor_defences(model.chat.tokenizer)
-    texts = [question.text for question in asked]
+    texts = [question.text for question in questions]
     for number, defence in enumerate(prompts):
         verdicts = ask(defence, number, len(prompts))
         states.append(model.states(defence, texts))
         compliance += [COMPLIANCE.get(verdict, float("nan")) for verdict in verdicts]
-    harmless = [float(question.label == "harmless") for question in asked]
+    harmless = [float(question.label == "harmless") for question in questions]
     return Anchors(
         states=torch.cat(states),
         compliance=torch.tensor(compliance),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -12,10 +12,8 @@ from torch import Tensor
 from babelguard import engine
 from babelguard.corpus import Corpus
 from babelguard.defences.soft import SoftDefence
-from babelguard.errors import UserError
 from babelguard.method.losses import Batch
 from babelguard.method.schedule import Step
-from babelguard.prompt.slot import tokenise
 from babelguard.targets.local import LocalModel
 
 
@@ -75,7 +73,7 @@ def step_suffixes(data: TrainingData, step: Step) -> list[list[int]]:
 
 
 def gather(data: TrainingData, step: Step, states: Tensor, base_logits: Literal["own", "english"] = "own") -> Batch:
-    """Combine the states of a step with their constants.
+    """Build the batch of a step from its states and the constants of the training data.
 
     Args:
         data: The training data.
@@ -104,15 +102,3 @@ def gather(data: TrainingData, step: Step, states: Tensor, base_logits: Literal[
         labels=data.labels[rows].to(device),
         language=centre.to(device),
     )
-
-
-def start_ids(tokenizer: Any, text: str, length: int | None) -> list[int]:
-    """Return the token ids of the start prompt, truncated or repeated to the wanted length.
-
-    Raises:
-        UserError: If the text is empty.
-    """
-    ids = tokenise(tokenizer, text)
-    if not ids:
-        raise UserError("The start prompt (`training.start`) is empty; choose long, medium, short or your own text.")
-    return [ids[k % len(ids)] for k in range(length or len(ids))]

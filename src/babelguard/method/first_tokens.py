@@ -29,10 +29,10 @@ def first_tokens(
 ) -> FirstTokens | None:
     """Find the tokens that begin refusals and answers, for the behaviour and the opening loss.
 
-    Refusals begin with few different tokens, which are found at the refused anchors. Answers begin with many, and none may
-    have been observed in a language where the model refuses everything. Therefore the most likely first tokens of every
-    harmless training row are used. Tokens that begin both about equally often are left out. With these tokens, training
-    does not need logits over the whole vocabulary.
+    Refusals begin with few different tokens, which are found at the refused anchors. Answers begin with many different
+    tokens, and there are no answered anchors in a language where the model refuses everything. Therefore the most likely
+    first tokens of every harmless training row are used. Tokens that begin both about equally often are left out. With
+    these tokens, training does not need logits over the whole vocabulary.
 
     Args:
         head: Output embeddings, [V, d].
@@ -50,21 +50,21 @@ def first_tokens(
     refused, answered = (_openings(head, scale * anchors.states[anchors.compliance == kind]) for kind in (0, 1))
     common = refused >= min(COMMON, COMMON_IN_ONE / languages)
     refusing = common & (refused >= RATIO * answered)
-    helping = torch.zeros_like(common)
+    answering = torch.zeros_like(common)
     for rows in base_states[:, harmless.bool()].flatten(0, 1).split(64):
         logits = rows.to(head.device, head.dtype) @ head.T
-        helping[logits.topk(min(per_row, len(head)), -1).indices.flatten()] = True
-    helping &= ~(common & (RATIO * refused > answered))
+        answering[logits.topk(min(per_row, len(head)), -1).indices.flatten()] = True
+    answering &= ~(common & (RATIO * refused > answered))
     # Appended placeholders have no row in the head.
     never = [token for token in banned if token < len(head)]
-    helping[never] = refusing[never] = False
-    if not refusing.any() or not helping.any():
+    answering[never] = refusing[never] = False
+    if not refusing.any() or not answering.any():
         return None
-    return FirstTokens(scale * head[helping].float(), scale * head[refusing].float())
+    return FirstTokens(scale * head[answering].float(), scale * head[refusing].float())
 
 
 def _openings(head: Tensor, states: Tensor) -> Tensor:
-    """Mean probability of every token to come next, [V]. Zeros if there are no states."""
+    """Return the mean next-token probabilities, [V]. Zeros if there are no states."""
     total = torch.zeros(len(head), device=head.device)
     for part in states.split(64):
         total += torch.softmax((part.to(head.device, head.dtype) @ head.T).float(), -1).sum(0)

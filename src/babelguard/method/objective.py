@@ -42,7 +42,7 @@ def check_weights(weights: Mapping[str, float], languages: int) -> None:
     if not any(loss.teaches_refusal for loss in active):
         names = ", ".join(loss.name for loss in LOSSES if loss.teaches_refusal)
         raise UserError(
-            "No loss with a weight tells the prompt what to refuse, so nothing would be learned; set one of "
+            "All losses that train refusals have the weight 0, so nothing would be learned; set one of "
             f"{names} in `objective.weights`."
         )
 
@@ -69,14 +69,14 @@ def row_losses(batch: Batch, context: Context, weights: Mapping[str, float]) -> 
         Loss name to a tensor of shape [batch].
     """
     return {
-        loss.name: weights[loss.name] * loss.rows(batch, context)
+        loss.name: weights[loss.name] * loss.per_row(batch, context)
         for loss in active_losses(weights)
         if loss.applies(batch, context)
     }
 
 
 def total_loss(terms: Mapping[str, Tensor], language: Tensor, language_weights: Tensor) -> Tensor:
-    """Mean over rows of the sum of all terms, weighted by language.
+    """Return the mean over rows of the sum of all terms, weighted by language. A scalar.
 
     Args:
         terms: From `row_losses`, [batch] each.

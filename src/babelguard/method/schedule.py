@@ -16,6 +16,9 @@ from babelguard.config.sections import Training
 class Step(NamedTuple):
     """The rows of one step.
 
+    The centre language of a row is the language in which the losses are computed. The other languages of the row are used
+    only by losses that compare languages.
+
     Attributes:
         rows: Indices of the rows, [batch].
         languages: Index of the centre language of each row, [batch].
@@ -39,8 +42,8 @@ def plan_step(
 ) -> Step:
     """Choose the rows and languages of a step.
 
-    An epoch uses every row once, except rows that do not fill a batch. With `batches="twins"` the rows of a group are in
-    the same batch and language.
+    An epoch uses every row once, except the rows left over after the last full batch. With `batches="twins"` the rows of a
+    group are in the same batch and language.
 
     Args:
         step: Number of the step, counted from 0.

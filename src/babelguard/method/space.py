@@ -28,8 +28,8 @@ class SafetySpace:
     Attributes:
         mean: mu, [d].
         components: V^T, orthonormal rows, [m, d].
-        refusal_weight, refusal_bias: f_r(x) = w_r . z(x) + b_r, a compliance logit; [m] and scalar.
-        harmfulness_weight, harmfulness_bias: f_h(x), a harmlessness logit.
+        refusal_weight, refusal_bias: f_r(x) = w_r . z(x) + b_r, positive for compliance; [m] and scalar.
+        harmfulness_weight, harmfulness_bias: f_h(x) = w_h . z(x) + b_h, positive for harmless; [m] and scalar.
         explained: Share of the variance of the anchor states that the m directions explain, in [0, 1].
     """
 
@@ -45,11 +45,11 @@ class SafetySpace:
         """Return coordinates in the safety space, [batch, d] -> [batch, m]."""
         return (states - self.mean) @ self.components.T
 
-    def refusal_logit(self, states: Tensor) -> Tensor:
+    def compliance_logit(self, states: Tensor) -> Tensor:
         """Return f_r, the compliance logit, [batch, d] -> [batch]."""
         return self.project(states) @ self.refusal_weight + self.refusal_bias
 
-    def harmfulness_logit(self, states: Tensor) -> Tensor:
+    def harmlessness_logit(self, states: Tensor) -> Tensor:
         """Return f_h, the harmlessness logit, [batch, d] -> [batch]."""
         return self.project(states) @ self.harmfulness_weight + self.harmfulness_bias
 
@@ -67,7 +67,12 @@ class SafetySpace:
 
     @classmethod
     def load(cls, path: Path) -> SafetySpace:
-        """Read a space written by `save`."""
+        """Read a space written by `save`.
+
+        Raises:
+            OSError: If the file does not exist.
+            SafetensorError: If it is damaged.
+        """
         with safe_open(path, framework="pt") as file:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
             return cls(**tensors, explained=float(file.metadata()["explained"]))

@@ -19,7 +19,7 @@ from babelguard.method.schedule import learning_rate_factor, plan_step
 from babelguard.prompt.hook import soft_prompt
 
 CHECKPOINT_EVERY = 10
-# A validation error this much above that of the start prompt counts as a collapse: the model no longer speaks the language.
+# A validation error this much above that of the start prompt counts as a collapse: replies are no longer usable text.
 COLLAPSE = 0.1
 GRADIENT_NORM = 1.0
 
@@ -43,7 +43,7 @@ def train(
     validate_every: int = 20,
     report: Callable[[int, dict[str, float]], None] | None = None,
 ) -> tuple[Tensor, Progress]:
-    """Train theta and return the prompt that is kept.
+    """Train theta, and return the selected theta with the training progress.
 
     Args:
         model: The frozen model.
@@ -59,9 +59,10 @@ def train(
         base_logits: Base logits of L_r and L_h: those of the query itself, or of its English version.
         alignment_languages: Other languages sampled per row, if a loss compares languages.
         worst_language: Increase the weight of languages with a high loss (group DRO).
-        validate: Returns the validation error of theta at a step. Without it, the last step is kept.
+        validate: Called with (theta, step) before training and at each validation. Returns the validation error. Without it,
+            the last step is kept.
         validate_every: Steps between validations.
-        report: Called after each step with the losses.
+        report: Called after each step with the number of finished steps and the losses.
 
     Returns:
         The kept theta, [n, d], on the CPU, and the progress with its history.

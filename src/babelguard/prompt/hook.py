@@ -22,8 +22,8 @@ class SoftPromptHook:
 
     Args:
         model: A causal language model of transformers.
-        theta: The soft prompt, [n, d], float32, in the scale of embeddings AFTER any embedding scale. A parameter
-            during training.
+        theta: The soft prompt, [n, d], float32, on the scale of the first decoder block's input. A parameter during
+            training.
         token_ids: The n placeholder ids, all different.
 
     Raises:

@@ -36,11 +36,11 @@ def download(name: str, revision: str | None) -> Path:
     from huggingface_hub import snapshot_download
 
     if not looks_like_hub_id(name):
-        raise UserError(f"There is no safety prompt at {name}: the folder does not exist.")
+        raise UserError(f"The safety prompt folder {name} does not exist; check the name.")
     try:
         return Path(snapshot_download(name, revision=revision, allow_patterns=[CONFIG, WEIGHTS, CARD]))
     except Exception as error:  # the hub client raises many kinds of errors
         text = " ".join(str(error).split())[:200]
         raise UserError(
-            f"{name} is neither a local folder nor a prompt that could be downloaded from the hub: {text}."
+            f"{name} is neither a local folder nor a safety prompt that could be downloaded from the hub: {text}."
         ) from error

@@ -16,7 +16,7 @@ SEPARATOR = "\n\n"
 
 @cache
 def _template() -> Template:
-    # The result is Jinja itself, so this first pass uses other marks.
+    # The result is itself a Jinja template, so this first pass uses other delimiters.
     environment = Environment(
         undefined=StrictUndefined,
         variable_start_string="[[",
@@ -76,5 +76,5 @@ def guard(prefixes: tuple[str, ...]) -> str:
 
 
 def shared_prefixes(tokens: tuple[str, ...]) -> tuple[str, ...]:
-    """Return the beginnings of the placeholders up to their number, without duplicates."""
+    """Return the part of each placeholder before its number, without duplicates."""
     return tuple(dict.fromkeys(re.split(r"\d", token, maxsplit=1)[0] for token in tokens))

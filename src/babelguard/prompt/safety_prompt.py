@@ -24,11 +24,11 @@ class SafetyPrompt:
     """A trained soft safety prompt.
 
     Attributes:
-        theta: The vectors, [n, d], float32, in the scale of embeddings after any embedding scale.
+        theta: The vectors, [n, d], float32, on the scale of the first decoder block's input.
         slot: The placeholder tokens and their position in the chat template.
         base_model: Id of the model it was trained for.
         base_revision: Revision of that model, if known.
-        base_fingerprint: Hash of the model's embeddings. Models with another hash are refused.
+        base_fingerprint: Hash of the model's embeddings. Models with another hash are rejected.
         base_licence: Licence of that model, if known.
         name: The preset that trained it.
         seed: Random seed of the training.
@@ -58,7 +58,7 @@ class SafetyPrompt:
         slot = vars(self.slot) | {"tokens": list(self.slot.tokens), "token_ids": list(self.slot.token_ids)}
         config = storage.PromptConfig(
             format=storage.FORMAT,
-            type="babelguard-safety-prompt",
+            type=storage.TYPE,
             name=self.name,
             seed=self.seed,
             base_model=self.base_model,
@@ -122,7 +122,7 @@ class SafetyPrompt:
             )
         if template_digest(tokenizer) != self.template_digest:
             raise UserError(
-                f"The given tokenizer has another chat template than the one this safety prompt for {self.base_model} was "
+                f"The given tokenizer does not have the chat template that this safety prompt for {self.base_model} was "
                 "trained with; use the original chat template."
             )
 
@@ -136,8 +136,8 @@ class SafetyPrompt:
         carrier, found = carry(tokenizer, slot.tokens, slot.placement, slot.default_system, slot.source)
         if found.token_ids != slot.token_ids:
             raise UserError(
-                f"In the given tokenizer the placeholder tokens {slot.tokens[0]} to {slot.tokens[-1]} have other ids than in the "
-                "one this safety prompt was trained with; use the original tokenizer."
+                f"The given tokenizer does not have the ids of the placeholder tokens {slot.tokens[0]} to {slot.tokens[-1]} that "
+                "this safety prompt was trained with; use the original tokenizer."
             )
         return carrier
 

@@ -173,19 +173,19 @@ def carry(
         half = len(tokens[0]) // 2
         if carried(carrier, slot, tokens[0][:half] + literal + tokens[0][half:]) not in (list(ids), None):
             raise UserError(
-                f"The chat template of {name} removes {literal!r} from messages, so that a user could write a text that reaches "
-                "the soft tokens; this model cannot be defended with a soft prompt."
+                f"The chat template of {name} removes {literal!r} from messages, so a user could write a text that becomes "
+                "soft tokens; this model cannot be defended with a soft prompt."
             )
     return carrier, slot
 
 
 def carried(carrier: Any, slot: Slot, text: str) -> list[int] | None:
-    """Return the placeholder ids in a chat where every turn has this text, or None if the template refuses the chat."""
+    """Return the placeholder ids in a chat where every turn has this text, or None if the template rejects the chat."""
     turns: Messages = [{"role": role, "content": text} for role in ("user", "assistant", "user")]
     for chat in ([{"role": "system", "content": text}, *turns], turns[:1]):
         try:
             ids = tokenise(carrier, render(carrier, chat))
-        except Exception:  # the template may refuse a role or the text
+        except Exception:  # the template may reject a role or the text
             continue
         return [index for index in ids if index in set(slot.token_ids)]
     return None

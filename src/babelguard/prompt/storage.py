@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -18,8 +18,7 @@ from babelguard.prompt.slot import Placement, Slot
 
 FORMAT = 1
 CONFIG, WEIGHTS, CARD = "config.json", "model.safetensors", "README.md"
-TYPE = "babelguard-safety-prompt"
-SCALE = "after the embedding scale"
+TYPE: Final = "babelguard-safety-prompt"
 
 
 class _Strict(BaseModel):
@@ -62,6 +61,13 @@ class PromptConfig(_Strict):
     slot: SlotConfig
     training: dict[str, Any]
 
+    @model_validator(mode="after")
+    def _languages_are_codes(self) -> PromptConfig:
+        codes = self.training.get("languages", [])
+        if not (isinstance(codes, list) and all(isinstance(code, str) for code in codes)):
+            raise ValueError("training.languages is not a list of language codes")
+        return self
+
 
 def write(folder: Path, config: PromptConfig, theta: Tensor, card: str) -> None:
     """Write the files of a safety prompt. config.json is written last, so a folder with a config.json is complete.
@@ -76,7 +82,7 @@ def write(folder: Path, config: PromptConfig, theta: Tensor, card: str) -> None:
         (folder / CONFIG).write_text(as_json(config.model_dump(mode="json")), encoding="utf-8")
     except (OSError, SafetensorError) as error:
         raise UserError(
-            f"The safety prompt could not be written to {folder} ({error}); free some space and try again."
+            f"The safety prompt could not be written to {folder} ({error}); free some space, then try again."
         ) from error
 
 

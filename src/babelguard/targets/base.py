@@ -20,7 +20,7 @@ Done = Callable[[list[tuple[int, TargetReply]]], None]
 
 
 class Target(Protocol):
-    """Something that answers chats. A local model can also return hidden states; see `LocalModel.states`.
+    """Answers chats. A local model can also return hidden states; see `LocalModel.states`.
 
     Attributes:
         name: Name in tables.
@@ -45,7 +45,7 @@ class Target(Protocol):
         known: Collection[int] = (),
         names: Sequence[str] | None = None,
     ) -> None:
-        """Answer questions under a defence.
+        """Answer questions under a defence, and pass the replies to `done`.
 
         Args:
             defence: The defence.

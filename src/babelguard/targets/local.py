@@ -33,20 +33,20 @@ class LocalModel:
     Args:
         chat: The model and its tokenizer.
         batch_size: Replies generated together. Halved when memory runs out.
-        memory: A file that remembers the halved batch size for the next start.
+        batch_size_file: A JSON file in which a halved batch size is stored for the next start, or None.
 
     Raises:
         UserError: If the file is damaged.
     """
 
-    def __init__(self, chat: ChatModel, batch_size: int | None = None, memory: Path | None = None) -> None:
-        self.chat, self.memory = chat, memory
+    def __init__(self, chat: ChatModel, batch_size: int | None = None, batch_size_file: Path | None = None) -> None:
+        self.chat, self.batch_size_file = chat, batch_size_file
         self.batch_size = batch_size or BATCH_SIZE
-        if memory is not None and memory.exists():
+        if batch_size_file is not None and batch_size_file.exists():
             try:
-                remembered = int(json.loads(memory.read_text(encoding="utf-8"))["batch_size"])
+                remembered = int(json.loads(batch_size_file.read_text(encoding="utf-8"))["batch_size"])
             except (ValueError, KeyError, TypeError) as error:
-                raise UserError(damaged(memory)) from error
+                raise UserError(damaged(batch_size_file)) from error
             self.batch_size = max(1, min(self.batch_size, remembered))
 
     @property
@@ -165,5 +165,5 @@ class LocalModel:
                 "There is not enough memory for a single reply; choose a smaller model, `dtype` bfloat16 or another `device`."
             ) from error
         self.batch_size //= 2
-        if self.memory is not None:
-            write_json(self.memory, {"batch_size": self.batch_size})
+        if self.batch_size_file is not None:
+            write_json(self.batch_size_file, {"batch_size": self.batch_size})

@@ -9,11 +9,11 @@ from typing import Any
 
 # ISO 15924 codes that comprise several Unicode scripts.
 _SCRIPTS = {"Jpan": ("Hira", "Kana", "Hani"), "Kore": ("Hang", "Hani"), "Hans": ("Hani",), "Hant": ("Hani",)}
-# Zero-width joiners are spelling in the first group of scripts, zero-width spaces in the second.
+# Zero-width joiners are part of the spelling in the first group of scripts, zero-width spaces in the second.
 _JOINED = ("Arab", "Beng", "Deva", "Gujr", "Khmr", "Mymr", "Sinh", "Taml", "Telu")
 _UNSPACED = ("Khmr", "Mymr", "Thai")
 # Texts with fewer letters ("PDF?") are too short to check the script.
-_FEW_LETTERS = 4
+_MIN_LETTERS = 4
 
 
 def fold_punctuation(text: str) -> str:
@@ -29,16 +29,16 @@ def fold_punctuation(text: str) -> str:
 
 
 def encoding_faults(text: str) -> Iterator[str]:
-    """Yield signs that the text was decoded wrongly."""
+    """Yield a message for each sign that the text was decoded with the wrong encoding."""
     if any("\ud800" <= char <= "\udfff" for char in text):
-        yield "there are bytes that are not UTF-8, or half a surrogate pair; save the file as UTF-8"
+        yield "there are bytes that are not UTF-8, or an unpaired surrogate; save the file as UTF-8"
     if "\0" in text:
-        yield "there is a NUL; remove it"
+        yield "there is a NUL character; remove it"
     if "\ufffd" in text:
         yield "there is U+FFFD, which replaces a character that could not be decoded"
     repaired = _decoded_twice(text)
     if repaired is not None:
-        yield f"the text looks like UTF-8 decoded as Windows-1252 or Latin-1; it may be '{repaired[:40]}'"
+        yield f"the text looks like UTF-8 decoded as Windows-1252 or Latin-1; the correct text may be '{repaired[:40]}'"
 
 
 def _decoded_twice(text: str) -> str | None:
@@ -55,7 +55,7 @@ def _decoded_twice(text: str) -> str | None:
 
 
 def normalisation_faults(text: str, script: str) -> Iterator[str]:
-    """Yield what the loader would change, and invisible characters.
+    """Yield a message for each change that the loader would make, and for invisible characters.
 
     Args:
         text: A cell.
@@ -64,7 +64,7 @@ def normalisation_faults(text: str, script: str) -> Iterator[str]:
     if not unicodedata.is_normalized("NFC", text):
         yield "the text is not NFC; normalise it (the loader does so)"
     if text != text.strip():
-        yield "there is white space at the beginning or end; remove it"
+        yield "there is whitespace at the beginning or end; remove it"
     text = text.replace("\r\n", "\n")  # in CSV, line ends inside cells may be those of the file
     if text.isprintable():
         return
@@ -90,20 +90,20 @@ def _name(char: str) -> str:
     return f"U+{ord(char):04X} {unicodedata.name(char, 'CONTROL')}"
 
 
-def script_fault(text: str, script: str, least: float) -> str | None:
+def script_fault(text: str, script: str, minimum: float) -> str | None:
     """Describe letters of the wrong script. Returns None if there is no problem.
 
     Args:
         text: A cell.
         script: ISO 15924 code of its language.
-        least: Minimum share of letters in this script, 0 to 1.
+        minimum: Minimum share of letters in this script, 0 to 1.
     """
     letters, inside, mixed = _patterns(script)
     count = len(letters.findall(text))
-    if count < _FEW_LETTERS:
+    if count < _MIN_LETTERS:
         return None
     share = len(inside.findall(text)) / count
-    if share < least:
+    if share < minimum:
         return f"only {share:.0%} of its {count} letters are in the script {script}: '{text[:40]}'"
     if word := mixed.search(text):
         return f"the word '{word[0]}' mixes similar letters of two scripts"

@@ -1,4 +1,4 @@
-"""Interpretation of column names, including ambiguous ones."""
+"""Map column names, including ambiguous ones, to fields and languages."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ from babelguard.errors import UserError
 _BANDS, _IN_BAND = 20, 4
 # If all rows are made from one template, every pair is a candidate. Then only the most likely pairs are compared, and the
 # report says so.
-_MOST_PAIRS = 20_000
+_MAX_PAIRS = 20_000
 
 
 def trigrams(text: str) -> set[str]:
@@ -60,7 +60,7 @@ class Duplicates:
             self._hash = _min_hash()
         self._factors = np.random.default_rng(0).integers(1, 2**63, _IN_BAND, dtype=np.uint64) | np.uint64(1)
 
-    def cell(self, number: int, language: str, text: str) -> None:
+    def add_cell(self, number: int, language: str, text: str) -> None:
         """Add one cell, folded."""
         seen = self._seen[language]
         seen.numbers.append(number)
@@ -99,12 +99,12 @@ class Duplicates:
         # The more bands agree, the more similar the texts are likely to be.
         pairs = pairs[np.argsort(-agreeing, kind="stable")]
         pairs = pairs[(pairs[:, 0] != pairs[:, 1]) & (digests[pairs[:, 0]] != digests[pairs[:, 1]])]
-        if len(pairs) > _MOST_PAIRS:
+        if len(pairs) > _MAX_PAIRS:
             self._report.notes.append(
-                f"near-duplicates, {language}: only the {_MOST_PAIRS:,} most likely of {len(pairs):,} candidate pairs were "
+                f"near-duplicates, {language}: only the {_MAX_PAIRS:,} most likely of {len(pairs):,} candidate pairs were "
                 "compared"
             )
-            pairs = pairs[:_MOST_PAIRS]
+            pairs = pairs[:_MAX_PAIRS]
         rows = ((int(numbers[a]), int(numbers[b])) for a, b in pairs)
         self._pairs[language] = [(a, b) for a, b in rows if not self._rows.are_twins(a, b)]
         self._texts[language] = {number: "" for pair in self._pairs[language] for number in pair}
@@ -116,7 +116,7 @@ class Duplicates:
         """Whether the files must be read again to compare texts."""
         return any(self._texts.values())
 
-    def text(self, number: int, language: str, text: str) -> None:
+    def add_text(self, number: int, language: str, text: str) -> None:
         """Add one cell, folded, when the files are read again."""
         wanted = self._texts.get(language, {})
         if number in wanted:
@@ -158,7 +158,7 @@ def _min_hash() -> Any:
     except ImportError:
         raise UserError(
             "The check for near-duplicates needs the library datasketch, which is not installed; "
-            "run pip install 'babelguard[corpus]', or leave the check out with `skip` near-duplicates."
+            "run pip install 'babelguard[corpus]', or skip this check with `skip` near-duplicates."
         ) from None
     # CRC-32 is fast in Python, and good enough for trigrams because datasketch permutes the hashes.
     return MinHash(num_perm=_BANDS * _IN_BAND, hashfunc=zlib.crc32)

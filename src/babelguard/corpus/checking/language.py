@@ -9,7 +9,7 @@ from babelguard.language_id import enough_letters, identifier
 from babelguard.languages import display_name
 
 # Minimum number of cells to check a column as a whole.
-_FEW_CELLS = 10
+_MIN_CELLS = 10
 
 
 class CellLanguages:
@@ -17,7 +17,7 @@ class CellLanguages:
 
     Args:
         report: The report to add findings to.
-        margin: How much more probable another language must be.
+        margin: Minimum lead in probability of another language, 0 to 1.
     """
 
     def __init__(self, report: Report, margin: float) -> None:
@@ -27,7 +27,7 @@ class CellLanguages:
         self._seen: dict[str, Counter[str]] = {}
         self._file: dict[str, str] = {}
 
-    def cell(self, place: Place, language: str, text: str) -> None:
+    def add_cell(self, place: Place, language: str, text: str) -> None:
         """Add one cell."""
         if language not in self._known or not enough_letters(text):
             return
@@ -48,6 +48,6 @@ class CellLanguages:
             count = seen.total()
             self._report.languages[language].identified = seen[language] / count
             likely, most = seen.most_common(1)[0]
-            if likely != language and count >= _FEW_CELLS and most > count / 2:
+            if likely != language and count >= _MIN_CELLS and most > count / 2:
                 what = f"the column as a whole appears to be {display_name(likely)} ({most:,} of {count:,} cells)"
                 self._report.add("language", Place(self._file[language]), what, language)

@@ -12,21 +12,21 @@ from babelguard.corpus.checking.report import Report
 from babelguard.corpus.checking.state import Rows
 
 # Minimum number of cells for a median.
-_FEW_CELLS = 20
+_MIN_CELLS = 20
 # Scales the median absolute deviation to the standard deviation of a normal distribution.
 _NORMAL = 1.4826
 # Minimum spread, so that small differences between nearly equal lengths are not reported. In the built-in corpus the
 # spread is 0.11 to 0.18.
-_LEAST_SPREAD = 0.05
+_MIN_SPREAD = 0.05
 
 
-def outliers(values: Any, mads: float, least: float) -> tuple[float, Any]:
+def outliers(values: Any, mads: float, minimum: float) -> tuple[float, Any]:
     """Find outliers by the median absolute deviation.
 
     Args:
         values: One number per cell.
         mads: Number of deviations from the median above which a value is an outlier.
-        least: Minimum size of a deviation.
+        minimum: Minimum size of a deviation.
 
     Returns:
         The median, and for each value its signed distance in deviations, or 0 if it is not an outlier. With too few
@@ -34,10 +34,10 @@ def outliers(values: Any, mads: float, least: float) -> tuple[float, Any]:
     """
     middle = float(np.median(values))
     distance = values - middle
-    spread = max(least, _NORMAL * float(np.median(np.abs(distance))))
+    spread = max(minimum, _NORMAL * float(np.median(np.abs(distance))))
     distance = distance / spread
     found = np.abs(distance) > mads
-    return middle, np.where(found & (len(values) >= _FEW_CELLS), distance, 0.0)
+    return middle, np.where(found & (len(values) >= _MIN_CELLS), distance, 0.0)
 
 
 class Lengths:
@@ -55,7 +55,7 @@ class Lengths:
         self._mads = mads
         self._ratios: dict[str, tuple[array[int], array[float]]] = {}
 
-    def cell(self, number: int, language: str, text: str, english: str) -> None:
+    def add_cell(self, number: int, language: str, text: str, english: str) -> None:
         """Add one cell and the English cell of its row. Both must have text."""
         numbers, ratios = self._ratios.setdefault(language, (array("I"), array("f")))
         numbers.append(number)
@@ -64,7 +64,7 @@ class Lengths:
     def finish(self) -> None:
         """Report the outliers."""
         for language, (numbers, ratios) in self._ratios.items():
-            middle, distance = outliers(np.frombuffer(ratios, np.float32), self._mads, _LEAST_SPREAD)
+            middle, distance = outliers(np.frombuffer(ratios, np.float32), self._mads, _MIN_SPREAD)
             self._report.languages[language].length = math.exp(middle)
             for k in np.flatnonzero(distance):
                 ratio = math.exp(ratios[k])

@@ -13,9 +13,10 @@ from babelguard.corpus.checking.columns import Columns
 from babelguard.corpus.checking.report import Finding, Place, Report
 from babelguard.corpus.csv_rows import BrokenCsv, csv_rows
 from babelguard.corpus.header import EXACT
-from babelguard.corpus.schema import LABELS, SPLITS
+from babelguard.corpus.schema import SPLITS
 from babelguard.corpus.text import clean, hidden_fault
 from babelguard.errors import UserError
+from babelguard.judges import LABELS
 
 _NAMES = {"\r\n": "CRLF", "\r": "CR", "\n": "LF"}
 _STRICT = json.JSONDecoder(object_pairs_hook=list)

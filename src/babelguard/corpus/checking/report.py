@@ -85,12 +85,12 @@ class Report:
         self.languages: dict[str, LanguageSummary] = {}
         self._problems: dict[tuple[str, str], Problem] = {}
         self._examples = examples
-        self._unread: dict[str, Finding] = {}
+        self._first_faults: dict[str, Finding] = {}
 
     def add(self, check: str, place: Place, message: str, language: str = "") -> None:
         """Add one finding."""
         if check in ("columns", "rows"):
-            self._unread.setdefault(place.file, Finding(place, message))
+            self._first_faults.setdefault(place.file, Finding(place, message))
         if check in self.skipped:
             return
         problem = self._problems.setdefault((check, language), Problem(check, language))
@@ -102,7 +102,7 @@ class Report:
 
     def first_fault(self, file: str) -> Finding | None:
         """Return the first problem of the columns or rows of a file, even if the check is skipped."""
-        return self._unread.get(file)
+        return self._first_faults.get(file)
 
     @property
     def failed(self) -> bool:

@@ -74,7 +74,7 @@ class _Run:
         if self._duplicates.needs_texts:
             for number, row in enumerate(self._read("Comparing", Report(0))):
                 for code, text in row.cells.items():
-                    self._duplicates.text(number, code, fold_punctuation(text))
+                    self._duplicates.add_text(number, code, fold_punctuation(text))
         self._duplicates.compare()
         order = sorted(self._report.languages, key=lambda code: (code != "en", code))
         self._report.languages = {code: self._report.languages[code] for code in order}
@@ -94,7 +94,7 @@ class _Run:
 
     def _row(self, row: RawRow) -> None:
         number = self._rows.add(row)
-        self._structure.row(number, row)
+        self._structure.add_row(number, row)
         for name, text in row.meta.items():
             for fault in encoding_faults(text):
                 self._report.add("encoding", row.place, f"in the field '{name}' {fault}")
@@ -114,10 +114,10 @@ class _Run:
         if self._options.runs("script") and (wrong := script_fault(text, script, self._options.script_share)):
             report.add("script", row.place, wrong, code)
         if self._languages is not None:
-            self._languages.cell(row.place, code, text)
+            self._languages.add_cell(row.place, code, text)
         if english and code != "en":
             if self._lengths is not None:
-                self._lengths.cell(number, code, text, english)
+                self._lengths.add_cell(number, code, text, english)
             if self._embeddings is not None:
-                self._embeddings.cell(number, code, text, english)
-        self._duplicates.cell(number, code, fold_punctuation(text))
+                self._embeddings.add_cell(number, code, text, english)
+        self._duplicates.add_cell(number, code, fold_punctuation(text))

@@ -1,4 +1,4 @@
-"""Data kept about every row: tens of bytes per row, no texts."""
+"""The data that is kept about every row. It takes tens of bytes per row and contains no texts."""
 
 from __future__ import annotations
 

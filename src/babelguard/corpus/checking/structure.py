@@ -31,7 +31,7 @@ class Structure:
         self._named: dict[str, int] = defaultdict(int)
         self._topics: dict[str, dict[str, int]] = defaultdict(dict)
 
-    def row(self, number: int, row: RawRow) -> None:
+    def add_row(self, number: int, row: RawRow) -> None:
         """Add one row."""
         if row.place.id and self._first.setdefault(row.place.id, number) != number:
             first = self._rows.place(self._first[row.place.id])

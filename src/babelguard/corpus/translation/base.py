@@ -50,8 +50,8 @@ class Engine(Protocol):
         notices: Sentences to show before the job starts.
         batch: Texts per request.
         parallel: Number of parallel requests.
-        place: Host that the texts are sent to, or '' if they stay on this machine.
-        retries_alone: Whether a text that failed in a batch is worth trying alone.
+        host: Host that the texts are sent to, or '' if they stay on this machine.
+        retries_alone: Whether to retry a text alone after it failed in a batch.
     """
 
     name: str
@@ -61,7 +61,7 @@ class Engine(Protocol):
     notices: tuple[str, ...]
     batch: int
     parallel: int
-    place: str
+    host: str
     retries_alone: bool
 
     def check(self, languages: Sequence[str]) -> None:
@@ -90,5 +90,5 @@ class Engine(Protocol):
         ...
 
     def close(self) -> None:
-        """Stop waiting requests and close connections."""
+        """Cancel waiting requests and close connections."""
         ...

@@ -26,7 +26,7 @@ class Cache:
         self._log = JsonlLog(path)
         for row in self._log.rows.values():
             if not {"translation", "status", "detail"} <= row.keys():
-                raise UserError(f"{path} contains a row that is not a translation ({row['key']!r}); delete that line.")
+                raise UserError(f"{path} contains a row that is not a translation ({row['key']!r}); delete this line.")
 
     def create(self) -> None:
         """Create the file, to detect before the first request that it cannot be written.

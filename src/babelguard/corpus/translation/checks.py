@@ -15,10 +15,10 @@ from babelguard.judges import Exchange, Verdict
 from babelguard.judges.patterns import PatternJudge
 from babelguard.languages import LANGUAGES
 
-# Texts with a flag of the first group are not written to the corpus. The others are only marked for review.
+# Texts with a flag of the first group are not written to the corpus. Flags of the second group only ask for a review.
 BLOCKING = ("error", "refused", "empty", "echo", "cut", "script", "language", "duplicate", "source-changed")
-LOOK = ("length", "low-chrf", "no-back")
-FLAGS = (*BLOCKING, *LOOK)
+REVIEW_ONLY = ("length", "low-chrf", "no-back")
+FLAGS = (*BLOCKING, *REVIEW_ONLY)
 
 # In the built-in corpus, all translations are within a factor of 1.8 of the median of their language.
 _LENGTH_FACTOR = 2.0
@@ -83,7 +83,7 @@ def status_of(source: str, text: str, source_language: str, language: str) -> tu
     if looks_refused(source, text, source_language, language):
         return "refused", f"the text is a refusal: {text[:80]}"
     if source_language != language and is_echo(source, text):
-        return "echo", "the source was returned"
+        return "echo", "the English text was returned"
     return "ok", ""
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-# ISO 639-3 and ISO 15924 codes, as in FLORES-200 and NLLB-200. If a language has several, the most spoken standard.
+# ISO 639-3 and ISO 15924 codes, as in FLORES-200 and NLLB-200. If a language has several codes, this is that of the most
+# spoken standard.
 FLORES = {
     "am": "amh_Ethi",
     "ar": "arb_Arab",

@@ -40,8 +40,8 @@ def check_output(output: Path, path: Path, rows: Sequence[Row], codes: Sequence[
     languages, texts = _earlier(output, names)
     if texts and texts.keys().isdisjoint((row.id, casefolded(row.texts["en"])) for row in rows):
         raise UserError(
-            f"{next(iter(texts.values()))} belongs to another file than {path} (they have no row with the same id and English "
-            "text in common); choose another `output`."
+            f"{next(iter(texts.values()))} belongs to a different input file than {path} (they have no row with the same id and "
+            "English text in common); choose another `output`."
         )
     own = rows[0].texts.keys()
     dropped = [code for code in languages if code not in own and code not in codes]

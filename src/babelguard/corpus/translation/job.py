@@ -89,8 +89,8 @@ class TranslationJob:
         self.screen.say(f"  file       {self.path.name}")
         self.screen.say(f"  languages  {', '.join(display_name(code) for code in self.codes)}")
         self.screen.say(f"  model      {engine.model} (engine {engine.name}), licence: {engine.licence}")
-        if engine.place:
-            self.screen.say(f"  sent to    {engine.place}")
+        if engine.host:
+            self.screen.say(f"  sent to    {engine.host}")
         self.screen.say(
             f"  to do      {len(texts) * count - done} of {len(texts) * count} texts, with back-translation"
         )
@@ -129,7 +129,7 @@ class TranslationJob:
 
     def _write(self, translated: int) -> None:
         review = self.output / "review.csv"
-        # The review file may be saved by a person while it is being processed. In that case it is read again.
+        # A person may save the review file while it is being processed. In that case it is read again.
         while True:
             saved = review.read_bytes() if review.exists() else b""
             found = read_review(review)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 KEY = "OPENAI_API_KEY"
 DEFAULT_URL = "https://api.openai.com/v1"
 # Longest pause in seconds, even if the endpoint asks for more. The number of tries is limited anyway.
-_LONGEST_PAUSE = 120.0
+_MAX_PAUSE = 120.0
 # Number of times a request is made until its reply can be parsed. The temperature is raised after the first time.
 _ATTEMPTS = 3
 # Error codes of content filters, which reject a request before it reaches the model.
@@ -86,7 +86,7 @@ class OpenAIEngine:
         self.model, self.licence = model, licence or f"terms of {model}"
         self.parallel, self.batch = parallel, batch
         # Shown on the screen, so without a user name and password that the URL may contain.
-        self.place = f"{parts.hostname}" + (f":{parts.port}" if parts.port else "")
+        self.host = f"{parts.hostname}" + (f":{parts.port}" if parts.port else "")
         self._url = base_url.rstrip("/") + "/chat/completions"
         self._key = os.environ.get(KEY, "").strip()
         if not self._key.isascii() or not self._key.isprintable():
@@ -105,7 +105,7 @@ class OpenAIEngine:
         """Do nothing: which languages a model supports is not known in advance."""
 
     def close(self) -> None:
-        """Stop waiting requests and close connections."""
+        """Cancel waiting requests and close connections."""
         self._closed.set()
         self._http.close()
 
@@ -160,7 +160,7 @@ class OpenAIEngine:
                 if isinstance(error, httpx.ConnectError) and not self._reached:
                     # The endpoint was never reached, so this is not a temporary failure.
                     raise UserError(
-                        f"Cannot connect to {self.place} ({str(error).rstrip('.')}); start the endpoint or check `base_url`."
+                        f"Cannot connect to {self.host} ({str(error).rstrip('.')}); start the endpoint or check `base_url`."
                     ) from None
             else:
                 self._reached = True
@@ -174,7 +174,7 @@ class OpenAIEngine:
                     pause = _retry_after(response)
                     if pause is not None:
                         # All threads wait, because the rate limit applies to the endpoint as a whole.
-                        self._quiet_until = max(self._quiet_until, time.monotonic() + min(pause, _LONGEST_PAUSE))
+                        self._quiet_until = max(self._quiet_until, time.monotonic() + min(pause, _MAX_PAUSE))
                 # Check `body`, because another thread may have changed `_sends_temperature` in the meantime.
                 elif "temperature" in body and response.status_code == 400 and "temperature" in response.text:
                     self._sends_temperature = False  # some models do not support it
@@ -184,9 +184,9 @@ class OpenAIEngine:
                 else:
                     raise self._rejected(response)
             if number + 1 < self._tries:
-                pause = min(self._pause * 2**number, _LONGEST_PAUSE)
+                pause = min(self._pause * 2**number, _MAX_PAUSE)
                 self._closed.wait(pause * random.uniform(0.75, 1.25))
-        raise EngineFailed(why or f"all {self._tries} tries failed", lost=True)
+        raise EngineFailed(why or f"all {self._tries} attempts failed", lost=True)
 
     def _wait(self) -> None:
         left = self._quiet_until - time.monotonic()
@@ -198,17 +198,17 @@ class OpenAIEngine:
     def _rejected(self, response: httpx.Response) -> Exception:
         status = response.status_code
         if status in (401, 403) and not self._key:
-            return UserError(f"The endpoint {self.place} requires a key (status {status}); set {KEY}.")
+            return UserError(f"The endpoint {self.host} requires a key (status {status}); set {KEY}.")
         if status in (401, 403):
-            return UserError(f"The endpoint {self.place} does not accept the key (status {status}); check {KEY}.")
+            return UserError(f"The endpoint {self.host} does not accept the key (status {status}); check {KEY}.")
         if status == 404:
             return UserError(
-                f"The endpoint {self.place} does not know the model '{self.model}' or the URL (status 404); "
+                f"The endpoint {self.host} does not know the model '{self.model}' or the URL (status 404); "
                 "check `engine_model` and `base_url`."
             )
         if 300 <= status < 400:
             return UserError(
-                f"The endpoint {self.place} redirects to another URL (status {status}); set `base_url` to that URL."
+                f"The endpoint {self.host} redirects to another URL (status {status}); set `base_url` to that URL."
             )
         return EngineFailed(self._status(response), lost=True)
 

@@ -108,7 +108,8 @@ def _flag_machine(cell: Cell, min_chrf: float) -> None:
         # Either the back-translation was refused, or the translation was a refusal that the judge could not detect.
         cell.flags.append("refused")
         return
-    # This includes back-translations that equal the text: it may still be English, so chrF would be meaningless.
+    # A back-translation that equals its source has the status `echo`. The source may still be English, so chrF would be
+    # meaningless.
     if cell.back is None or cell.back.status != "ok":
         cell.flags.append("no-back")
         return

@@ -1,4 +1,4 @@
-"""The review file: machine translations and a person's corrections. Corrections always take precedence."""
+"""The review file: machine translations, and corrections by a person, which always take precedence."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def read_review(path: Path) -> dict[tuple[str, str], ReviewRow]:
     header: list[str] = []
     try:
         # No cell is longer than the file.
-        for given in csv_rows(io.StringIO(text, newline=""), longest_cell=len(text)):
+        for given in csv_rows(io.StringIO(text, newline=""), max_cell=len(text)):
             if not header:
                 header = given.names()
                 _check_header(path, header)

@@ -15,7 +15,7 @@ from babelguard.errors import UserError
 from babelguard.languages import display_name
 
 _BEAMS = 4
-# Output limit in tokens: added to the source length, factor, and maximum. Some scripts need three times as many tokens.
+# Output limit in tokens: min(added + factor * source length, maximum). Some scripts need three times as many tokens.
 _TOKENS_ADDED, _TOKENS_FACTOR, _TOKENS_MAX = 32, 3, 512
 _MADLAD, _NLLB = "MADLAD-400", "NLLB-200"
 _LICENCES = {_MADLAD: "Apache-2.0 (MADLAD-400)", _NLLB: "CC-BY-NC-4.0 (NLLB-200)"}
@@ -42,7 +42,7 @@ class TransformersEngine:
 
     name = "transformers"
     parallel = 1
-    place = ""
+    host = ""
     retries_alone = False
 
     def __init__(

@@ -12,7 +12,7 @@ from babelguard.errors import UserError
 from babelguard.screen import Screen, Tick
 
 # After this many requests in a row without an answer, the endpoint is considered down.
-_MOST_FAILURES = 5
+_MAX_FAILURES = 5
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Translator:
         return [text for text in dict.fromkeys(texts) if self.cache.get(self.engine, text, source, target) is None]
 
     def result(self, text: str, source: str, target: str) -> Translation:
-        """Return the translation of a text from the cache, or the error if there is none."""
+        """Return the translation of a text from the cache. If there is none, return its error."""
         found = self.cache.get(self.engine, text, source, target)
         missing = Translation("", "error", "not translated yet")
         return found or self._errors.get(Cache.key(self.engine, text, source, target), missing)
@@ -102,9 +102,9 @@ class Translator:
         texts = request.texts
         if isinstance(result, EngineFailed):
             self._failures = self._failures + 1 if result.lost else 0
-            if self._failures >= _MOST_FAILURES:
+            if self._failures >= _MAX_FAILURES:
                 raise UserError(
-                    f"The last {_MOST_FAILURES} requests failed ({str(result).rstrip('.')}); finished work is not lost: fix "
+                    f"The last {_MAX_FAILURES} requests failed ({str(result).rstrip('.')}); finished work is kept: fix "
                     "the endpoint, then run the same command again."
                 )
             if len(texts) == 1:

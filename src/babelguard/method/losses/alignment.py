@@ -9,7 +9,7 @@ from babelguard.method.losses.base import Batch, Context, Loss
 
 
 def alignment_loss(states: Tensor) -> Tensor:
-    """Distance of each language to the mean of the others, as in the formula of the paper.
+    """Return the squared distance of each language to the mean of the others, as in the formula of the paper.
 
     L_m = mean_i ||x^i - mean_{j != i} x^j||^2 / d. With x-bar as the mean over all L languages, this equals
     (L / (L - 1))^2 times the mean squared distance to x-bar. Gradients reach all languages.

@@ -1,4 +1,4 @@
-"""What a loss is given, and what it consists of."""
+"""The inputs of the losses, and the class `Loss`."""
 
 from __future__ import annotations
 
@@ -37,13 +37,13 @@ class Batch:
 class FirstTokens:
     """Output embeddings of tokens that begin answers, [a, d], and refusals, [r, d]."""
 
-    helping: Tensor
+    answering: Tensor
     refusing: Tensor
 
 
 @dataclass(frozen=True)
 class Context:
-    """What stays constant during training.
+    """The constants of the losses.
 
     Attributes:
         space: The safety space.
@@ -64,7 +64,7 @@ class Loss:
         name: Its name in `objective.weights` and in the training history.
         label: Its name in the progress display.
         weight: Default weight; 0 leaves it out.
-        rows: Computes the loss of every row, [batch], from the batch and the context.
+        per_row: Computes the unweighted loss of every row, [batch], from the batch and the context.
         needs_other_languages: Whether `Batch.other_states` is needed. The loss is left out when they are missing.
         needs_first_tokens: Whether `Context.first_tokens` is needed. The loss is left out when they are missing.
         teaches_refusal: Whether the loss tells the prompt what to refuse and what to answer. One such loss is required.
@@ -73,13 +73,13 @@ class Loss:
     name: str
     label: str
     weight: float
-    rows: Callable[[Batch, Context], Tensor]
+    per_row: Callable[[Batch, Context], Tensor]
     needs_other_languages: bool = False
     needs_first_tokens: bool = False
     teaches_refusal: bool = False
 
     def applies(self, batch: Batch, context: Context) -> bool:
-        """Whether everything the loss needs is there."""
+        """Whether the batch and the context have everything that the loss needs."""
         missing_languages = self.needs_other_languages and batch.other_states is None
         missing_tokens = self.needs_first_tokens and context.first_tokens is None
         return not (missing_languages or missing_tokens)

@@ -13,21 +13,21 @@ from babelguard.method.losses.base import Batch, Context, Loss, first_tokens_of
 TEMPERATURE = 0.25
 
 
-def helping_margin(states: Tensor, helping_rows: Tensor, refusing_rows: Tensor) -> Tensor:
-    """Logit of the most likely token that begins an answer, minus that of the most likely one that begins a refusal.
+def answer_margin(states: Tensor, answering_rows: Tensor, refusing_rows: Tensor) -> Tensor:
+    """Return the logit difference between the most likely token that begins an answer and the one that begins a refusal.
 
     The maximum is smooth (logsumexp with a temperature).
 
     Args:
         states: The state at the last token of the chat, [batch, d].
-        helping_rows: Output embeddings of tokens that begin answers, [a, d].
+        answering_rows: Output embeddings of tokens that begin answers, [a, d].
         refusing_rows: Output embeddings of tokens that begin refusals, [r, d].
 
     Returns:
         The margin of each row, [batch]. If it is positive, the reply begins like an answer.
     """
-    helping, refusing = (states @ rows.T / TEMPERATURE for rows in (helping_rows, refusing_rows))
-    return TEMPERATURE * (torch.logsumexp(helping, -1) - torch.logsumexp(refusing, -1))
+    answering, refusing = (states @ rows.T / TEMPERATURE for rows in (answering_rows, refusing_rows))
+    return TEMPERATURE * (torch.logsumexp(answering, -1) - torch.logsumexp(refusing, -1))
 
 
 def behaviour_loss(margin: Tensor, label: Tensor) -> Tensor:
@@ -36,7 +36,7 @@ def behaviour_loss(margin: Tensor, label: Tensor) -> Tensor:
     Only the choice between refusing and answering is trained, not the words of an answer.
 
     Args:
-        margin: From `helping_margin`, [batch].
+        margin: From `answer_margin`, [batch].
         label: 0 harmful, 1 harmless, [batch].
 
     Returns:
@@ -47,7 +47,7 @@ def behaviour_loss(margin: Tensor, label: Tensor) -> Tensor:
 
 def _rows(batch: Batch, context: Context) -> Tensor:
     first = first_tokens_of(context)
-    margin = helping_margin(batch.states, first.helping, first.refusing)
+    margin = answer_margin(batch.states, first.answering, first.refusing)
     by_label = torch.where(batch.labels > 0.5, context.harmless_weight, 1.0)
     return by_label * behaviour_loss(margin, batch.labels)
 

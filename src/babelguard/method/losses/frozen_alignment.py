@@ -1,4 +1,4 @@
-"""L_m as in the authors' released code: the target is constant."""
+"""L_m as in the released code of MCD (arXiv 2505.11835): the target is constant."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ from babelguard.method.losses.base import Batch, Context, Loss
 
 
 def frozen_alignment_loss(states: Tensor, target: Tensor) -> Tensor:
-    """Distance of the centre language to the constant mean of the other languages under the start prompt.
+    """Return the squared distance of the centre language to the mean of the others under the start prompt.
+
+    L = ||x_theta - target||^2 / d
 
     Args:
         states: x_theta of the centre language, [batch, d].

@@ -25,7 +25,7 @@ def harmfulness_loss(new_logit: Tensor, base_logit: Tensor, label: Tensor) -> Te
 
 
 def _rows(batch: Batch, context: Context) -> Tensor:
-    new, base = (context.space.harmfulness_logit(x) for x in (batch.states, batch.reference_states))
+    new, base = (context.space.harmlessness_logit(x) for x in (batch.states, batch.reference_states))
     return harmfulness_loss(new, base, batch.labels)
 
 

@@ -25,7 +25,7 @@ def refusal_loss(new_logit: Tensor, base_logit: Tensor, label: Tensor) -> Tensor
 
 
 def _rows(batch: Batch, context: Context) -> Tensor:
-    new, base = (context.space.refusal_logit(x) for x in (batch.states, batch.reference_states))
+    new, base = (context.space.compliance_logit(x) for x in (batch.states, batch.reference_states))
     return refusal_loss(new, base, batch.labels)
 
 

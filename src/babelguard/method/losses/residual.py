@@ -8,7 +8,7 @@ from babelguard.method.losses.base import Batch, Context, Loss
 
 
 def residual_loss(change: Tensor, components: Tensor) -> Tensor:
-    """Mean squared change outside the m directions of the safety space.
+    """Return the mean squared change outside the m directions of the safety space.
 
     L_U = ||(I - V V^T)(x_theta - x_0)||^2 / d = (||D||^2 - ||V^T D||^2) / d, because V has orthonormal columns. The d x d
     basis of the complement is not needed.
