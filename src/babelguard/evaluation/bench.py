@@ -13,6 +13,7 @@ from babelguard.errors import UserError
 from babelguard.evaluation.outcome import ScoredReply
 from babelguard.files import JsonlLog
 from babelguard.judges import Exchange, Judge, Judgement, Verdict
+from babelguard.judges.thoughts import visible_reply
 from babelguard.language_id import is_foreign
 from babelguard.registry import guarded
 from babelguard.screen import Tick
@@ -21,6 +22,7 @@ from babelguard.targets.base import TargetReply
 
 GENERATIONS = "generations.jsonl"
 JUDGE_BATCH = 256
+ONLY_A_THOUGHT = Judgement(Verdict.UNSCORED, "only a thought, no reply")
 
 
 class Bench:
@@ -107,7 +109,7 @@ class Bench:
                 outcome = {
                     "verdict": str(judgement.verdict),
                     "reason": judgement.reason,
-                    "foreign": is_foreign(exchange.reply, exchange.language),
+                    "foreign": is_foreign(visible_reply(exchange.reply).text, exchange.language),
                 }
                 fresh.append(_fields(defence, questions[k], judged[k]) | outcome)
             self.verdicts.append(fresh)
@@ -128,7 +130,20 @@ class Bench:
         return scored
 
     def _verdicts(self, exchanges: Sequence[Exchange]) -> list[Judgement]:
+        """Judge what a user would see of each reply. A reply that is only a thought is unscored."""
+        visible = [visible_reply(exchange.reply) for exchange in exchanges]
+        shown = [
+            exchange._replace(reply=reply.text)
+            for exchange, reply in zip(exchanges, visible, strict=True)
+            if not reply.only_thought
+        ]
+        judged = iter(self._ask_judge(shown))
+        return [ONLY_A_THOUGHT if reply.only_thought else next(judged) for reply in visible]
+
+    def _ask_judge(self, exchanges: Sequence[Exchange]) -> list[Judgement]:
         """Ask the judge, and check what it returns before it is logged."""
+        if not exchanges:
+            return []
         found = guarded("judges", self.judge.name, self.judge.judge, exchanges)
         wrong = next((one for one in found if one.verdict not in list(Verdict)), None)
         if len(found) != len(exchanges) or wrong is not None:

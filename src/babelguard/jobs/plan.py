@@ -11,8 +11,10 @@ import torch
 from babelguard import engine
 from babelguard.config.presets import PRESETS
 from babelguard.config.sections import BEST
+from babelguard.defences import NoDefence
 from babelguard.defences.written import WRITTEN_PROMPTS, prompt_text
 from babelguard.jobs.prepare import Prepared
+from babelguard.judges.thoughts import begins_in_thought
 from babelguard.languages import display_name
 from babelguard.method.anchors import ANCHOR_PROMPTS
 from babelguard.method.objective import needs_other_languages
@@ -67,6 +69,11 @@ class Plan:
             f"Time       about {max(1, round(self.minutes))} minutes (estimated); after Ctrl+C, the same command resumes",
             f"Output     {prepared.output}",
         ]
+        if begins_in_thought(NoDefence().text(chat.tokenizer, "?")):
+            lines.append(
+                "Note       this model thinks before it answers, even if thinking is turned off; replies that are only a thought "
+                "are unscored, so increase `evaluation.reply_tokens`"
+            )
         if evaluation.rows is not None:
             by_preset = PRESETS[settings.preset].get("evaluation", {}).get("rows") == evaluation.rows
             by = f"preset {settings.preset}" if by_preset else "`evaluation.rows`"

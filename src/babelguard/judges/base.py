@@ -27,7 +27,7 @@ class Exchange(NamedTuple):
 
     Attributes:
         question: The request as the user wrote it.
-        reply: The reply as decoded.
+        reply: The reply as decoded, without the thoughts of reasoning models.
         language: Code of the language of the request. The reply may be in another language.
         label: Whether the request is harmful or harmless, or None if that is not known.
         finished: False if the reply was cut off at the token limit.

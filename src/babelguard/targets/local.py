@@ -14,6 +14,7 @@ from babelguard import engine
 from babelguard.defences import Defence
 from babelguard.errors import UserError, damaged, out_of_memory
 from babelguard.files import write_json
+from babelguard.judges.thoughts import begins_in_thought
 from babelguard.models.load import ChatModel
 from babelguard.targets.base import Done, TargetReply
 
@@ -131,10 +132,11 @@ class LocalModel:
             finished.update(place for place, _ in batch)
             replies = []
             for place, reply in batch:
+                question = questions[asked[place]]
                 text = chat.tokenizer.decode(reply.token_ids, skip_special_tokens=True)
-                replies.append(
-                    (asked[place], TargetReply(defence.revise(questions[asked[place]], text), reply.finished))
-                )
+                # If the template opens a thought, the reply is inside it.
+                opened = begins_in_thought(defence.text(chat.tokenizer, question)[-40:])
+                replies.append((asked[place], TargetReply(defence.revise(question, opened + text), reply.finished)))
             done(replies)
 
         while True:
