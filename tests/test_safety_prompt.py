@@ -11,6 +11,7 @@ from calls import user_error
 
 from babelguard import engine
 from babelguard.defences import SoftDefence
+from babelguard.errors import UserError
 from babelguard.models.digests import fingerprint, weights_digest
 from babelguard.prompt import SafetyPrompt, unprotect
 from babelguard.prompt.slot import render, tokenise
@@ -191,3 +192,17 @@ def test_a_prompt_works_with_another_dtype_of_its_model(llama):
     model, tokenizer = llama
     half = copy.deepcopy(model).bfloat16()
     tiny.make_prompt(model, tokenizer).check(half, tokenizer)
+
+
+def test_a_protected_model_is_not_saved_without_its_prompt(folders, tmp_path):
+    model, tokenizer = tiny.load_family(folders("llama"))
+    prompt = tiny.make_prompt(model, tokenizer)
+    protected, _ = prompt.protect(model, tokenizer)
+    protected, _ = prompt.protect(protected, tokenizer)  # protecting again does not hide the original method
+    with pytest.raises(UserError, match="export the defended model"):
+        protected.save_pretrained(tmp_path / "saved")
+    assert not (tmp_path / "saved").exists()
+    unprotect(protected)
+    protected.save_pretrained(tmp_path / "saved")
+    assert (tmp_path / "saved" / "config.json").exists()
+    unprotect(protected)  # once more does nothing

@@ -166,6 +166,7 @@ class SafetyPrompt:
         model.babelguard_suppressed = model.generation_config.suppress_tokens
         suppressed = [*(model.babelguard_suppressed or []), *(i for i in self.slot.token_ids if i < head)]
         model.generation_config.suppress_tokens = suppressed or None  # an empty list is not a valid value
+        model.save_pretrained = _refuse_to_save
         return model, carrier
 
 
@@ -177,6 +178,19 @@ def unprotect(model: Any) -> None:
     hook.remove()
     model.generation_config.suppress_tokens = model.babelguard_suppressed
     model.babelguard_hook = model.babelguard_suppressed = None
+    del model.save_pretrained  # the method of the class is visible again
+
+
+def _refuse_to_save(*_: Any, **__: Any) -> None:
+    """Stand in for `save_pretrained` of a protected model: the saved weights would not contain the prompt.
+
+    Raises:
+        UserError: Always.
+    """
+    raise UserError(
+        "This model is protected by a safety prompt, which save_pretrained would not save; export the defended model with "
+        "'babelguard export', or call babelguard.unprotect(model) first to save the base model."
+    )
 
 
 def template_digest(tokenizer: Any) -> str:
