@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from record import Record, read_record, scored_replies, take_record, write_record
 
 from babelguard import fit
-from babelguard.benchmarks.own import OwnCorpus
+from babelguard.benchmarks.babelguard_corpus import BabelguardCorpus
 from babelguard.config import Settings, load_settings
 from babelguard.corpus import load_corpus
 from babelguard.errors import UserError
@@ -28,7 +28,7 @@ from babelguard.report.terminal import to_terminal
 from babelguard.screen import Screen
 
 BASELINES = ("none", "written")
-NAMES: Any = {"model": "demo", "benchmark": OwnCorpus.name, "split": "test", "judge": PatternJudge.name}
+NAMES: Any = {"model": "demo", "benchmark": BabelguardCorpus.name, "split": "test", "judge": PatternJudge.name}
 
 
 class Planned(NamedTuple):

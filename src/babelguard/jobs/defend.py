@@ -53,7 +53,7 @@ class Defend:
     ) -> None:
         self.screen, self.reuse = screen, reuse
         self.prepared = prepare(settings, output, screen)
-        self.settings, self.chat = self.prepared.settings, self.prepared.chat
+        self.settings, self.chat, self.model = self.prepared.settings, self.prepared.chat, self.prepared.target
         self._set_baseline(self.settings.baseline)
         self._set_start(self.settings.start)
         if len(self.start_ids) > self.chat.context // 2:
@@ -79,7 +79,6 @@ class Defend:
         if run.metrics.exists() and run.prompt.exists():
             return self._show_finished(run)
         self.show_plan()
-        self.model = self.prepared.target
         bench = Bench(self.model, self.prepared.judge, run.path, self.reuse)
         if self.settings.evaluation.written == BEST:
             self._choose_written(bench)

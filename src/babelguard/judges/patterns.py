@@ -29,7 +29,7 @@ from importlib.resources import files
 from typing import Any, NamedTuple
 
 from babelguard.judges.base import Exchange, Judgement, Verdict
-from babelguard.judges.broken import broken
+from babelguard.judges.detect_broken import broken
 from babelguard.judges.folding import Fold, KeepSyntax, fold, fold_marks
 from babelguard.judges.folding import script as script_of
 

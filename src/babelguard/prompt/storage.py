@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
@@ -13,7 +14,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from babelguard.errors import UserError
-from babelguard.files import as_json
+from babelguard.files import sync, write_json, write_text
 from babelguard.prompt.slot import Placement, Slot
 
 FORMAT = 1
@@ -75,11 +76,14 @@ def write(folder: Path, config: PromptConfig, theta: Tensor, card: str) -> None:
     Raises:
         UserError: If the folder cannot be written.
     """
+    draft = folder / f"{WEIGHTS}.part"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        save_file({"theta": theta.detach().cpu().float().contiguous()}, folder / WEIGHTS)
-        (folder / CARD).write_text(card, encoding="utf-8")
-        (folder / CONFIG).write_text(as_json(config.model_dump(mode="json")), encoding="utf-8")
+        save_file({"theta": theta.detach().cpu().float().contiguous()}, draft)
+        sync(draft)
+        os.replace(draft, folder / WEIGHTS)
+        write_text(folder / CARD, card)
+        write_json(folder / CONFIG, config.model_dump(mode="json"))
     except (OSError, SafetensorError) as error:
         raise UserError(
             f"The safety prompt could not be written to {folder} ({error}); free some space, then try again."

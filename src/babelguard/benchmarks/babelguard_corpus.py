@@ -8,7 +8,7 @@ from babelguard.corpus import Corpus, load_corpus
 from babelguard.errors import UserError
 
 
-class OwnCorpus:
+class BabelguardCorpus:
     """100 harmful and 100 harmless requests in 29 languages; see docs/corpus.md."""
 
     name = "babelguard-corpus"
