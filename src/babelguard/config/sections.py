@@ -54,6 +54,11 @@ class Data(Section):
     def _pairs(cls, columns: Any) -> Any:
         return tuple(f"{code}={name}" for code, name in columns.items()) if isinstance(columns, Mapping) else columns
 
+    @field_validator("harmful", mode="before")
+    @classmethod
+    def _one_pattern(cls, patterns: Any) -> Any:
+        return (patterns,) if isinstance(patterns, str) else patterns
+
     @field_validator("languages", mode="before")
     @classmethod
     def _split(cls, codes: Any) -> Any:

@@ -84,10 +84,15 @@ class Corpus:
 
     @property
     def groups(self) -> list[list[int]]:
-        """Row indices grouped by twins. A row whose twin is not in this corpus is a group of its own."""
+        """Row indices grouped by twins, also over several rows. A row without a twin in this corpus is its own group."""
         place = {row.id: k for k, row in enumerate(self.rows)}
-        twins = [place.get(row.twin or "", k) for k, row in enumerate(self.rows)]
-        return [[k] if twin == k else [k, twin] for k, twin in enumerate(twins) if k <= twin]
+        group_of = {k: [k] for k in range(len(self.rows))}
+        for k, row in enumerate(self.rows):
+            first, second = group_of[k], group_of[place.get(row.twin or "", k)]
+            if first is not second:
+                first += second
+                group_of |= dict.fromkeys(second, first)
+        return [sorted(group) for k, group in group_of.items() if k == min(group)]
 
     def texts(self, language: str) -> list[str]:
         """Return the prompts of all rows in one language.

@@ -144,14 +144,13 @@ class Bench:
         """Ask the judge, and check what it returns before it is logged."""
         if not exchanges:
             return []
-        found = guarded("judges", self.judge.name, self.judge.judge, exchanges)
-        wrong = next((one for one in found if one.verdict not in list(Verdict)), None)
+        found = guarded("judges", self.judge.name, lambda: list(self.judge.judge(exchanges)))
+        verdicts = [getattr(one, "verdict", one) for one in found]
+        wrong = next((verdict for verdict in verdicts if verdict not in list(Verdict)), None)
         if len(found) != len(exchanges) or wrong is not None:
-            what = (
-                f"the verdict '{wrong.verdict}'" if wrong is not None else f"{len(found)} for {len(exchanges)} replies"
-            )
+            what = f"the verdict '{wrong}'" if wrong is not None else f"{len(found)} for {len(exchanges)} replies"
             raise UserError(f"The judge '{self.judge.name}' returned {what}; correct or reinstall its package.")
-        return list(found)
+        return found  # type: ignore[no-any-return]
 
     def _exchange(self, question: Question, key: str) -> Exchange:
         row = self.generations.get(key)

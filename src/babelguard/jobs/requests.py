@@ -51,7 +51,9 @@ class Requests:
         for row in self.corpus.rows:
             own = {"id": row.id, "label": row.label} | {column_of(code): text for code, text in row.texts.items()}
             lines.append(json.dumps({**(row.extra or {}), **own}, ensure_ascii=False) + "\n")
-        write_text(folder / PROMPTS, "".join(lines))
+        # Other columns may contain halves of surrogate pairs, which cannot be encoded.
+        text = "".join(lines).encode("utf-8", "backslashreplace").decode("utf-8")
+        write_text(folder / PROMPTS, text)
 
 
 def load_requests(

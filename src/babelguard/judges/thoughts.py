@@ -11,14 +11,15 @@ MARKS = (
     ("<thinking>", "</thinking>"),
     ("<thought>", "</thought>"),
     ("<reasoning>", "</reasoning>"),
-    ("[think]", "[/think]"),  # Magistral
+    ("[THINK]", "[/THINK]"),  # Magistral
     ("<|start_thinking|>", "<|end_thinking|>"),  # Command A reasoning
     ("<seed:think>", "</seed:think>"),  # Seed OSS
     ("<|begin_of_thought|>", "<|end_of_thought|>"),  # Sky T1
     ("◁think▷", "◁/think▷"),  # Kimi VL
 )
 # gpt-oss writes thoughts to the channel `analysis`, with its marks or, if they were skipped in decoding, without.
-_ANALYSIS = re.compile(r"\s*(?:<\|channel\|>analysis<\|message\|>|analysis(?=[A-Z\W]))")
+_ANALYSIS = re.compile(r"\s*(?:<\|channel\|>analysis<\|message\|>|analysis(?=[A-Z]))")
+_CAPITALS = re.compile(r"[A-Z]+")
 _FINAL = re.compile(r"<\|channel\|>final<\|message\|>|assistantfinal")
 _HARMONY_END = re.compile(r"<\|(?:end|return|start|call)\|>")
 
@@ -36,7 +37,7 @@ class VisibleReply(NamedTuple):
 
 
 def visible_reply(reply: str) -> VisibleReply:
-    """Remove thoughts from a reply. A thought that does not end extends to the end of the reply."""
+    """Remove thoughts from a reply. A thought that begins the reply and does not end extends to its end."""
     text, thought = reply, False
     if _ANALYSIS.match(text):
         final = list(_FINAL.finditer(text))
@@ -53,23 +54,25 @@ def visible_reply(reply: str) -> VisibleReply:
 
 def begins_in_thought(rendered: str) -> str:
     """Return the mark of an open thought at the end of a rendered chat, or '' if there is none."""
-    ending = rendered.rstrip().casefold()
-    return next((begin for begin, _ in MARKS if ending.endswith(begin)), "")
+    ending = rendered.rstrip().lower()
+    return next((begin for begin, _ in MARKS if ending.endswith(begin.lower())), "")
 
 
 def _without(text: str, begin: str, end: str) -> tuple[str, bool]:
     """Remove the text between two marks, and tell whether there was any."""
-    folded = text.casefold()
-    if len(folded) != len(text):  # case folding changed positions, so only exact marks are found
-        folded = text
+    # Only ASCII letters are folded, so that positions stay the same. Magistral's marks are words in other texts.
+    folded = text if begin.startswith("[") else _CAPITALS.sub(lambda found: found[0].lower(), text)
     first_begin, first_end = folded.find(begin), folded.find(end)
-    if first_end >= 0 and not 0 <= first_begin < first_end:
-        # The template opened the thought, so the reply only closes it.
-        rest, _ = _without(text[first_end + len(end) :], begin, end)
-        return rest, True
-    if first_begin < 0:
-        return text, False
     if first_end < 0:
-        return text[:first_begin], True
-    rest, _ = _without(text[first_end + len(end) :], begin, end)
-    return text[:first_begin] + rest, True
+        # A thought without an end: only if the reply begins with it. Elsewhere, the mark may be a quotation.
+        opened = first_begin >= 0 and not text[:first_begin].strip()
+        return ("", True) if opened else (text, False)
+    rest = text[first_end + len(end) :]
+    if 0 <= first_begin < first_end:
+        rest, _ = _without(rest, begin, end)
+        return text[:first_begin] + rest, True
+    # The template opened the thought, so the reply only closes it. If nothing follows, the mark is a mistake.
+    if not rest.strip():
+        return text[:first_end], False
+    rest, _ = _without(rest, begin, end)
+    return rest, True

@@ -88,7 +88,9 @@ def check_weights(model: Any, info: Mapping[str, Any], name: str) -> None:
             more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
             raise UserError(f"The weights of {name} are not complete: {found[0]}{more} {what}; {advice}")
     for weight, values in model.named_parameters():
-        if not bool(torch.isfinite(values).all()):
+        # Eight-bit numbers have no isfinite.
+        wide = values.float() if values.is_floating_point() and values.element_size() == 1 else values
+        if not bool(torch.isfinite(wide).all()):
             raise UserError(
                 f"The weights of {name} are damaged: {weight} contains numbers that are not finite; {advice}"
             )

@@ -36,12 +36,14 @@ class Assembled:
         made_ids: Whether the ids were made from the positions of the rows.
         empty: Number of records without a prompt in the selected languages, which are left out.
         unlabelled: Number of records without a label, which are left out.
+        other_language: Number of records in no known language, which are left out if languages are selected.
     """
 
     rows: tuple[PlacedRow, ...]
     made_ids: bool
     empty: int
     unlabelled: int = 0
+    other_language: int = 0
 
     @property
     def languages(self) -> tuple[str, ...]:
@@ -105,9 +107,14 @@ def assemble(table: Table, meaning: Meaning, languages: Sequence[str] | None = N
             raise table.mistake(
                 first, f"the row '{name}' is harmful in one language and harmless in another; correct it"
             )
-        row_id = str(group[0].number) if made_ids or meaning.id is None else clean(first.cells[meaning.id])
+        row_id = str(group[0].number) if made_ids or meaning.id is None else _encodable(clean(first.cells[meaning.id]))
         rows.append(PlacedRow(Row(row_id, labels.pop(), texts, **_fields(table, meaning, first)), first.place))
-    return Assembled(tuple(rows), made_ids, len(items) - len(given), len(given) - len(kept))
+    unknown = (
+        sum(language_value(one.cells[meaning.language].strip()) is None for one in table.records)
+        if meaning.language
+        else 0
+    )
+    return Assembled(tuple(rows), made_ids, len(items) - len(given), len(given) - len(kept), unknown)
 
 
 def _wide(table: Table, meaning: Meaning, languages: Sequence[str] | None) -> Iterator[_Item]:
@@ -181,7 +188,7 @@ def _fields(table: Table, meaning: Meaning, record: Record) -> dict[str, Any]:
     found: dict[str, Any] = {name: None for name in METADATA}
     extra = {name: cell for name, cell in record.cells.items() if cell and name not in meaning.used}
     for name, column in meaning.fields.items():
-        value = clean(record.cells[column])
+        value = _encodable(clean(record.cells[column]))
         if name == "split" and value:
             split = _SPLIT_OF.get(value.casefold())
             if split is None:
@@ -190,3 +197,8 @@ def _fields(table: Table, meaning: Meaning, record: Record) -> dict[str, Any]:
         else:
             found[name] = value or None
     return found | {"extra": extra or None}
+
+
+def _encodable(text: str) -> str:
+    """Replace halves of surrogate pairs, which cannot be written as UTF-8."""
+    return text.encode("utf-8", "replace").decode("utf-8")

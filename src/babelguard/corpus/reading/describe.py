@@ -34,6 +34,8 @@ def describe_file(table: Table, meaning: Meaning, assembled: Assembled) -> str:
         parts.append(f"{_rows(assembled.empty)} without a prompt left out")
     if assembled.unlabelled:
         parts.append(f"{_rows(assembled.unlabelled)} without a label left out")
+    if assembled.other_language:
+        parts.append(f"{_rows(assembled.other_language)} in no known language left out")
     others = [name for name in table.columns if name not in meaning.used]
     if others and not meaning.is_own_format:
         parts.append(f"other columns: {listed(others)}")

@@ -48,7 +48,7 @@ def read_table(path: Path, named: Sequence[str] = ()) -> Table:
             table = read_json(path, text)
         else:
             table = read_json_lines(path, text)
-    if not table.records:
+    if not table.records or not table.columns:
         raise UserError(f"The file {path} contains no rows; write one row per prompt.")
     return table
 

@@ -29,8 +29,8 @@ _CONTAINERS = (
 _ADVICE = "write a list of objects or of strings"
 
 
-def read_json(path: Path, text: str) -> Table:
-    """Read a JSON file. A file with one JSON value per line is read as JSONL.
+def read_json(path: Path, text: str, *, one_value: bool = False) -> Table:
+    """Read a JSON file. A file with one JSON value per line is read as JSONL, unless `one_value` is set.
 
     Raises:
         UserError: If it is not valid JSON, or the rows cannot be found in it.
@@ -38,7 +38,7 @@ def read_json(path: Path, text: str) -> Table:
     try:
         value = _parse(text)
     except json.JSONDecodeError as error:
-        if error.msg == "Extra data":
+        if error.msg == "Extra data" and not one_value:
             return read_json_lines(path, text)
         what = f"{error.msg}, line {error.lineno}, column {error.colno}"
         raise UserError(f"The file {path} is not valid JSON ({what}); check that it is complete.") from None
@@ -55,7 +55,7 @@ def read_json_lines(path: Path, text: str) -> Table:
         UserError: If a line is not valid JSON, or neither an object nor a string.
     """
     if text.lstrip().startswith("[") and text.rstrip().endswith("]"):
-        return read_json(path, text)
+        return read_json(path, text, one_value=True)
     rows: list[tuple[int, Any]] = []
     for line, source in enumerate(LINE_END.split(text), start=1):
         if not source.strip():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatch
@@ -9,6 +10,7 @@ from fnmatch import fnmatch
 from babelguard.corpus.reading.names import ID_NAMES, column_code
 from babelguard.corpus.reading.table import Table
 
+_SAYS_HARMLESS = re.compile(r"benign|harmless|(?<!un)safe(?!ty|tests)")
 _XSTEST_TYPES = (
     "contrast_*",
     "homonyms",
@@ -36,7 +38,7 @@ class KnownFile:
         label_column: Column of the labels.
         harmful: Patterns of the harmful values of the label column, if they are not labels.
         exact: Whether it has no other columns than these, an index and languages.
-        values: Patterns, one of which a value of a column must match.
+        values: Patterns, one of which every value of a column must match.
         files: Patterns of its file name, in lower case, if the columns do not identify it.
         id, context: Columns of the row ids and of a text that precedes the prompt.
     """
@@ -107,10 +109,14 @@ def _matches(known: KnownFile, table: Table) -> bool:
     others = [name for low, name in given.items() if low not in known.columns]
     if known.exact and not all(_is_index(name) or column_code(name) for name in others):
         return False
-    return all(
-        any(fnmatch(value.casefold(), pattern) for value in table.values(given[column]) for pattern in patterns)
-        for column, patterns in known.values.items()
-    )
+    # A file of harmful prompts whose name says that it is harmless was changed or is another file.
+    if known.label == "harmful" and _SAYS_HARMLESS.search(table.path.stem.casefold()):
+        return False
+    for column, patterns in known.values.items():
+        values = [value.casefold() for value in table.values(given[column])]
+        if not values or not all(any(fnmatch(value, pattern) for pattern in patterns) for value in values):
+            return False
+    return True
 
 
 def _is_index(name: str) -> bool:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
 from babelguard.corpus.reading.known_files import KnownFile
-from babelguard.corpus.reading.names import LABEL_NAMES, REPLY_NAMES, YES_NO_NAMES
+from babelguard.corpus.reading.names import LABEL_NAMES, PROMPT_LABEL_NAMES, REPLY_NAMES, YES_NO_NAMES
 from babelguard.corpus.reading.options import PromptOptions
 from babelguard.corpus.reading.table import Record, Table, listed
 from babelguard.errors import UserError
@@ -87,10 +87,14 @@ def _label_column(table: Table, known: KnownFile | None) -> str | None:
     if known is not None and known.label_column is not None:
         return table.find(known.label_column)
     given = {name.casefold(): name for name in table.columns}
-    if found := next((given[name] for name in LABEL_NAMES if name in given), None):
+    # With a reply, a label is about the reply unless its name says otherwise.
+    with_reply = any(name in given for name in REPLY_NAMES)
+    # In a published file with one label, only a column `label` can say something else.
+    one_label = known is not None and known.label is not None
+    wanted = PROMPT_LABEL_NAMES if with_reply else ("label",) if one_label else LABEL_NAMES
+    if found := next((given[name] for name in wanted if name in given), None):
         return found
-    # With a reply, such a label is about the reply.
-    if any(name in given for name in REPLY_NAMES):
+    if with_reply or one_label:
         return None
     return next((given[name] for name in YES_NO_NAMES if name in given), None)
 
@@ -98,9 +102,7 @@ def _label_column(table: Table, known: KnownFile | None) -> str | None:
 def _by_column(table: Table, column: str, patterns: Sequence[str]) -> LabelRule:
     values = list(dict.fromkeys(value.casefold() for value in table.values(column)))
     if not values:
-        raise UserError(
-            f"The label column '{column}' of {table.path} is empty; set another `label_column`, or `label`."
-        )
+        raise UserError(f"The label column '{column}' of {table.path} is empty; set another `label_column`.")
     if patterns:
         wanted = [pattern.strip().casefold() for pattern in patterns]
         unused = next((one for one in wanted if not any(fnmatchcase(value, one) for value in values)), None)

@@ -27,6 +27,8 @@ TEXT_NAMES = (
     "prompts_final",
 )
 LABEL_NAMES = ("label", "labels", "prompt_harm_label", "prompt_label", "harm_label", "safety_label", "safety")
+# Labels of the prompt, also beside a reply.
+PROMPT_LABEL_NAMES = ("prompt_harm_label", "prompt_label")
 # Labels that are yes or no. The value is what yes means.
 YES_NO_NAMES = {
     "harmful": "harmful",

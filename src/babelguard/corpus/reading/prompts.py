@@ -65,7 +65,7 @@ def read_prompts(
     found = [_read(table, options, label, codes) for table, label in _with_labels(tables, options)]
     rows: list[Row] = []
     for prefix, (_, assembled) in zip(_prefixes(paths), found, strict=True):
-        rows += [replace(row, id=f"{prefix}{row.id}") if prefix else row for row, _ in assembled.rows]
+        rows += [_prefixed(row, prefix) for row, _ in assembled.rows]
     have = dict.fromkeys(code for _, assembled in found for code in assembled.languages)
     if codes is not None and (absent := next((code for code in codes if code not in have), None)):
         where = f"The file {paths[0]} has no" if len(paths) == 1 else "None of the files has"
@@ -140,6 +140,11 @@ def _prefixes(paths: Sequence[Path]) -> list[str]:
         seen[path.stem] += 1
         found.append(f"{path.stem}-{seen[path.stem]}/" if seen[path.stem] > 1 else f"{path.stem}/")
     return found
+
+
+def _prefixed(row: Row, prefix: str) -> Row:
+    """Put the prefix of its file in front of a row's id and of its twin's."""
+    return replace(row, id=f"{prefix}{row.id}", twin=row.twin and f"{prefix}{row.twin}") if prefix else row
 
 
 def _first(rows: Sequence[Row], languages: Sequence[str], limit: int | None) -> list[Row]:
