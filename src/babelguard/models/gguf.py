@@ -81,7 +81,12 @@ def _load(folder: Path, say: Say, float32: bool) -> tuple[Any, Any]:
     tokenizer = AutoTokenizer.from_pretrained(folder, gguf_file="model.gguf")
     say("converting the weights (about 40 seconds)")
     dtype = torch.float32 if float32 else torch.bfloat16
-    model = AutoModelForCausalLM.from_pretrained(folder, gguf_file="model.gguf", dtype=dtype)
+    verbosity = logging.get_verbosity()
+    logging.set_verbosity_error()  # it advises float32 for speed, but the model is only converted
+    try:
+        model = AutoModelForCausalLM.from_pretrained(folder, gguf_file="model.gguf", dtype=dtype)
+    finally:
+        logging.set_verbosity(verbosity)
     # transformers cannot save a model that still has its GGUF quantizer.
     model.hf_quantizer = None  # type: ignore[assignment]
     del model.config.quantization_config
