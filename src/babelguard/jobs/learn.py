@@ -172,7 +172,7 @@ def unscored_line(replies: Sequence[ScoredReply]) -> str | None:
     count = sum(reply.verdict == Verdict.UNSCORED for reply in replies)
     if count * UNSCORED_ONE_IN <= len(replies):
         return None
-    return f"warning: the judge could not judge {count} of {len(replies)} replies, so the error is less reliable"
+    return f"warning: {count} of {len(replies)} replies are unscored, so this error is less reliable"
 
 
 def separability_lines(languages: Sequence[str], aurocs: Sequence[float]) -> list[str]:

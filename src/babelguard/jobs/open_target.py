@@ -93,8 +93,8 @@ def open_target(
     found = read_prompt(name)
     if found is None and model is not None:
         raise UserError(
-            f"{name} is neither a run nor a safety prompt, so there is nothing to put into `model`; check the name, or give the "
-            "model itself as the target."
+            f"{name} is neither a run nor a safety prompt, and `model` is only used with one of these; check the name, or name "
+            "the model itself as the target."
         )
     prompt, settings = found if found is not None else (None, {})
     base = model or (name if prompt is None else base_of(prompt, settings))

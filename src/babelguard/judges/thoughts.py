@@ -60,7 +60,8 @@ def begins_in_thought(rendered: str) -> str:
 
 def _without(text: str, begin: str, end: str) -> tuple[str, bool]:
     """Remove the text between two marks, and tell whether there was any."""
-    # Only ASCII letters are folded, so that positions stay the same. Magistral's marks are words in other texts.
+    # Only ASCII letters are folded, so that positions stay the same. Magistral's marks are matched exactly, because
+    # "[Think]" also occurs in ordinary text.
     folded = text if begin.startswith("[") else _CAPITALS.sub(lambda found: found[0].lower(), text)
     first_begin, first_end = folded.find(begin), folded.find(end)
     if first_end < 0:

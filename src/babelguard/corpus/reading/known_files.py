@@ -109,7 +109,7 @@ def _matches(known: KnownFile, table: Table) -> bool:
     others = [name for low, name in given.items() if low not in known.columns]
     if known.exact and not all(_is_index(name) or column_code(name) for name in others):
         return False
-    # A file of harmful prompts whose name says that it is harmless was changed or is another file.
+    # Do not take a file for a set of harmful prompts if its name says that it is harmless.
     if known.label == "harmful" and _SAYS_HARMLESS.search(table.path.stem.casefold()):
         return False
     for column, patterns in known.values.items():
