@@ -10,6 +10,7 @@ from calls import succeed, tree, user_error
 
 import babelguard
 from babelguard import SafetyPrompt, Settings, fit
+from babelguard.jobs.open_target import open_target
 from babelguard.screen import Screen
 
 pytestmark = pytest.mark.usefixtures("judge_of_bytes")
@@ -124,3 +125,21 @@ def test_analyse_and_evaluate_from_python(finished, files, tmp_path):
     given = {"corpus": files / "corpus.csv", "split": "train", "anchor_rows": 4, "dtype": "float32"}
     analysis = babelguard.analyse(str(run), output=tmp_path / "analysis", **given)
     assert json.loads((tmp_path / "analysis" / "analysis.json").read_text()) == json.loads(analysis.model_dump_json())
+
+
+def test_other_commands_use_the_dtype_of_the_run(finished, monkeypatch):
+    whole, _ = finished("llama")
+    used = []
+
+    class Loaded(Exception):
+        pass
+
+    def load(name, *, dtype, **_):
+        used.append(dtype)
+        raise Loaded
+
+    monkeypatch.setattr("babelguard.jobs.open_target.load_chat_model", load)
+    for dtype in ("auto", "bfloat16", "checkpoint"):
+        with pytest.raises(Loaded):
+            open_target(str(whole), model=None, device="cpu", dtype=dtype, trust_remote_code=False, say=print)
+    assert used == ["float32", "bfloat16", "checkpoint"]

@@ -102,7 +102,8 @@ def open_target(
         base,
         revision=revision or settings.get("revision"),
         device=device,
-        dtype=dtype,
+        # Replies depend on the dtype, so `auto` means that of the run.
+        dtype=str(settings.get("dtype", dtype)) if dtype == "auto" else dtype,
         trust_remote_code=trust_remote_code,
         say=say,
     )

@@ -48,12 +48,14 @@ class Plan:
         names = ", ".join(WRITTEN_PROMPTS)
         written = f"the written prompt with the lowest validation error ({names})"
         if evaluation.written != BEST:
-            written = f'"{prompt_text(evaluation.written)}"'
+            written = _quoted(prompt_text(evaluation.written))
         trains = "none: the written prompt is kept"
         if training.steps:
             work = f"{training.steps} steps of {training.batch_size} rows from {len(prepared.train.rows)} training rows"
             start = (
-                f"the written prompt '{settings.start}'" if settings.start in WRITTEN_PROMPTS else f'"{settings.start}"'
+                f"the written prompt '{settings.start}'"
+                if settings.start in WRITTEN_PROMPTS
+                else _quoted(settings.start)
             )
             trains = f"{settings.preset}: {work} in {trained}, starting from {start}"
         lines = [
@@ -86,6 +88,11 @@ class Plan:
                 "`evaluation.languages`"
             )
         return lines
+
+
+def _quoted(text: str) -> str:
+    """Quote a text of the user. Backticks would be taken for the name of a setting."""
+    return '"' + text.replace("`", "'") + '"'
 
 
 def make_plan(prepared: Prepared, length: int) -> Plan:
