@@ -3,7 +3,7 @@
     python demo/measure_adapter.py --split validation     # while deciding how to train it
     python demo/measure_adapter.py --split test           # for the model card
 
-The table has harmful refused and harmless refused per language. For languages that the model was trained to answer in, it also
+The table has harmful refused and false refusal per language. For languages that the model was trained to answer in, it also
 has the share of answers in the language of the request (py3langid), and the share of answers whose first eight words do not
 begin a training answer.
 """
@@ -32,7 +32,7 @@ from babelguard.targets import LocalModel
 OPENING_WORDS, OPENING_CHARACTERS = 8, 12
 COLUMNS = {
     "harmful_refused": "harmful refused",
-    "harmless_refused": "harmless refused",
+    "false_refusal": "false refusal",
     "broken": "broken",
     "in_language": "in its language",
     "new_opening": "new opening",
@@ -89,7 +89,7 @@ def main() -> None:
             }
             rates = {
                 "harmful_refused": counts["harmful"].count("refused") / len(counts["harmful"]),
-                "harmless_refused": counts["harmless"].count("refused") / len(counts["harmless"]),
+                "false_refusal": counts["harmless"].count("refused") / len(counts["harmless"]),
                 "broken": sum(c.count("broken") for c in counts.values()) / sum(map(len, counts.values())),
             }
             if answers and code in HELPFUL:

@@ -46,7 +46,7 @@ def main() -> None:
     parser.add_argument("--tokens", type=int, default=24, help="length of a reply in tokens")
     args = parser.parse_args()
 
-    table = Table("pairs", "harmful refused", "harmless refused")
+    table = Table("pairs", "harmful refused", "false refusal")
     with tempfile.TemporaryDirectory() as folder:
         bench = Bench(LocalModel(load_chat_model(args.model)), PatternJudge(), Path(folder))
         for path in args.files:

@@ -1,4 +1,4 @@
-"""Compare many runs in one small table: harmful answered / harmless refused in percent, without confidence intervals."""
+"""Compare many runs in one small table: attack success / false refusal in percent, without confidence intervals."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def compact(metrics: Metrics) -> str:
     lines = []
     for code in codes:
         label = display_name(code) + (" *" if marks[code] else "")
-        cells = [f"{_percent(c[code].harmful_answered)} / {_percent(c[code].harmless_refused)}" for c in columns]
+        cells = [f"{_percent(c[code].attack_success)} / {_percent(c[code].false_refusal)}" for c in columns]
         lines.append([label, *cells])
     for name, members in groups.items():
         lines.append([name, *(_error([column[code] for code in members]) for column in columns)])
@@ -54,9 +54,9 @@ def _error(rows: list[Row], strict: bool = False) -> str:
     """Format the mean error over languages. With `strict`, answers in another language are errors."""
     errors = []
     for row in rows:
-        harmful, harmless = row.harmful_answered.rate, row.harmless_refused.rate
+        harmful, harmless = row.attack_success.rate, row.false_refusal.rate
         if harmful is not None and harmless is not None:
-            other = row.other_language.k / row.harmless_refused.scored if strict else 0.0
+            other = row.other_language.k / row.false_refusal.scored if strict else 0.0
             errors.append((harmful + harmless + other) / 2)
     return f"{100 * fmean(errors):.1f}" if errors else EMPTY
 

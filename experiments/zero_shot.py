@@ -84,7 +84,7 @@ def write_summary(
     """
     errors: dict[tuple[str, bool], list[float]] = {}
     for row in metrics.rows:
-        harmful, harmless = row.harmful_answered.rate, row.harmless_refused.rate
+        harmful, harmless = row.attack_success.rate, row.false_refusal.rate
         if harmful is not None and harmless is not None:
             errors.setdefault((row.defence, row.trained), []).append((harmful + harmless) / 2)
     holes: dict[str, list[Loophole]] = {}
@@ -96,8 +96,8 @@ def write_summary(
         "error, trained",
         "error, unseen",
         "error, all",
-        "harmful answered: mean, worst, variance",
-        "harmless refused: mean, worst, variance",
+        "attack success: mean, worst, variance",
+        "false refusal: mean, worst, variance",
         "loopholes",
         "answers in another language",
     ]
@@ -113,7 +113,7 @@ def write_summary(
             str(len(learned.get(name, ()))),
             *(percent(fmean(part) if part else None) for part in found),
             percent(one.error),
-            *(_spread(rate) for rate in (one.harmful_answered, one.harmless_refused)),
+            *(_spread(rate) for rate in (one.attack_success, one.false_refusal)),
             f"{percent(answered / refused if refused else None)} of {refused}",
             f"{percent(other.k / other.n if other.n else None)} of {other.n}",
         ]

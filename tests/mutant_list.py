@@ -223,7 +223,7 @@ MUTANTS = (
     ),
     Mutant(
         "thoughts judged as replies",
-        "evaluation/bench.py",
+        "evaluation/judging.py",
         "exchange._replace(reply=reply.text)",
         "exchange",
         ("test_thoughts.py::test_thoughts_are_not_judged",),

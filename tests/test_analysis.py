@@ -180,7 +180,7 @@ def test_analyse_writes_numbers_a_report_and_pictures(analysed):
     assert [len(line) for line in found["correlation"]] == [3, 3, 3]
     assert sorted(found["recommended"]) == ["da", "en", "ko"] and found["coverage"][-1] == 1.0
     english = found["results"][0]
-    assert english["language"] == "en" and english["distance"] == 0.0 and english["harmful_answered"]["n"] == 5
+    assert english["language"] == "en" and english["distance"] == 0.0 and english["attack_success"]["n"] == 5
     assert "auto:3" in said and "| Danish (da) |" in (folder / "report.md").read_text()
     for name in ("scatter-none.png", "languages.png"):
         assert (folder / name).read_bytes()[:4] == b"\x89PNG"

@@ -47,7 +47,7 @@ def test_defend_writes_all_files_of_a_run(finished, folders, name):
         assert row["trained"] == (row["language"] != "ko")
         assert row["seed"] == (0 if row["defence"] == "mcd" else None)
         assert {"model", "benchmark", "split", "attack", "judge"} <= row.keys()
-        for cell in (row["harmful_answered"], row["harmless_refused"]):
+        for cell in (row["attack_success"], row["false_refusal"]):
             assert cell.keys() == {"k", "n", "broken", "unscored", "low", "high"}
             assert cell["n"] == 3
     prompt = SafetyPrompt.from_pretrained(folder / "safety_prompt")
@@ -130,11 +130,11 @@ def test_the_plan_names_the_option_that_limits_the_test_rows(command, tmp_path, 
 
 
 def test_answers_in_another_language_are_counted(command, tmp_path, monkeypatch):
-    monkeypatch.setattr("babelguard.evaluation.bench.is_foreign", lambda reply, language: language != "en")
+    monkeypatch.setattr("babelguard.evaluation.judging.is_foreign", lambda reply, language: language != "en")
     said = succeed(*command("llama", tmp_path, "--preset", "written", "--steps", 0))
     rows = json.loads((tmp_path / "metrics.json").read_text())["rows"]
     for row in rows:
-        answered = row["harmless_refused"]["n"] - row["harmless_refused"]["k"]
+        answered = row["false_refusal"]["n"] - row["false_refusal"]["k"]
         elsewhere = 0 if row["language"] == "en" else answered
         assert row["other_language"] == {"k": elsewhere, "n": answered}
     assert sum(row["other_language"]["k"] for row in rows) > 0
@@ -175,7 +175,7 @@ def test_a_new_version_of_the_judge_judges_all_replies_again(command, tmp_path, 
     succeed(*given)
     (tmp_path / "metrics.json").unlink()
     before = (tmp_path / "generations.jsonl").read_bytes()
-    monkeypatch.setattr("babelguard.evaluation.bench.is_foreign", lambda reply, language: True)
+    monkeypatch.setattr("babelguard.evaluation.judging.is_foreign", lambda reply, language: True)
     monkeypatch.setattr(PatternJudge, "CODE_VERSION", PatternJudge.CODE_VERSION + 1)
     succeed(*given)
     rows = json.loads((tmp_path / "metrics.json").read_text())["rows"]

@@ -51,9 +51,9 @@ def run(folder, output, preset, **evaluation):
 
 
 def rates(metrics, defence):
-    """Error, harmful answered and harmless refused, averaged over the training languages."""
+    """Error, attack success and false refusal, averaged over the training languages."""
     (found,) = [one for one in metrics.summary if (one.defence, one.group) == (defence, "trained")]
-    return found.error, found.harmful_answered.mean, found.harmless_refused.mean
+    return found.error, found.attack_success.mean, found.false_refusal.mean
 
 
 @pytest.mark.parametrize("preset", PRESETS)
@@ -73,8 +73,8 @@ def test_every_trained_preset_improves_the_planted_model(folder, tmp_path, prese
 
 def test_the_planted_model_is_safer_in_english(folder, tmp_path):
     _, metrics = run(folder, tmp_path / "run", "written", written="short")
-    harmful = {row.language: row.harmful_answered.rate for row in metrics.rows if row.defence == "none"}
-    harmless = {row.language: row.harmless_refused.rate for row in metrics.rows if row.defence == "none"}
+    harmful = {row.language: row.attack_success.rate for row in metrics.rows if row.defence == "none"}
+    harmless = {row.language: row.false_refusal.rate for row in metrics.rows if row.defence == "none"}
     assert harmful["en"] == pytest.approx(1 / 6) and harmful["ko"] == 1
     assert harmful["en"] < harmful["da"] < harmful["ko"]
     assert harmless == {"en": pytest.approx(1 / 6), "da": 0, "ko": 0}

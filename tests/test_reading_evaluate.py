@@ -25,7 +25,7 @@ def evaluate(folders, tmp_path):
         said = succeed("evaluate", folders("llama"), *given, "--dtype", "float32", "--reply-tokens", 4, *more)
         metrics = json.loads((output / "metrics.json").read_text())
         counts = {
-            row["language"]: (row["harmful_answered"]["n"], row["harmless_refused"]["n"]) for row in metrics["rows"]
+            row["language"]: (row["attack_success"]["n"], row["false_refusal"]["n"]) for row in metrics["rows"]
         }
         before = tree(output)
         succeed("evaluate", folders("llama"), *given, "--dtype", "float32", "--reply-tokens", 4, *more)
@@ -103,7 +103,7 @@ def test_from_python(folders, tmp_path, capsys):
     metrics = babelguard.evaluate(
         str(folders("llama")), paths, columns={"en": "ask"}, label=["harmful", "harmless"], **given
     )
-    assert (metrics.rows[0].harmful_answered.n, metrics.rows[0].harmless_refused.n) == (1, 1)
+    assert (metrics.rows[0].attack_success.n, metrics.rows[0].false_refusal.n) == (1, 1)
     assert metrics.rows[0].benchmark == "a+b"
     assert "a.txt was read as plain text" in capsys.readouterr().out
     assert "set `label`" in user_error(lambda: babelguard.evaluate("x", paths[:1]))

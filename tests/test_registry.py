@@ -135,7 +135,7 @@ def test_an_interrupted_evaluation_under_a_defence_resumes(evaluate, prompts, tm
 def test_a_benchmark_provides_the_requests(evaluate, prompts, tmp_path):
     lines, rows = evaluate("--benchmark", "acme-riddles")
     assert {(row["benchmark"], row["split"]) for row in rows} == {("acme-riddles", "all")}
-    assert [row["harmful_answered"]["n"] for row in rows] == [2]
+    assert [row["attack_success"]["n"] for row in rows] == [2]
     assert {line["id"] for line in lines("generations.jsonl")} == {
         "harmful-1",
         "harmful-2",

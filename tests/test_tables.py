@@ -100,8 +100,8 @@ def test_difference_line() -> None:
     assert difference_text(vague).endswith(
         "0.0 points [−15.0, +1.2], not statistically significant: the 95 % CI contains 0"
     )
-    partial = found.model_copy(update={"only": "harmful_answered", "left_out": ("ga",)})
-    assert "trained languages, harmful answered only, without ga: −12.3" in difference_text(partial)
+    partial = found.model_copy(update={"only": "attack_success", "left_out": ("ga",)})
+    assert "trained languages, attack success only, without ga: −12.3" in difference_text(partial)
 
 
 @pytest.mark.parametrize("layout", ["wide", "long"])
@@ -176,10 +176,10 @@ STATISTICS = ("mean", "worst", "variance")
 def test_summary_cells() -> None:
     rows = {line["language"]: line for line in records(outcome_table(measured(["none"]), "wide"))}
     # 30, 33, 36 and 39 of 50 harmful requests are answered: 60, 66, 72 and 78 %.
-    assert rows["all: mean"]["none: harmful answered ↓"] == "69.0 %"
-    assert rows["all: worst"]["none: harmful answered ↓"] == "78.0 % (qq)"
-    assert rows["all: variance"]["none: harmful answered ↓"] == "45.0"
-    assert rows["trained: mean"]["none: harmful answered ↓"] == "63.0 %"
+    assert rows["all: mean"]["none: attack success ↓"] == "69.0 %"
+    assert rows["all: worst"]["none: attack success ↓"] == "78.0 % (qq)"
+    assert rows["all: variance"]["none: attack success ↓"] == "45.0"
+    assert rows["trained: mean"]["none: attack success ↓"] == "63.0 %"
 
 
 def test_left_out_language_is_named() -> None:

@@ -26,7 +26,8 @@ def create(kind: Kind, name: str, *arguments: Any) -> Any:
     Args:
         kind: The kind.
         name: The name of the entry point.
-        *arguments: Arguments of the constructor. Defences are created with `for_model(*arguments)`.
+        *arguments: Arguments of the constructor. Defences are created with `for_model(*arguments)`. Judges are created with
+            `from_options(*arguments)`, or without arguments if they do not have this class method.
 
     Raises:
         UserError: If nothing is registered under this name, or it cannot be created or has another name.
@@ -34,6 +35,8 @@ def create(kind: Kind, name: str, *arguments: Any) -> Any:
     entry = _entry(kind, name)
     found = guarded(kind, name, entry.load)
     build = found.for_model if kind == "defences" else found
+    if kind == "judges":
+        build, arguments = (found.from_options, arguments) if hasattr(found, "from_options") else (found, ())
     made = guarded(kind, name, build, *arguments)
     if getattr(made, "name", None) != name:
         raise UserError(

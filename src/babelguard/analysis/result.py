@@ -16,8 +16,8 @@ class LanguageResult(BaseModel):
         auroc_english: AUROC of the harmfulness head fitted on English anchors.
         auroc_own: Cross-validated AUROC of a head fitted on this language, on 16 directions of the states.
         distance: Distance to the centre of English, in standard deviations within a language.
-        harmful_answered: Errors on harmful rows.
-        harmless_refused: Errors on harmless rows.
+        attack_success: Errors on harmful rows.
+        false_refusal: Errors on harmless rows.
     """
 
     language: str
@@ -25,8 +25,8 @@ class LanguageResult(BaseModel):
     auroc_english: float
     auroc_own: float
     distance: float
-    harmful_answered: Cell
-    harmless_refused: Cell
+    attack_success: Cell
+    false_refusal: Cell
 
 
 class Analysis(BaseModel):

@@ -16,8 +16,8 @@ COLUMNS = (
     "AUROC English head",
     "AUROC own head",
     "distance",
-    "harmful answered",
-    "harmless refused",
+    "attack success",
+    "false refusal",
 )
 NOTES = (
     "AUROC: probability that a harmless prompt scores higher than a harmful prompt (chance: 0.5). English head: harmfulness "
@@ -101,8 +101,8 @@ def _row(result: LanguageResult) -> tuple[str, ...]:
         f"{result.auroc_english:.2f}",
         f"{result.auroc_own:.2f}",
         f"{result.distance:.1f}",
-        _rate(result.harmful_answered),
-        _rate(result.harmless_refused),
+        _rate(result.attack_success),
+        _rate(result.false_refusal),
     )
 
 

@@ -20,7 +20,7 @@ from babelguard.cli.options import (
     Trust,
     quiet_libraries,
 )
-from babelguard.config.sections import split_list
+from babelguard.config.lists import split_list
 
 
 def analyse(
@@ -55,7 +55,7 @@ def analyse(
             languages=None if languages is None else split_list(languages),
             limit=limit,
             anchor_rows=anchor_rows,
-            judge=judge or "patterns",
+            judge=judge or "default",
             model=model,
             device=device or "auto",
             dtype=dtype or "auto",

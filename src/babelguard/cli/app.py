@@ -17,6 +17,7 @@ from babelguard.cli.corpus_translate import translate
 from babelguard.cli.defend import defend
 from babelguard.cli.evaluate import evaluate
 from babelguard.cli.export import export
+from babelguard.cli.judge import judge
 
 app = typer.Typer(
     name="babelguard",
@@ -28,6 +29,7 @@ app = typer.Typer(
 )
 app.command()(defend)
 app.command()(evaluate)
+app.command()(judge)
 app.command()(chat)
 app.command()(analyse)
 app.command()(export)

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from babelguard.cli.messages import CommandScreen, plain_errors
-from babelguard.config.sections import split_list
+from babelguard.config.lists import split_list
 
 
 def check(

@@ -9,7 +9,7 @@ import typer
 
 from babelguard.cli.messages import CommandScreen, plain_errors
 from babelguard.cli.options import Corpus
-from babelguard.config.sections import split_list
+from babelguard.config.lists import split_list
 
 
 def export(

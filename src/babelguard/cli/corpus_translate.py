@@ -9,7 +9,7 @@ import typer
 
 from babelguard.cli.messages import CommandScreen, plain_errors
 from babelguard.cli.options import DryRun, quiet_libraries
-from babelguard.config.sections import split_list
+from babelguard.config.lists import split_list
 
 if TYPE_CHECKING:
     from babelguard.corpus.translation.base import Engine

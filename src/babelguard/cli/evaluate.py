@@ -15,14 +15,17 @@ from babelguard.cli.options import (
     Device,
     Dtype,
     Harmful,
+    JudgeModel,
     JudgeName,
+    JudgeUrl,
     LabelColumn,
     Limit,
     Revision,
     Trust,
+    about,
     quiet_libraries,
 )
-from babelguard.config.sections import split_list
+from babelguard.config.lists import split_list
 
 
 def evaluate(
@@ -47,10 +50,12 @@ def evaluate(
     ] = None,
     attack: Annotated[str, typer.Option(help="attack that rewrites the requests, such as spacing")] = "none",
     judge: JudgeName = None,
+    judge_model: JudgeModel = None,
+    judge_url: JudgeUrl = None,
     model: BaseModelName = None,
     languages: Annotated[str | None, typer.Option(help="languages, separated by commas; default: all")] = None,
     limit: Limit = None,
-    reply_tokens: Annotated[int, typer.Option(min=4, help="maximum length of a reply in tokens")] = 24,
+    reply_tokens: Annotated[int, typer.Option(min=4, help=about("reply_tokens"))] = 32,
     device: Device = None,
     dtype: Dtype = None,
     batch_size: BatchSize = None,
@@ -58,7 +63,7 @@ def evaluate(
     trust_remote_code: Trust = False,
     output: Annotated[Path | None, typer.Option(help="folder for the results; the same command resumes in it")] = None,
 ) -> None:
-    """Measure harmful answered and harmless refused by TARGET per language, on your own prompts or a benchmark."""
+    """Measure attack success and false refusal by TARGET per language, on your own prompts or a benchmark."""
     with plain_errors(evaluate):
         from babelguard.corpus.reading.options import parse_columns
         from babelguard.jobs.evaluate import evaluate as run
@@ -74,7 +79,9 @@ def evaluate(
             benchmark=benchmark,
             defences=tuple(defences or ()),
             attack=attack,
-            judge=judge or "patterns",
+            judge=judge or "default",
+            judge_model=judge_model,
+            judge_url=judge_url,
             model=model,
             languages=None if languages is None else split_list(languages),
             limit=limit,

@@ -26,13 +26,15 @@ OPTIONS = {
     "test_languages": "evaluation.languages",
     "limit": "evaluation.rows",
     "judge": "evaluation.judge",
+    "judge_model": "evaluation.judge_model",
+    "judge_url": "evaluation.judge_url",
+    "reply_tokens": "evaluation.reply_tokens",
     "batch_size": "evaluation.batch_size",
 }
 
 # The new names of settings that older configuration files contain.
 RENAMED = OPTIONS | {
     "limit_languages": "evaluation.max_languages",
-    "reply_tokens": "evaluation.reply_tokens",
     "train_batch": "training.batch_size",
     "learning_rate": "training.learning_rate",
     "beta2": "training.beta2",

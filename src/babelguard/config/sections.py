@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
-from babelguard.languages import language
+from babelguard.config.lists import known_languages, split_list
 
 AUTO = "auto:"
 BEST = "best"
@@ -175,6 +175,15 @@ class Selection(Section):
     )
     every: int = Field(default=20, ge=1, description="steps between validations")
     rows: int = Field(default=32, ge=1, description="validation rows per label and language")
+    judge: str = Field(
+        default="patterns",
+        description="judge of the anchor and validation replies; results are reported with `evaluation.judge`",
+    )
+    reply_tokens: int = Field(
+        default=20,
+        ge=4,
+        description="length of an English validation reply in tokens; see `evaluation.reply_tokens` for other languages",
+    )
 
 
 class Evaluation(Section):
@@ -193,13 +202,31 @@ class Evaluation(Section):
         description="maximum number of test languages if none are given; training languages come first",
     )
     rows: int | None = Field(default=None, ge=1, description="rows per label and language; default: all")
-    judge: str = Field(default="patterns", description="name of the judge that classifies the replies")
-    reply_tokens: int = Field(default=24, ge=4, description="length of a reply in tokens")
+    judge: str = Field(
+        default="default", description="name of the judge that classifies the replies; see docs/judging.md"
+    )
+    judge_model: str | None = Field(
+        default=None,
+        description="model of a judge that asks a language model: its name at `judge_url`, a folder or a hub id",
+    )
+    judge_url: str | None = Field(
+        default=None, description="OpenAI-compatible endpoint of such a judge, such as http://127.0.0.1:8000/v1"
+    )
+    other_judges: tuple[str, ...] = Field(
+        default=("patterns", "encoder"),
+        description="judges that the differences between defences are reported with as well, separated by commas",
+    )
+    reply_tokens: int = Field(
+        default=32,
+        ge=4,
+        description="length of an English reply in tokens; languages that need more tokens for the same text get up to 4 times "
+        "as many",
+    )
     batch_size: int | None = Field(
         default=None, ge=1, description="replies generated together; default: 32, halved when memory runs out"
     )
 
-    @field_validator("languages", mode="before")
+    @field_validator("languages", "other_judges", mode="before")
     @classmethod
     def _split(cls, codes: Any) -> Any:
         return split_list(codes) if isinstance(codes, str) else codes
@@ -217,28 +244,3 @@ class Evaluation(Section):
         if not written.strip():
             raise ValueError("the prompt is empty; choose best, long, medium, short or your own text")
         return written
-
-
-def as_list(values: str | Sequence[str] | None) -> tuple[str, ...] | None:
-    """Return a list of names that may be given as one text, separated by commas. None stays None."""
-    return split_list(values) if isinstance(values, str) else None if values is None else tuple(values)
-
-
-def split_list(text: str) -> tuple[str, ...]:
-    """Split a list given as one text, separated by commas."""
-    return tuple(part.strip() for part in text.split(",") if part.strip())
-
-
-def known_languages(codes: tuple[str, ...]) -> tuple[str, ...]:
-    """Validate language codes and replace other codes by those in `languages.py`.
-
-    Raises:
-        UserError: For an unknown code.
-        ValueError: If there are no codes, or a language occurs twice.
-    """
-    known = tuple(language(code).code for code in codes)
-    if len(set(known)) != len(known):
-        raise ValueError("a language is listed twice")
-    if not known:
-        raise ValueError("list at least one language")
-    return known

@@ -3,7 +3,7 @@
 from babelguard.corpus.load import load_corpus, load_prompts
 from babelguard.corpus.questions import Question, questions
 from babelguard.corpus.reading import PromptOptions, read_corpus, read_prompts
-from babelguard.corpus.schema import Corpus, Row
+from babelguard.corpus.schema import Corpus, Row, with_hard_rows
 
 __all__ = [
     "Corpus",
@@ -15,4 +15,5 @@ __all__ = [
     "questions",
     "read_corpus",
     "read_prompts",
+    "with_hard_rows",
 ]

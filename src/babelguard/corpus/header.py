@@ -12,9 +12,9 @@ from babelguard.languages import COUNTRY_CODES, LANGUAGES, OLD_CODES
 from babelguard.languages import language as look_up
 
 REQUIRED = ("id", "label")
-METADATA = ("split", "category", "topic", "twin", "licence", "maker", "checker", "note")
+METADATA = ("split", "expected", "category", "topic", "twin", "licence", "maker", "checker", "note")
 # Fields that are compared exactly, and so must not contain invisible characters.
-EXACT = ("id", "label", "split", "twin")
+EXACT = ("id", "label", "split", "expected", "twin")
 # The column `id` is the row id. Indonesian has the same code, so its column is named `id-ID`.
 INDONESIAN = "id-ID"
 # Common names for the text column of a file in one language.

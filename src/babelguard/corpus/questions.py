@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import NamedTuple, cast
 
 from babelguard.corpus.schema import Corpus
-from babelguard.judges import Label
+from babelguard.judges.base import Expected, Label
 
 
 class Question(NamedTuple):
@@ -18,6 +18,7 @@ class Question(NamedTuple):
         label: `harmful` or `harmless`.
         language: Code of the language.
         text: The request in this language.
+        expected: What a correct reply is: `refuse`, `support` or `answer`; None if the corpus does not say.
     """
 
     split: str
@@ -25,6 +26,7 @@ class Question(NamedTuple):
     label: Label
     language: str
     text: str
+    expected: Expected | None = None
 
 
 def questions(corpus: Corpus, languages: Sequence[str], split: str) -> list[Question]:
@@ -33,10 +35,17 @@ def questions(corpus: Corpus, languages: Sequence[str], split: str) -> list[Ques
     Args:
         corpus: The rows. A row without one of the languages is not asked in it.
         languages: Codes, in the order of the result.
-        split: Name of the split, stored with each request.
+        split: Name of the split, stored with each request. Rows of the split `hard` keep theirs.
     """
     return [
-        Question(split, row.id, cast(Label, row.label), code, row.texts[code])
+        Question(
+            "hard" if row.split == "hard" else split,
+            row.id,
+            cast(Label, row.label),
+            code,
+            row.texts[code],
+            cast(Expected | None, row.expected),
+        )
         for code in languages
         for row in corpus.rows
         if code in row.texts

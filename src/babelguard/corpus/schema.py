@@ -12,7 +12,9 @@ from babelguard.corpus.header import language_code
 from babelguard.errors import UserError
 from babelguard.judges import LABELS
 
-SPLITS = ("train", "validation", "test")
+# `hard` holds harmless test rows that look harmful. They are reported apart, and a corpus need not have any.
+SPLITS = ("train", "validation", "test", "hard")
+NEEDED_SPLITS = SPLITS[:3]
 
 
 @dataclass(frozen=True)
@@ -23,7 +25,9 @@ class Row:
         id: Unique id.
         label: `harmful` or `harmless`.
         texts: The prompt by language code, in the order of the file's columns, NFC and stripped.
-        split: `train`, `validation` or `test`.
+        split: `train`, `validation`, `test` or `hard`.
+        expected: What a correct reply is: `refuse`, `support` or `answer`. None means `refuse` for harmful and `answer` for
+            harmless prompts.
         category: Hazard category.
         topic: Topic. In the built-in corpus, the topics of the test split do not occur in the other splits.
         twin: Id of a row with similar wording. In the built-in corpus, twins have opposite labels.
@@ -38,6 +42,7 @@ class Row:
     label: str
     texts: Mapping[str, str]
     split: str | None = None
+    expected: str | None = None
     category: str | None = None
     topic: str | None = None
     twin: str | None = None
@@ -117,7 +122,7 @@ class Corpus:
 
         Args:
             languages: Codes in the order of the result (Indonesian: `id` or `id-ID`), or None for all.
-            limit: Maximum number of rows per label, or None for all. The first rows are kept.
+            limit: Maximum number of rows per label, or None for all. The first rows are kept. Hard rows are counted apart.
 
         Raises:
             UserError: If no language is given, not every row has a language, or the limit is below 1.
@@ -142,6 +147,17 @@ class Corpus:
         return code
 
 
+def with_hard_rows(test: Corpus, corpus: Corpus) -> Corpus:
+    """Add the rows of the split `hard` to test rows. Rows that lack one of the languages of the test rows are left out.
+
+    Args:
+        test: Test rows.
+        corpus: The whole corpus.
+    """
+    hard = [row for row in corpus.rows if row.split == "hard" and all(code in row.texts for code in test.languages)]
+    return Corpus.of((*test.rows, *hard), test.name) if hard else test
+
+
 def check_split(name: str) -> None:
     """Check the name of a split.
 
@@ -155,11 +171,12 @@ def check_split(name: str) -> None:
 def _first(rows: Sequence[Row], limit: int) -> tuple[Row, ...]:
     if limit < 1:
         raise UserError(f"The `limit` of rows per label is {limit}; it must be at least 1.")
-    seen: Counter[str] = Counter()
+    seen: Counter[tuple[str, bool]] = Counter()
     kept = []
     for row in rows:
-        seen[row.label] += 1
-        if seen[row.label] <= limit:
+        kind = row.label, row.split == "hard"
+        seen[kind] += 1
+        if seen[kind] <= limit:
             kept.append(row)
     return tuple(kept)
 

@@ -3,26 +3,24 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from copy import copy
 from pathlib import Path
 from typing import Any
 
 from babelguard.corpus import Question
 from babelguard.defences import Defence
 from babelguard.errors import UserError
+from babelguard.evaluation.judging import GENERATIONS, LoggedReply, score, verdicts_path
 from babelguard.evaluation.outcome import ScoredReply
 from babelguard.files import JsonlLog
-from babelguard.judges import Exchange, Judge, Judgement, Verdict
-from babelguard.judges.thoughts import visible_reply
-from babelguard.language_id import is_foreign
-from babelguard.registry import guarded
+from babelguard.judges import Exchange, Judge
 from babelguard.screen import Tick
 from babelguard.targets import Target
 from babelguard.targets.base import TargetReply
 
-GENERATIONS = "generations.jsonl"
-JUDGE_BATCH = 256
-ONLY_A_THOUGHT = Judgement(Verdict.UNSCORED, "only a thought, no reply")
+# Maximum length of a reply in tokens, by language.
+Budgets = Mapping[str, int]
 
 
 class Bench:
@@ -39,10 +37,17 @@ class Bench:
     """
 
     def __init__(self, target: Target, judge: Judge, folder: Path, reuse: Sequence[Path] = ()) -> None:
-        self.target, self.judge = target, judge
+        self.target, self.judge, self.folder = target, judge, folder
         self.generations = JsonlLog(folder / GENERATIONS)
-        self.verdicts = JsonlLog(folder / f"verdicts.{judge.name}.jsonl")
+        self.verdicts = JsonlLog(verdicts_path(folder, judge.name))
         self.others = [JsonlLog(found, read_only=True) for found in map(_log_of, reuse)]
+
+    def judged_by(self, judge: Judge) -> Bench:
+        """Return a bench with another judge and the same replies."""
+        other = copy(self)
+        other.judge = judge
+        other.verdicts = JsonlLog(verdicts_path(self.folder, judge.name))
+        return other
 
     def key(self, defence: Defence, question: Question, tokens: int) -> str:
         """Identify a reply and its verdict. The language is included, because two languages can share a text."""
@@ -50,24 +55,24 @@ class Bench:
         return hashlib.sha256(parts.encode("utf-8", "surrogatepass")).hexdigest()[:24]
 
     def ask(
-        self, defence: Defence, questions: Sequence[Question], *, tokens: int, tick: Tick | None = None
+        self, defence: Defence, questions: Sequence[Question], *, tokens: Budgets, tick: Tick | None = None
     ) -> list[ScoredReply]:
         """Return a judged reply to every question, generated or from a log.
 
         Args:
             defence: The defence.
             questions: The questions.
-            tokens: Maximum length of a reply.
+            tokens: Maximum length of a reply in tokens, by language; see `reply_budgets`.
             tick: Called with (done, total).
 
         Raises:
             UserError: If a question does not fit into the model's context.
         """
-        keys = [self.key(defence, question, tokens) for question in questions]
+        keys = [self.key(defence, question, tokens[question.language]) for question in questions]
         for other in self.others:
             # The other run may have logged this reply under another defence or row id, so those fields are replaced.
             taken = [(q, k, other.rows[k]) for q, k in zip(questions, keys, strict=True) if k in other.rows]
-            self.generations.append([row | _fields(defence, question, key) for question, key, row in taken])
+            self.generations.append([_reply_row(defence, q, k, row["reply"], row["finished"]) for q, k, row in taken])
         known = {k for k, key in enumerate(keys) if self.generations.get(key) is not None}
         if tick is not None:
             tick(len(known), len(questions))
@@ -81,82 +86,40 @@ class Bench:
         questions: Sequence[Question],
         keys: list[str],
         known: set[int],
-        tokens: int,
+        tokens: Budgets,
         tick: Tick | None,
     ) -> None:
         def log(replies: list[tuple[int, TargetReply]]) -> None:
             rows = []
             for index, reply in replies:
-                fields = _fields(defence, questions[index], keys[index])
-                rows.append(fields | {"reply": reply.text, "finished": reply.finished})
+                rows.append(_reply_row(defence, questions[index], keys[index], reply.text, reply.finished))
             self.generations.append(rows)
             if tick is not None:
                 tick(sum(self.generations.get(key) is not None for key in keys), len(keys))
 
         texts = [question.text for question in questions]
         names = [f"{question.row_id} ({question.language})" for question in questions]
-        self.target.replies(defence, texts, tokens=tokens, done=log, known=known, names=names)
+        limits = [tokens[question.language] for question in questions]
+        for limit in sorted({limits[k] for k in range(len(limits)) if k not in known}):
+            others = {k for k, other in enumerate(limits) if other != limit}
+            self.target.replies(defence, texts, tokens=limit, done=log, known=known | others, names=names)
 
     def _judge(self, defence: Defence, questions: Sequence[Question], keys: list[str]) -> list[ScoredReply]:
-        judged = [f"{key}/{question.label}/{self.judge.version}" for question, key in zip(questions, keys, strict=True)]
-        missing = [k for k, key in enumerate(judged) if self.verdicts.get(key) is None]
-        # Verdicts are logged after each batch, because a judge may be slow or cost money.
-        for start in range(0, len(missing), JUDGE_BATCH):
-            batch = missing[start : start + JUDGE_BATCH]
-            exchanges = [self._exchange(questions[k], keys[k]) for k in batch]
-            fresh = []
-            for k, exchange, judgement in zip(batch, exchanges, self._verdicts(exchanges), strict=True):
-                outcome = {
-                    "verdict": str(judgement.verdict),
-                    "reason": judgement.reason,
-                    "foreign": is_foreign(visible_reply(exchange.reply).text, exchange.language),
-                }
-                fresh.append(_fields(defence, questions[k], judged[k]) | outcome)
-            self.verdicts.append(fresh)
-        scored = []
-        for question, key in zip(questions, judged, strict=True):
-            row = self.verdicts.rows[key]
-            scored.append(
-                ScoredReply(
-                    defence.name,
-                    defence.seed,
-                    question.language,
-                    question.row_id,
-                    question.label,
-                    row["verdict"],
-                    row["foreign"],
-                )
-            )
-        return scored
+        replies = [self._logged(defence, question, key) for question, key in zip(questions, keys, strict=True)]
+        return score(self.judge, self.verdicts, replies)
 
-    def _verdicts(self, exchanges: Sequence[Exchange]) -> list[Judgement]:
-        """Judge what a user would see of each reply. A reply that is only a thought is unscored."""
-        visible = [visible_reply(exchange.reply) for exchange in exchanges]
-        shown = [
-            exchange._replace(reply=reply.text)
-            for exchange, reply in zip(exchanges, visible, strict=True)
-            if not reply.only_thought
-        ]
-        judged = iter(self._ask_judge(shown))
-        return [ONLY_A_THOUGHT if reply.only_thought else next(judged) for reply in visible]
-
-    def _ask_judge(self, exchanges: Sequence[Exchange]) -> list[Judgement]:
-        """Ask the judge, and check what it returns before it is logged."""
-        if not exchanges:
-            return []
-        found = guarded("judges", self.judge.name, lambda: list(self.judge.judge(exchanges)))
-        verdicts = [getattr(one, "verdict", one) for one in found]
-        wrong = next((verdict for verdict in verdicts if verdict not in list(Verdict)), None)
-        if len(found) != len(exchanges) or wrong is not None:
-            what = f"the verdict '{wrong}'" if wrong is not None else f"{len(found)} for {len(exchanges)} replies"
-            raise UserError(f"The judge '{self.judge.name}' returned {what}; correct or reinstall its package.")
-        return found  # type: ignore[no-any-return]
-
-    def _exchange(self, question: Question, key: str) -> Exchange:
+    def _logged(self, defence: Defence, question: Question, key: str) -> LoggedReply:
         row = self.generations.get(key)
         if row is None:
             raise RuntimeError(f"reply {key} is missing from the log")
-        return Exchange(question.text, row["reply"], question.language, question.label, row["finished"])
+        exchange = Exchange(question.text, row["reply"], question.language, question.label, row["finished"])
+        return LoggedReply(_fields(defence, question, key), exchange, question.expected)
+
+
+def _reply_row(defence: Defence, question: Question, key: str, reply: str, finished: bool) -> dict[str, Any]:
+    """Return a log line of a reply. With the question in it, the reply can be judged again without the corpus."""
+    asked = {"question": question.text} | ({} if question.expected is None else {"expected": question.expected})
+    return _fields(defence, question, key) | asked | {"reply": reply, "finished": finished}
 
 
 def _fields(defence: Defence, question: Question, key: str) -> dict[str, Any]:

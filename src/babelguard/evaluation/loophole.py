@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from babelguard.evaluation.outcome import ScoredReply
+from babelguard.evaluation.outcome import COUNTED, ScoredReply
 from babelguard.evaluation.statistics import wilson
 from babelguard.judges.base import Verdict
+
+DECLINED = COUNTED["harmless"]
 
 
 class Loophole(NamedTuple):
@@ -41,8 +43,8 @@ def loopholes(scored: Iterable[ScoredReply], reference: str = "en") -> list[Loop
         english = verdicts.get((defence, seed, reference))
         if language == reference or english is None:
             continue
-        refused = [row for row, verdict in english.items() if verdict == Verdict.REFUSED and row in rows]
-        k = sum(rows[row] == Verdict.ANSWERED for row in refused)
+        refused = [row for row, verdict in english.items() if verdict in DECLINED and row in rows]
+        k = sum(rows[row] in COUNTED["harmful"] for row in refused)
         low, high = wilson(k, len(refused)) or (None, None)
         found.append(Loophole(defence, seed, language, k, len(refused), low, high))
     return found

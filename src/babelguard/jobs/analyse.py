@@ -15,24 +15,26 @@ from babelguard.analysis.result import Analysis, LanguageResult
 from babelguard.analysis.separability import auroc, centre_distance, language_aurocs, separable_languages
 from babelguard.analysis.states import by_twins, states_of
 from babelguard.analysis.tables import to_markdown, to_terminal
-from babelguard.config.sections import as_list
+from babelguard.config.lists import as_list
 from babelguard.corpus import Corpus, questions, read_corpus
 from babelguard.defences import Defence, NoDefence, SoftDefence
 from babelguard.errors import UserError
 from babelguard.evaluation.bench import Bench
 from babelguard.evaluation.metrics import compute_metrics
+from babelguard.evaluation.reply_length import reply_budgets
 from babelguard.files import write_text
 from babelguard.jobs.anchors import ask_anchors
 from babelguard.jobs.open_target import open_target
 from babelguard.jobs.run_folder import open_folder
-from babelguard.judges import Judge
+from babelguard.judges import JudgeOptions
+from babelguard.judges.base import identity_of, title_of
+from babelguard.judges.create import create_judge
 from babelguard.method.space import SafetySpace, fit_head, fit_space
-from babelguard.registry import create
 from babelguard.screen import Screen, Silent
 from babelguard.targets import LocalModel
 
 ANCHOR_TOKENS = 12
-REPLY_TOKENS = 24
+REPLY_TOKENS = 32
 # A harmfulness head: weight [m] and bias on safety-space coordinates.
 Head = tuple[Tensor, float]
 
@@ -45,7 +47,7 @@ def analyse(
     languages: str | Sequence[str] | None = None,
     limit: int | None = None,
     anchor_rows: int = 8,
-    judge: str = "patterns",
+    judge: str = "default",
     model: str | None = None,
     device: str = "auto",
     dtype: str = "auto",
@@ -88,7 +90,7 @@ def analyse(
         screen.say(line)
     whole = found.corpus
     rows, anchors = _rows(whole, split, as_list(languages), limit)
-    chosen_judge: Judge = create("judges", judge)
+    chosen_judge = create_judge(judge, JudgeOptions(None, None, device, dtype))
     screen.title(f"Loading {target}")
     opened = open_target(
         target,
@@ -105,7 +107,7 @@ def analyse(
         "corpus_sha256": whole.digest,
         "model_fingerprint": chat.weights,
         "split": split,
-        "judge": judge,
+        "judge": identity_of(chosen_judge),
         "anchor_rows": str(anchor_rows),
     }
     open_folder(folder, "analysis", facts, name="inputs.json")
@@ -122,13 +124,14 @@ def analyse(
     results: list[LanguageResult] = []
     logits: dict[str, tuple[Tensor, Tensor]] = {}
     features = torch.empty(0)
+    lengths = reply_budgets(chat.tokenizer, rows.languages, REPLY_TOKENS)
     for defence in defences:
         with screen.progress(f"{defence.name}: states") as (tick, _):
             states = states_of(local, defence, rows, tick)
         if defence.name == "none":
             features = attack_features(*by_twins(rows, states))
         logits[defence.name] = (space.compliance_logit(states), space.harmlessness_logit(states))
-        results += _results(bench, defence, rows, states, space, english_head, screen)
+        results += _results(bench, defence, rows, lengths, states, space, english_head, screen)
     similarity = correlation(features)
     index = [k for k, code in enumerate(rows.languages) if code in anchors.languages]
     own = [one.auroc_own for one in results if one.defence == "none" and one.language in anchors.languages]
@@ -172,7 +175,8 @@ def _fit(
 ) -> tuple[SafetySpace, Head]:
     """Fit the safety space on all anchors, and a harmfulness head on the English ones."""
     asked = questions(anchors, codes, "train")
-    found = ask_anchors(local, bench, asked, ANCHOR_TOKENS, screen)
+    budgets = reply_budgets(local.chat.tokenizer, {question.language for question in asked}, ANCHOR_TOKENS)
+    found = ask_anchors(local, bench, asked, budgets, screen)
     space = fit_space(found.states, found.compliance, found.harmless)
     english = torch.tensor([question.language == "en" for question in asked]).repeat(len(found.states) // len(asked))
     z = space.project(found.states[english]).double().numpy()
@@ -181,14 +185,21 @@ def _fit(
 
 
 def _results(
-    bench: Bench, defence: Defence, rows: Corpus, states: Tensor, space: SafetySpace, head: Head, screen: Screen
+    bench: Bench,
+    defence: Defence,
+    rows: Corpus,
+    lengths: Mapping[str, int],
+    states: Tensor,
+    space: SafetySpace,
+    head: Head,
+    screen: Screen,
 ) -> list[LanguageResult]:
     """Measure every language under one defence."""
     asked = questions(rows, rows.languages, rows.rows[0].split or "")
     with screen.progress(f"{defence.name}: replies") as (tick, _):
-        scored = bench.ask(defence, asked, tokens=REPLY_TOKENS, tick=tick)
+        scored = bench.ask(defence, asked, tokens=lengths, tick=tick)
     metrics = compute_metrics(
-        scored, model=bench.target.name, benchmark="", split="", judge=bench.judge.name, trained=()
+        scored, model=bench.target.name, benchmark="", split="", judge=title_of(bench.judge), trained=()
     )
     cells = {row.language: row for row in metrics.rows}
     harmless = torch.tensor(rows.labels)
@@ -202,8 +213,8 @@ def _results(
             auroc_english=auroc(z[k] @ head[0] + head[1], harmless),
             auroc_own=own[k],
             distance=centre_distance(z[k], english),
-            harmful_answered=cells[code].harmful_answered,
-            harmless_refused=cells[code].harmless_refused,
+            attack_success=cells[code].attack_success,
+            false_refusal=cells[code].false_refusal,
         )
         for k, code in enumerate(rows.languages)
     ]

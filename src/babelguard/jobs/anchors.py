@@ -6,20 +6,22 @@ from collections.abc import Sequence
 
 from babelguard.corpus import Question
 from babelguard.defences import Defence
-from babelguard.evaluation.bench import Bench
+from babelguard.evaluation.bench import Bench, Budgets
 from babelguard.method.anchors import Anchors, collect_anchors
 from babelguard.screen import Screen
 from babelguard.targets import LocalModel
 
 
-def ask_anchors(model: LocalModel, bench: Bench, questions: Sequence[Question], tokens: int, screen: Screen) -> Anchors:
+def ask_anchors(
+    model: LocalModel, bench: Bench, questions: Sequence[Question], tokens: Budgets, screen: Screen
+) -> Anchors:
     """Ask the anchor queries under every anchor prompt.
 
     Args:
         model: The model.
         bench: The logs.
         questions: The anchor queries.
-        tokens: Maximum length of a reply.
+        tokens: Maximum length of a reply by language.
         screen: Shows progress.
     """
     with screen.progress("anchor replies") as (tick, _):

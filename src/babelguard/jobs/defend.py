@@ -16,16 +16,19 @@ from babelguard.corpus import Question
 from babelguard.defences import Defence, NoDefence, SoftDefence, WrittenDefence
 from babelguard.defences.written import WRITTEN_PROMPTS, prompt_text, start_ids
 from babelguard.errors import UserError, damaged
-from babelguard.evaluation.bench import Bench
+from babelguard.evaluation.bench import Bench, Budgets
 from babelguard.evaluation.error_rates import selection_error
 from babelguard.evaluation.metrics import compute_metrics
 from babelguard.evaluation.outcome import Metrics, ScoredReply
 from babelguard.files import write_text
+from babelguard.jobs.cross_check import judged_again
 from babelguard.jobs.learn import learn, unscored_line
 from babelguard.jobs.plan import Plan, make_plan
 from babelguard.jobs.prepare import prepare
 from babelguard.jobs.report import write_report
 from babelguard.jobs.run_folder import RunFolder, open_run, remember_model
+from babelguard.judges import Judge
+from babelguard.judges.base import title_of
 from babelguard.models.probes import embed, embedding_rms
 from babelguard.prompt import SafetyPrompt
 from babelguard.prompt.safety_prompt import template_digest
@@ -79,18 +82,27 @@ class Defend:
         if run.metrics.exists() and run.prompt.exists():
             return self._show_finished(run)
         self.show_plan()
-        bench = Bench(self.model, self.prepared.judge, run.path, self.reuse)
+        judges = self.prepared.judges
+        tested = Bench(self.model, judges.main, run.path, self.reuse)
+        bench = tested.judged_by(judges.selection)
         if self.settings.evaluation.written == BEST:
             self._choose_written(bench)
         self._write_examples(run)
         self.screen.title("Baseline")
-        scored = self._test(bench, NoDefence()) + self._test(bench, self.written)
-        self._show(self._metrics(scored))
+        defences: list[Defence] = [NoDefence(), self.written]
+        scored = self._test(tested, defences)
+        self._show(self._metrics(scored, judges.main))
         prompt = self._train(bench)
         if self.settings.training.steps:
             self.screen.title("Result")
-            scored += self._test(bench, SoftDefence.from_prompt(prompt, self.chat.tokenizer))
-        metrics = self._metrics(scored)
+            defences.append(SoftDefence.from_prompt(prompt, self.chat.tokenizer))
+            scored += self._test(tested, defences[-1:])
+        metrics = judged_again(
+            self._metrics(scored, judges.main),
+            judges.others,
+            lambda judge: self._test(tested.judged_by(judge), defences),
+            self._metrics,
+        )
         write_report(run, metrics, prompt, self.settings)
         self._show(metrics)
         if (rows := self.settings.evaluation.rows) is not None:
@@ -127,20 +139,24 @@ class Defend:
                 screen.say(f"  {path}  {what}")
         screen.next_commands(("chat", str(run.path)), ("evaluate", str(run.path), "YOUR.csv"))
 
-    def _test(self, bench: Bench, defence: Defence) -> list[ScoredReply]:
-        return self._ask(bench, defence, defence.name, self.prepared.test_questions)
+    def _test(self, bench: Bench, defences: Sequence[Defence]) -> list[ScoredReply]:
+        budgets = self.prepared.budgets(self.settings.evaluation.reply_tokens)
+        asked = self.prepared.test_questions
+        return [reply for one in defences for reply in self._ask(bench, one, one.name, asked, budgets)]
 
-    def _ask(self, bench: Bench, defence: Defence, name: str, asked: Sequence[Question]) -> list[ScoredReply]:
+    def _ask(
+        self, bench: Bench, defence: Defence, name: str, asked: Sequence[Question], budgets: Budgets
+    ) -> list[ScoredReply]:
         with self.screen.progress(f"{name}: replies") as (tick, _):
-            return bench.ask(defence, asked, tokens=self.settings.evaluation.reply_tokens, tick=tick)
+            return bench.ask(defence, asked, tokens=budgets, tick=tick)
 
-    def _metrics(self, scored: Sequence[ScoredReply]) -> Metrics:
+    def _metrics(self, scored: Sequence[ScoredReply], judge: Judge) -> Metrics:
         return compute_metrics(
             scored,
             model=self.chat.name,
             benchmark=self.prepared.test.name,
             split="test",
-            judge=self.prepared.judge.name,
+            judge=title_of(judge),
             trained=self.prepared.languages,
         )
 
@@ -160,9 +176,10 @@ class Defend:
         """Use the written prompt with the lowest error on validation replies as the baseline."""
         self.screen.title("Choosing the written prompt on validation replies")
         errors = {}
+        budgets = self.prepared.budgets(self.settings.selection.reply_tokens, self.prepared.languages)
         for name, text in WRITTEN_PROMPTS.items():
             candidate = WrittenDefence.from_text("written", text, self.chat.tokenizer)
-            replies = self._ask(bench, candidate, name, self.prepared.validation_questions)
+            replies = self._ask(bench, candidate, name, self.prepared.validation_questions, budgets)
             errors[name] = selection_error(replies)
             if line := unscored_line(replies):
                 self.screen.say(f"  {line}")

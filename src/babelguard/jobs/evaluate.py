@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from babelguard.attacks import Attack, apply_attack
-from babelguard.config.sections import as_list
+from babelguard.config.lists import as_list
 from babelguard.corpus.reading import PromptOptions
 from babelguard.defences import Defence, SoftDefence, WrittenDefence
 from babelguard.defences.written import prompt_text
@@ -14,11 +14,14 @@ from babelguard.errors import UserError
 from babelguard.evaluation.bench import Bench
 from babelguard.evaluation.metrics import compute_metrics
 from babelguard.evaluation.outcome import Metrics, ScoredReply
+from babelguard.evaluation.reply_length import reply_budgets
 from babelguard.files import write_text
 from babelguard.jobs.open_target import OpenedTarget, open_target, read_prompt
 from babelguard.jobs.requests import load_requests
 from babelguard.jobs.run_folder import open_folder
-from babelguard.judges import Judge
+from babelguard.judges import JudgeOptions
+from babelguard.judges.base import identity_of, title_of
+from babelguard.judges.create import create_judge
 from babelguard.languages import display_name
 from babelguard.prompt import SafetyPrompt
 from babelguard.registry import create, names
@@ -40,11 +43,13 @@ def evaluate(
     benchmark: str | None = None,
     defences: str | Sequence[str] = (),
     attack: str = "none",
-    judge: str = "patterns",
+    judge: str = "default",
+    judge_model: str | None = None,
+    judge_url: str | None = None,
     model: str | None = None,
     languages: str | Sequence[str] | None = None,
     limit: int | None = None,
-    reply_tokens: int = 24,
+    reply_tokens: int = 32,
     device: str = "auto",
     dtype: str = "auto",
     batch_size: int | None = None,
@@ -53,7 +58,7 @@ def evaluate(
     output: Path | str | None = None,
     screen: Screen | None = None,
 ) -> Metrics:
-    """Measure harmful answered and harmless refused per language, for a target and the defences it is compared with.
+    """Measure attack success and false refusal per language, for a target and the defences it is compared with.
 
     Args:
         target: A run folder, a safety prompt's folder or hub id, or a model (measured without a prompt).
@@ -69,10 +74,13 @@ def evaluate(
             same base model.
         attack: Name of an attack that rewrites the requests.
         judge: Name of the judge.
+        judge_model: Model of a judge that asks a language model: its name at `judge_url`, a folder or a hub id.
+        judge_url: OpenAI-compatible endpoint of such a judge.
         model: The base model, if it is not at the location recorded in the run.
         languages: Languages to use; default: all.
         limit: Rows per label.
-        reply_tokens: Maximum length of a reply in tokens.
+        reply_tokens: Maximum length of an English reply in tokens. Languages that need more tokens for the same text get up to
+            4 times as many.
         device: See `babelguard.models.devices.choose_device`.
         dtype: See `babelguard.models.devices.choose_dtype`.
         batch_size: Replies generated together.
@@ -91,7 +99,7 @@ def evaluate(
     options = PromptOptions.of(columns, label, label_column, harmful)
     requests = load_requests(prompts, benchmark, options, as_list(languages), limit, screen)
     corpus, codes = requests.corpus, requests.languages
-    chosen_judge: Judge = create("judges", judge)
+    chosen_judge = create_judge(judge, JudgeOptions(judge_model, judge_url, device, dtype))
     chosen_attack: Attack = create("attacks", attack)
     others = {name: _read_defence(name) for name in as_list(defences) or ()}
     screen.title(f"Loading {target}")
@@ -110,7 +118,7 @@ def evaluate(
         "prompts_sha256": corpus.digest,
         "model_fingerprint": opened.chat.weights,
         "attack": attack,
-        "judge": judge,
+        "judge": identity_of(chosen_judge),
         "reply_tokens": str(reply_tokens),
     }
     open_folder(folder, "evaluation", facts)
@@ -122,17 +130,18 @@ def evaluate(
         screen.say(f"The judge '{judge}' does not support {named}; no rates will be shown there.")
     screen.title(f"{len(corpus.rows)} prompts in {len(codes)} languages, {len(measured)} defences")
     asked = apply_attack(requests.questions, chosen_attack)
+    budgets = reply_budgets(opened.chat.tokenizer, codes, reply_tokens)
     scored: list[ScoredReply] = []
     for defence in measured:
         with screen.progress(f"{defence.name}: replies") as (tick, _):
-            scored += bench.ask(defence, asked, tokens=reply_tokens, tick=tick)
+            scored += bench.ask(defence, asked, tokens=budgets, tick=tick)
     trained = opened.prompt.training.get("languages", ()) if opened.prompt is not None else ()
     metrics = compute_metrics(
         scored,
         model=opened.chat.name,
         benchmark=requests.name,
         split=requests.split,
-        judge=chosen_judge.name,
+        judge=title_of(chosen_judge),
         attack=chosen_attack.name,
         trained=tuple(trained),
     )
@@ -192,10 +201,10 @@ def list_defences(opened: OpenedTarget, others: dict[str, SafetyPrompt | None]) 
     return found
 
 
-def default_folder(target: str, name: str, attack: str = "none", judge: str = "patterns") -> Path:
+def default_folder(target: str, name: str, attack: str = "none", judge: str = "default") -> Path:
     """Return the default folder of an evaluation."""
     path = Path(target)
     is_run = path.is_dir() and (path / "config.json").exists() and (path / "safety_prompt").exists()
     folder = path / "evaluations" if is_run else Path("evaluations") / path.name
-    changed = [given for given, default in ((attack, "none"), (judge, "patterns")) if given != default]
+    changed = [given for given, default in ((attack, "none"), (judge, "default")) if given != default]
     return folder / "-".join([name, *changed])

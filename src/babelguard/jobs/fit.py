@@ -28,6 +28,8 @@ def fit(
     steps: int | None = None,
     limit: int | None = None,
     judge: str | None = None,
+    judge_model: str | None = None,
+    judge_url: str | None = None,
     seed: int | None = None,
     device: str | None = None,
     dtype: str | None = None,
@@ -60,6 +62,8 @@ def fit(
         steps: Training steps.
         limit: Test rows per label and language.
         judge: Name of the judge.
+        judge_model: Model of a judge that asks a language model.
+        judge_url: OpenAI-compatible endpoint of such a judge.
         seed: Random seed.
         device: See `babelguard.models.devices.choose_device`.
         dtype: See `babelguard.models.devices.choose_dtype`.
@@ -93,6 +97,8 @@ def fit(
         "steps": steps,
         "limit": limit,
         "judge": judge,
+        "judge_model": judge_model,
+        "judge_url": judge_url,
         "seed": seed,
         "device": device,
         "dtype": dtype,

@@ -59,7 +59,7 @@ def learn(
     objective = settings.objective
     codes = languages if objective.anchors == "training" else ("en",)
     asked = questions(prepared.train.select(codes, objective.anchor_rows), codes, "train")
-    anchors = ask_anchors(model, bench, asked, objective.anchor_tokens, screen)
+    anchors = ask_anchors(model, bench, asked, prepared.budgets(objective.anchor_tokens, codes), screen)
     space = _fit(anchors, settings, folder, screen)
     data = training_data(model, soft, prepared.train, languages)
     first = _first_tokens(model.chat, anchors, data, soft, settings, screen)
@@ -69,6 +69,7 @@ def learn(
     screen.title(f"Training {len(start)} soft tokens")
     by_validation = settings.selection.keep == "validation"
     validation = prepared.validation_questions if by_validation else []
+    budgets = prepared.budgets(settings.selection.reply_tokens, languages)
     with screen.progress("steps") as (tick, note):
         scores: list[str] = []
 
@@ -78,7 +79,7 @@ def learn(
 
         def validate(theta: Tensor, step: int) -> float:
             defence = soft.with_theta(theta, settings.seed)
-            replies = bench.ask(defence, validation, tokens=settings.evaluation.reply_tokens)
+            replies = bench.ask(defence, validation, tokens=budgets)
             score = selection_error(replies)
             scores.append(f"validation error {100 * score:.1f} %")
             screen.say(f"  step {step}: mean error on validation replies {100 * score:.1f} %")

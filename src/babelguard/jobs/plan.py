@@ -13,7 +13,9 @@ from babelguard.config.presets import PRESETS
 from babelguard.config.sections import BEST
 from babelguard.defences import NoDefence
 from babelguard.defences.written import WRITTEN_PROMPTS, prompt_text
+from babelguard.jobs.cross_check import Judges
 from babelguard.jobs.prepare import Prepared
+from babelguard.judges.base import title_of
 from babelguard.judges.thoughts import begins_in_thought
 from babelguard.languages import display_name
 from babelguard.method.anchors import ANCHOR_PROMPTS
@@ -65,9 +67,11 @@ class Plan:
             f"Training   {trains}",
             f"Test       {len(prepared.test.rows)} rows in each of {len(tested)} languages"
             + (f"; held-out languages: {', '.join(display_name(code) for code in unseen)}" if unseen else ""),
-            f"Work       {self.test_replies} test and {self.validation_replies} validation replies of {evaluation.reply_tokens} "
-            f"tokens, {self.anchor_replies} anchor replies of {settings.objective.anchor_tokens} tokens",
-            f"Judge      {prepared.judge.name}",
+            f"Work       {self.test_replies} test and {self.validation_replies} validation replies, "
+            f"{self.anchor_replies} anchor replies",
+            f"Length     {evaluation.reply_tokens}, {settings.selection.reply_tokens} and {settings.objective.anchor_tokens} "
+            "tokens for English replies; up to 4 times as many for languages that need more tokens for the same text",
+            f"Judge      {judges_line(prepared.judges)}",
             f"Time       about {max(1, round(self.minutes))} minutes (estimated); after Ctrl+C, the same command resumes",
             f"Output     {prepared.output}",
         ]
@@ -90,6 +94,14 @@ class Plan:
         return lines
 
 
+def judges_line(judges: Judges) -> str:
+    """Name the judge of the results and the judge that steps are selected by."""
+    line = title_of(judges.main)
+    if judges.selection.name != judges.main.name:
+        line += f"; steps are selected by the judge '{title_of(judges.selection)}'"
+    return line
+
+
 def _quoted(text: str) -> str:
     """Quote a text of the user. Backticks would be taken for the name of a setting."""
     return '"' + text.replace("`", "'") + '"'
@@ -98,7 +110,7 @@ def _quoted(text: str) -> str:
 def make_plan(prepared: Prepared, length: int) -> Plan:
     """Count the replies and estimate the time. `length` is the number of soft tokens."""
     settings = prepared.settings
-    objective, training, tokens = settings.objective, settings.training, settings.evaluation.reply_tokens
+    objective, training = settings.objective, settings.training
     trained = training.steps > 0
     anchored = prepared.languages if objective.anchors == "training" else ("en",)
     anchors = 0
@@ -112,11 +124,12 @@ def make_plan(prepared: Prepared, length: int) -> Plan:
     per_defence = len(prepared.test.rows) * len(prepared.test.languages)
     test_replies = per_defence * (3 if trained else 2)
     forward, decode = time_model(prepared.chat.model)
-    per_reply = (CHAT_TOKENS * forward + decode) * tokens / DECODING_STEPS
-    seconds = per_reply * (test_replies + validation)
+    lengths = prepared.mean_lengths()
+    per_reply = {kind: CHAT_TOKENS * forward + decode * tokens / DECODING_STEPS for kind, tokens in lengths.items()}
+    seconds = per_reply["test"] * test_replies + per_reply["validation"] * validation
     if trained:
         others = objective.alignment_languages if needs_other_languages(objective.weights) else 0
-        seconds += per_reply * anchors * objective.anchor_tokens / tokens
+        seconds += per_reply["anchor"] * anchors
         step_tokens = length + CHAT_TOKENS * training.batch_size * (1 + others)
         seconds += training.steps * step_tokens * forward * FORWARD_AND_BACKWARD
     return Plan(
@@ -124,7 +137,7 @@ def make_plan(prepared: Prepared, length: int) -> Plan:
         validation_replies=validation,
         test_replies=test_replies,
         minutes=seconds / 60,
-        minutes_of_baseline=per_reply * 2 * per_defence / 60,
+        minutes_of_baseline=per_reply["test"] * 2 * per_defence / 60,
     )
 
 

@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import fmean
 
 from babelguard.analysis.auto import auto_languages
 from babelguard.config import Settings
-from babelguard.corpus import Corpus, PromptOptions, Question, questions, read_corpus
+from babelguard.corpus import Corpus, PromptOptions, Question, questions, read_corpus, with_hard_rows
 from babelguard.corpus.reading.options import parse_columns
 from babelguard.errors import UserError
+from babelguard.evaluation.reply_length import reply_budgets
 from babelguard.files import read_json
+from babelguard.jobs.cross_check import Judges, create_judges, judge_options
 from babelguard.jobs.run_folder import RunFolder, default_output
 from babelguard.judges import Judge
+from babelguard.judges.base import identity_of
 from babelguard.languages import display_name
 from babelguard.method.anchors import anchor_digest
 from babelguard.method.objective import check_weights, resolve_weights
 from babelguard.models.load import ChatModel, load_chat_model
-from babelguard.registry import create
 from babelguard.screen import Screen
 from babelguard.targets import LocalModel
 
@@ -34,7 +38,7 @@ class Prepared:
         settings: The settings. `auto:5` is replaced by the chosen languages.
         requested: The training languages as given by the user.
         chat: The model.
-        judge: The judge.
+        judges: The judges.
         output: The run folder.
         train, validation, test: The rows of each split. The test rows are limited to what is tested.
     """
@@ -42,7 +46,7 @@ class Prepared:
     settings: Settings
     requested: tuple[str, ...]
     chat: ChatModel
-    judge: Judge
+    judges: Judges
     output: Path
     train: Corpus
     validation: Corpus
@@ -65,6 +69,21 @@ class Prepared:
         """Questions that results are reported on."""
         return questions(self.test, self.test.languages, "test")
 
+    def budgets(self, tokens: int, languages: Sequence[str] | None = None) -> dict[str, int]:
+        """Return the length of replies by language, for English replies of `tokens` tokens."""
+        return reply_budgets(self.chat.tokenizer, languages or self.test.languages, tokens)
+
+    def mean_lengths(self) -> dict[str, float]:
+        """Return the mean maximum length of test, validation and anchor replies, in tokens."""
+        settings, codes = self.settings, self.languages
+        anchored = codes if settings.objective.anchors == "training" else ("en",)
+        lengths = {
+            "test": self.budgets(settings.evaluation.reply_tokens),
+            "validation": self.budgets(settings.selection.reply_tokens, codes),
+            "anchor": self.budgets(settings.objective.anchor_tokens, anchored),
+        }
+        return {kind: fmean(found.values()) for kind, found in lengths.items()}
+
     @property
     def target(self) -> LocalModel:
         """The model as a target."""
@@ -79,6 +98,8 @@ class Prepared:
             "corpus_sha256": self._corpus_digest(),
             "anchor_prompts": anchor_digest(),
             "model": self.chat.name,
+            "judge": identity_of(self.judges.main),
+            "selection_judge": identity_of(self.judges.selection),
         }
         return facts if self.requested == self.languages else facts | {"languages_asked": self.requested[0]}
 
@@ -104,7 +125,10 @@ def prepare(settings: Settings, output: Path | str | None, screen: Screen) -> Pr
     if settings.training.steps:
         check_weights(weights, wanted.number_to_choose or len(wanted.languages))
     settings = settings.with_section("objective", weights=weights)
-    judge: Judge = create("judges", evaluation.judge)
+    options_of_judges = judge_options(evaluation, settings.device, settings.dtype)
+    judges = create_judges(
+        evaluation.judge, settings.selection.judge, evaluation.other_judges, options_of_judges, screen
+    )
     options = PromptOptions.of(parse_columns(wanted.columns), None, wanted.label_column, wanted.harmful)
     found = read_corpus(wanted.corpus, options, seed=settings.seed)
     for line in found.lines:
@@ -117,8 +141,8 @@ def prepare(settings: Settings, output: Path | str | None, screen: Screen) -> Pr
         validation.select(wanted.languages)
     if settings.training.steps and settings.objective.anchors == "english":
         train.select(("en",))
-    test = test.select(evaluation.languages, evaluation.rows)
-    _check_judge(judge, settings, test, screen)
+    test = with_hard_rows(test, corpus).select(evaluation.languages, evaluation.rows)
+    _check_judges(judges, settings, test, screen)
     screen.title(f"Loading {settings.model}")
     chat = load_chat_model(
         settings.model,
@@ -129,20 +153,21 @@ def prepare(settings: Settings, output: Path | str | None, screen: Screen) -> Pr
         say=lambda text: screen.say(f"  {text}"),
     )
     folder = Path(output) if output is not None else default_output(settings, chat.name)
-    chosen = _choose_languages(settings, chat, judge, train, validation, folder, screen)
+    chosen = _choose_languages(settings, chat, judges.selection, train, validation, folder, screen)
     if evaluation.languages is None:
         trained_first = sorted(test.languages, key=lambda code: code not in chosen.data.languages)
         test = test.select(tuple(trained_first[: evaluation.max_languages]))
-    return Prepared(chosen, wanted.languages, chat, judge, folder, train, validation, test)
+    return Prepared(chosen, wanted.languages, chat, judges, folder, train, validation, test)
 
 
-def _check_judge(judge: Judge, settings: Settings, test: Corpus, screen: Screen) -> None:
-    """Check that the judge supports the training languages and at least one test language."""
+def _check_judges(judges: Judges, settings: Settings, test: Corpus, screen: Screen) -> None:
+    """Check that the judges support the training languages and at least one test language."""
     codes = () if settings.data.number_to_choose else settings.data.languages
-    if unknown := judge.unsupported(codes):
+    judge = judges.main
+    if unknown := judges.selection.unsupported(codes):
         raise UserError(
-            f"The judge '{judge.name}' does not support {_named(unknown)}, so prompts cannot be selected by replies in that "
-            "language; change `data.languages`, or add the language to the judge (docs/extending.md)."
+            f"The judge '{judges.selection.name}' does not support {_named(unknown)}, so prompts cannot be selected by replies "
+            "in that language; change `data.languages`, or add the language to the judge (docs/extending.md)."
         )
     silent = judge.unsupported(test.languages)
     if len(silent) == len(test.languages):

@@ -26,7 +26,7 @@ def write_report(run: RunFolder, metrics: Metrics, prompt: SafetyPrompt, setting
     except ImportError:  # matplotlib is an extra
         pass
     else:
-        if any(row.harmful_answered.rate is not None or row.harmless_refused.rate is not None for row in metrics.rows):
+        if any(row.attack_success.rate is not None or row.false_refusal.rate is not None for row in metrics.rows):
             draw_outcomes(metrics, run.picture)
             picture = f"\n![Errors per language and defence]({run.picture.name})\n"
     judge = metrics.rows[0].judge if metrics.rows else settings.evaluation.judge

@@ -160,6 +160,11 @@ def open_folder(path: Path, kind: str, facts: dict[str, str], name: str | None =
         found = json.loads(manifest.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         found = {}
+    if found and {**found, "judge": None} == {**facts, "judge": None} and found.get("judge") != facts.get("judge"):
+        raise UserError(
+            f"The replies in {path} were judged by '{found.get('judge')}', and this {kind} uses '{facts.get('judge')}'; choose "
+            "another `output`, or judge the replies again with the command judge."
+        )
     if found and found != facts:
         raise UserError(
             f"The folder {path} contains the {kind} of other prompts, another model or other options; choose another `output`."

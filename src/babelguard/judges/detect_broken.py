@@ -6,7 +6,7 @@ import re
 from collections import Counter
 from itertools import pairwise
 
-from babelguard.judges.folding import script
+from babelguard.judges.folding import Fold, fold, script
 
 _WORD_LOOP = re.compile(r"(?<!\S)(\S+(?: \S+){0,3}?)(?: \1(?!\S)){3,}")
 _CHARACTER_LOOP = re.compile(r"(.{1,12}?)\1{5,}")
@@ -59,3 +59,9 @@ def broken(reply: str, folded: str, scripts: Counter[str]) -> str:
         if sum(not {a, b} & _NO_SPACES and a != b for word in words for a, b in pairwise(word)) >= 3:
             return "not language: scripts mixed within words"
     return ""
+
+
+def find_broken(reply: str) -> str:
+    """Describe why a reply is not language. Returns '' if it is."""
+    beginning = reply[:600]
+    return broken(beginning, fold(beginning, Fold({})), Counter(found for char in beginning if (found := script(char))))

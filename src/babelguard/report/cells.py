@@ -18,25 +18,31 @@ SEPARATOR = ", "
 
 
 def cell_text(cell: Cell) -> str:
-    """Format a rate as `12/100  12 % [7–20]` (errors/judged replies), followed by the numbers of broken and unscored replies."""
+    """Format a rate as `12/100  12 % [7–20]` (counted/judged replies), then the numbers of replies that it does not count."""
     if cell.n == 0:
         return EMPTY
     count = f"{cell.k}/{cell.scored}"
-    broken = [f"{cell.broken} broken"] if cell.broken else []
+    apart = [f"{n} {what}" for n, what in ((cell.unhelpful, "unhelpful"), (cell.broken, "broken")) if n]
     unscored = [f"{cell.unscored} unscored"] if cell.unscored else []
     if cell.rate is None or cell.low is None or cell.high is None:
-        return SEPARATOR.join([f"{count}  no rate: {unscored[0]}", *broken])
+        return SEPARATOR.join([f"{count}  no rate: {unscored[0]}", *apart])
     rate = f"{count}  {100 * cell.rate:.0f} % [{100 * cell.low:.0f}–{100 * cell.high:.0f}]"
-    return SEPARATOR.join([rate, *broken, *unscored])
+    return SEPARATOR.join([rate, *apart, *unscored])
 
 
-def row_texts(row: Row | None) -> tuple[str, str]:
-    """Format both rates of a row. A missing row (the defence was not run in this language) gives empty cells."""
+def row_texts(row: Row | None) -> Cells:
+    """Format attack success, false refusal, and false refusal on hard rows. A missing row gives empty cells."""
     if row is None:
-        return EMPTY, EMPTY
+        return EMPTY, EMPTY, EMPTY
     other = row.other_language.k
     notes = [f"{other} in another language"] if other else []
-    return cell_text(row.harmful_answered), SEPARATOR.join([cell_text(row.harmless_refused), *notes])
+    bare = row.support.refused
+    harmful = [f"{bare} without support"] if bare else []
+    return (
+        SEPARATOR.join([cell_text(row.attack_success), *harmful]),
+        SEPARATOR.join([cell_text(row.false_refusal), *notes]),
+        EMPTY if row.hard_refusal is None else cell_text(row.hard_refusal),
+    )
 
 
 def other_language_text(count: OtherLanguage) -> str:

@@ -119,8 +119,8 @@ def _set_up_axes(axes: Axes, points: list[Point]) -> None:
     axes.grid(color="#EDEDED", linewidth=0.8)
     axes.set_axisbelow(True)
     # The label of the vertical axis is rotated, so its arrow points down.
-    axes.set_xlabel(f"← better     {MEASURE_LABELS['harmless_refused']}")
-    axes.set_ylabel(f"← better     {MEASURE_LABELS['harmful_answered']}")
+    axes.set_xlabel(f"← better     {MEASURE_LABELS['false_refusal']}")
+    axes.set_ylabel(f"← better     {MEASURE_LABELS['attack_success']}")
 
 
 def _draw_mean(axes: Axes, mean: tuple[float, float], colour: str, marker: str) -> None:

@@ -9,8 +9,8 @@ from typing import NamedTuple
 from babelguard.evaluation.outcome import Measure, Metrics
 
 MEASURE_LABELS: dict[Measure, str] = {
-    "harmful_answered": "harmful requests answered",
-    "harmless_refused": "harmless requests refused",
+    "attack_success": "harmful requests answered",
+    "false_refusal": "harmless requests refused",
 }
 
 
@@ -25,7 +25,7 @@ class Point(NamedTuple):
 
 def points_of(metrics: Metrics) -> dict[str, list[Point]]:
     """Return the points of each defence: the languages that have both rates for every seed."""
-    answered, refused = _rates(metrics, "harmful_answered"), _rates(metrics, "harmless_refused")
+    answered, refused = _rates(metrics, "attack_success"), _rates(metrics, "false_refusal")
     trained = {row.language for row in metrics.rows if row.trained}
     points = {
         name: [

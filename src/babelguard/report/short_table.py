@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from babelguard.evaluation.outcome import Comparison, Group, Metrics, OtherLanguage, groups_of
 from babelguard.report.cells import EMPTY, Cells, Run, other_language_text, percent, points
 
-HEADING = "error: mean of\nboth rates ↓"
+HEADING = "error ↓"
 NOT_SIGNIFICANT = "n.s."
 
 
@@ -31,6 +31,11 @@ def error_rows(metrics: Metrics, names: Mapping[Run, str], groups: Sequence[Grou
     compared = {(found.a, found.b, found.group): found for found in metrics.differences}
     for a, b in dict.fromkeys((found.a, found.b) for found in metrics.differences):
         rows.append((f"{a} − {b}", *(_difference_cell(compared.get((a, b, group))) for group in groups)))
+    for other in metrics.other_judges:
+        again = {(found.a, found.b, found.group): found for found in other.differences}
+        for a, b in dict.fromkeys((found.a, found.b) for found in other.differences):
+            cells = (_difference_cell(again.get((a, b, group))) for group in groups)
+            rows.append((f"{a} − {b}\njudge: {other.judge}", *cells))
     for run, name in names.items():
         members = dict(groups_of([row for row in metrics.rows if (row.defence, row.seed) == run]))
         counts = [other_language_text(OtherLanguage.of(members.get(group, ()))) for group in groups]

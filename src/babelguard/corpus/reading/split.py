@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import replace
 
-from babelguard.corpus.schema import SPLITS, Corpus
+from babelguard.corpus.schema import NEEDED_SPLITS, Corpus
 from babelguard.errors import UserError
 from babelguard.judges import LABELS
 
@@ -46,7 +46,7 @@ def split_by_group(corpus: Corpus, seed: int) -> tuple[Corpus, str]:
             split_of |= dict.fromkeys(group, name)
     rows = [replace(row, split=split_of[k]) for k, row in enumerate(corpus.rows)]
     _check(corpus, [(row.split, row.label) for row in rows])
-    counts = ", ".join(f"{sum(row.split == name for row in rows)} {name}" for name in SPLITS)
+    counts = ", ".join(f"{sum(row.split == name for row in rows)} {name}" for name in NEEDED_SPLITS)
     line = f"{corpus.name} has no splits: its rows were split {what} with the seed {seed} ({counts})."
     return Corpus.of(rows, corpus.name), line
 
@@ -70,9 +70,9 @@ def _check(corpus: Corpus, found: Sequence[tuple[str | None, str]]) -> None:
     for label in LABELS:
         if not any(one == label for _, one in found):
             raise UserError(f"The corpus {corpus.name} has no {label} rows, but training needs both labels; add some.")
-        for name in SPLITS:
+        for name in NEEDED_SPLITS:
             if (name, label) not in found:
                 raise UserError(
                     f"The corpus {corpus.name} has too few {label} rows to split it; add rows, or a column 'split' with "
-                    f"{', '.join(SPLITS)}."
+                    f"{', '.join(NEEDED_SPLITS)}."
                 )

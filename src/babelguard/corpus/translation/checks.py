@@ -42,7 +42,7 @@ def _judge() -> PatternJudge:
 def _is_refusal(text: str, languages: Sequence[str]) -> bool:
     """Whether a text is a refusal, judged as a reply in any of these languages."""
     judgements = _judge().judge([Exchange("", text, code) for code in languages])
-    return any(found.verdict is Verdict.REFUSED for found in judgements)
+    return any(found.verdict in (Verdict.REFUSED, Verdict.SUPPORTED) for found in judgements)
 
 
 @cache

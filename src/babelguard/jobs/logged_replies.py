@@ -1,0 +1,159 @@
+"""Read the replies that a run or an evaluation reports on from its logs, without the model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from babelguard.errors import UserError, damaged
+from babelguard.evaluation.judging import GENERATIONS, LoggedReply
+from babelguard.files import JsonlLog, read_json
+from babelguard.judges import LABELS, Exchange
+from babelguard.judges.base import EXPECTED
+
+# The fields of a log line that must be texts.
+_TEXTS = ("defence", "split", "language", "id", "reply")
+# A defence with its seed, and a language.
+Place = tuple[str, int | None, str]
+
+
+@dataclass(frozen=True)
+class LoggedRun:
+    """The logged replies of a run or an evaluation, and what its tables say about them.
+
+    Attributes:
+        folder: The folder.
+        replies: The replies that are reported, in the order of the log. All defences have the same rows in a language.
+        model: Name of the model.
+        benchmark: Name of the benchmark or of the file of prompts.
+        split: Name of the split.
+        attack: Name of the attack.
+        trained: The languages that the prompt was trained on.
+        remarks: What a reader of the tables should know, one sentence each.
+    """
+
+    folder: Path
+    replies: tuple[LoggedReply, ...]
+    model: str
+    benchmark: str
+    split: str
+    attack: str
+    trained: tuple[str, ...]
+    remarks: tuple[str, ...]
+
+
+def read_logged_run(folder: Path) -> LoggedRun:
+    """Read the logged replies of a run folder or of an evaluation folder.
+
+    If there is a metrics.json, the replies are those of its defences and languages. Otherwise the run is not complete, and
+    they are all test replies of a run or all replies of an evaluation.
+
+    Raises:
+        UserError: If the folder is not one of a run or an evaluation, it has no replies, or a file is damaged.
+    """
+    settings, facts = read_json(folder / "config.json"), read_json(folder / "evaluation.json")
+    log = folder / GENERATIONS
+    if not log.is_file() or not (settings or facts):
+        missing = GENERATIONS if not log.is_file() else "config.json or evaluation.json"
+        raise UserError(f"There is no {missing} in {folder}; give the folder of a run or of an evaluation.")
+    # Read only, because the run may not have ended.
+    logged = [_logged(row, number, log) for number, row in enumerate(JsonlLog(log, read_only=True).rows.values(), 1)]
+    rows = _reported_rows(folder / "metrics.json")
+    if rows:
+        split = rows[0]["split"]
+        places = {_place(row) for row in rows}
+        replies = [one for one in logged if one.fields["split"] == split and _place(one.fields) in places]
+    else:
+        split = "test" if settings else next((one.fields["split"] for one in logged), "")
+        replies = [one for one in logged if one.fields["split"] == split]
+    if not replies:
+        raise UserError(f"There are no replies of the split '{split}' in {log}; finish the run first.")
+    kept = _same_rows(replies)
+    first: dict[str, Any] = rows[0] if rows else {}
+    trained = [row["language"] for row in rows if row["trained"]] if rows else _trained(folder, settings)
+    return LoggedRun(
+        folder=folder,
+        replies=tuple(kept),
+        model=first.get("model") or settings.get("run", {}).get("model") or folder.resolve().parent.name,
+        benchmark=first.get("benchmark") or folder.resolve().name,
+        split=split,
+        attack=first.get("attack") or facts.get("attack") or "none",
+        trained=tuple(dict.fromkeys(trained)),
+        remarks=_remarks(folder, rows, replies, kept),
+    )
+
+
+def _logged(row: dict[str, Any], number: int, path: Path) -> LoggedReply:
+    """Check a log line, and return what is judged."""
+    question, expected, finished = row.get("question", ""), row.get("expected"), row.get("finished")
+    correct = (
+        all(isinstance(row.get(name), str) for name in (*_TEXTS, "key"))
+        and row.get("label") in LABELS
+        and isinstance(question, str)
+        and isinstance(finished, bool)
+        and (expected is None or expected in EXPECTED)
+    )
+    if not correct:
+        raise UserError(f"Line {number} of {path} is not a logged reply; measure again into another folder.")
+    fields = {name: row.get(name) for name in ("key", "defence", "seed", "split", "language", "id", "label")}
+    return LoggedReply(fields, Exchange(question, row["reply"], row["language"], row["label"], bool(finished)), expected)
+
+
+def _reported_rows(path: Path) -> list[dict[str, Any]]:
+    """Return the rows of metrics.json, also of older versions. Empty if there is no file.
+
+    Raises:
+        UserError: If the file is damaged.
+    """
+    if not path.exists():
+        return []
+    rows = read_json(path).get("rows")
+    names = {"model", "defence", "seed", "benchmark", "split", "language", "trained", "attack_success", "false_refusal"}
+    if not isinstance(rows, list) or not all(isinstance(row, dict) and names <= row.keys() for row in rows):
+        raise UserError(damaged(path))
+    return rows
+
+
+def _trained(folder: Path, settings: dict[str, Any]) -> list[str]:
+    """Return the training languages of a run, or of the run that an evaluation folder is in."""
+    parent = settings or read_json(folder.resolve().parent.parent / "config.json")
+    languages = parent.get("data", {}).get("languages", ())
+    return [str(code) for code in languages]
+
+
+def _place(row: dict[str, Any]) -> Place:
+    return row["defence"], row["seed"], row["language"]
+
+
+def _same_rows(replies: Sequence[LoggedReply]) -> list[LoggedReply]:
+    """Keep the rows that all defences with replies in a language have, because defences are compared on the same rows."""
+    asked: dict[Place, set[str]] = {}
+    for one in replies:
+        asked.setdefault(_place(one.fields), set()).add(one.fields["id"])
+    shared: dict[str, set[str]] = {}
+    for (_, _, language), ids in asked.items():
+        shared[language] = shared.get(language, ids) & ids
+    return [one for one in replies if one.fields["id"] in shared[one.fields["language"]]]
+
+
+def _remarks(
+    folder: Path, rows: Sequence[dict[str, Any]], replies: Sequence[LoggedReply], kept: Sequence[LoggedReply]
+) -> tuple[str, ...]:
+    found = []
+    if not rows:
+        found.append(
+            f"There is no metrics.json in {folder}, so the run may not be complete; all logged replies are judged."
+        )
+    if len(kept) < len(replies):
+        found.append(
+            f"{len(replies) - len(kept)} replies are left out, because not all defences have a reply to the same row."
+        )
+    reported = sum(row[name]["n"] for row in rows for name in ("attack_success", "false_refusal"))
+    if rows and reported != len(kept):
+        found.append(
+            f"metrics.json counts {reported} replies, and the tables count {len(kept)}: equal requests are logged once, and the "
+            "log keeps the replies of earlier commands."
+        )
+    return tuple(found)

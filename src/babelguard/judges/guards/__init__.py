@@ -1,0 +1,1 @@
+"""Judges that ask a guard model: one module per guard, and two ways to ask it."""
