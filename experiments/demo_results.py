@@ -13,7 +13,7 @@ from __future__ import annotations
 from itertools import product
 
 from compact import compact
-from planned import NAMES, Planned, all_replies, arguments, do_runs, run, write_tables
+from planned import NAMES, Planned, all_replies, arguments, do_runs, judge_of, run, write_tables
 
 from babelguard.config.sections import PAPER_LANGUAGES
 from babelguard.evaluation.metrics import compute_metrics
@@ -46,7 +46,7 @@ def strict_differences(scored: list[ScoredReply]) -> str:
     ]
     names = {one.defence for one in strict}
     pairs = [("mcd", other) for other in ("written", *PRESETS[1:]) if {"mcd", other} <= names]
-    metrics = compute_metrics(strict, **NAMES, trained=PAPER_LANGUAGES, pairs=pairs)
+    metrics = compute_metrics(strict, **NAMES, judge="", trained=PAPER_LANGUAGES, pairs=pairs)
     return "".join(f"- {difference_text(found)}\n" for found in metrics.differences)
 
 
@@ -57,7 +57,7 @@ def main() -> None:
         pairs = [(a, b) for a, b in product(PRESETS, ("written", "dro")) if a != b]
         pairs += [("mcd", other) for other in PRESETS[2:]]
         scored = all_replies(chosen, args)
-        metrics = write_tables(scored, args.output, PAPER_LANGUAGES, pairs)
+        metrics = write_tables(scored, args.output, judge_of(chosen, args), PAPER_LANGUAGES, pairs)
         page = compact(metrics) + "\nAnswers in another language as errors:\n\n" + strict_differences(scored)
         write_text(args.output / "compact.md", page)
 

@@ -20,7 +20,6 @@ from babelguard.evaluation.metrics import compute_metrics
 from babelguard.evaluation.outcome import Metrics, ScoredReply
 from babelguard.files import write_text
 from babelguard.jobs.defend import Defend
-from babelguard.judges.patterns import PatternJudge
 from babelguard.report.markdown import to_markdown
 from babelguard.report.picture import draw_outcomes
 from babelguard.report.table import outcome_table
@@ -28,7 +27,7 @@ from babelguard.report.terminal import to_terminal
 from babelguard.screen import Screen
 
 BASELINES = ("none", "written")
-NAMES: Any = {"model": "demo", "benchmark": BabelguardCorpus.name, "split": "test", "judge": PatternJudge.name}
+NAMES: Any = {"model": "demo", "benchmark": BabelguardCorpus.name, "split": "test"}
 
 
 class Planned(NamedTuple):
@@ -147,13 +146,20 @@ def all_replies(chosen: Sequence[Planned], args: argparse.Namespace) -> list[Sco
     The verdicts of the baselines are taken from the first run only, because all runs share them.
 
     Raises:
-        UserError: If a run has no record.
+        UserError: If a run has no record, or two runs had different judges or test rows.
     """
     found = []
+    first: Record | None = None
     for k, planned in enumerate(chosen):
         record = record_of(planned, args)
         if record is None:
             raise UserError(f"The run {planned.name} has no record in {args.records}.")
+        first = first or record
+        if (record.judge, record.corpus) != (first.judge, first.corpus):
+            raise UserError(
+                f"The runs {chosen[0].name} and {planned.name} were judged by different judges or on different rows "
+                f"({first.judge}, {record.judge}), so they cannot be in one table; repeat the older one, or choose with --only."
+            )
         names = {name: name for name in BASELINES} if k == 0 else {}
         if record.preset not in BASELINES:
             names[record.preset] = planned.label
@@ -161,9 +167,15 @@ def all_replies(chosen: Sequence[Planned], args: argparse.Namespace) -> list[Sco
     return found
 
 
+def judge_of(chosen: Sequence[Planned], args: argparse.Namespace) -> str:
+    """Return name and version of the judge of the runs."""
+    return next((record.judge for planned in chosen if (record := record_of(planned, args)) is not None), "")
+
+
 def write_tables(
     scored: Sequence[ScoredReply],
     output: Path,
+    judge: str,
     trained: Sequence[str],
     pairs: Sequence[tuple[str, str]],
     learned: Mapping[str, Sequence[str]] | None = None,
@@ -173,6 +185,7 @@ def write_tables(
     Args:
         scored: The verdicts, from `all_replies`.
         output: The folder to write to.
+        judge: Name of the judge.
         trained: The training languages of all runs. Empty if they differ between runs.
         pairs: Defences (a, b) to compare, as a minus b. Pairs without replies are left out.
         learned: Training languages of each defence, for the rows of metrics.json, if they differ between runs.
@@ -181,6 +194,7 @@ def write_tables(
     metrics = compute_metrics(
         scored,
         **NAMES,
+        judge=judge,
         trained=tuple(trained),
         pairs=[(a, b) for a, b in pairs if {a, b} <= names],
     )

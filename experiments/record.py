@@ -1,14 +1,17 @@
 """Store the verdicts of a run in one small file, so that tables can be made again without repeating the run.
 
-A record contains verdicts but no replies. Each verdict is one letter: r refused, a answered, f answered in another language
-than the request, s answered but too short to identify the language, b broken, u unscored. There is one string of letters per
-language and label, in the order of the corpus.
+A record contains verdicts but no replies, so it cannot be judged again. It keeps the name of its judge and the hash of its
+test rows, and its tables are made from it alone: a new judge or corpus does not change them.
+
+Each verdict is one letter: r refused, p supported, a answered, f answered in another language than the request, s answered
+but too short to identify the language, c, d and e likewise partial, h unhelpful, b broken, u unscored. There is one string of
+letters per language and kind of row (harmful, harmless, hard), in the order of the corpus.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,26 +19,41 @@ from pydantic import BaseModel, ConfigDict
 
 from babelguard.config import Settings
 from babelguard.config.load import flat
-from babelguard.corpus import load_corpus
+from babelguard.corpus import Row, load_corpus, with_hard_rows
 from babelguard.errors import UserError
+from babelguard.evaluation.judging import verdicts_path
 from babelguard.evaluation.outcome import ScoredReply
 from babelguard.files import write_json
 from babelguard.jobs.run_folder import RunFolder, identity, with_defaults
-from babelguard.judges import Verdict
-from babelguard.judges.patterns import PatternJudge
+from babelguard.judges.base import Expected, Label, Verdict
 from babelguard.method.objective import resolve_weights
 from babelguard.models.demo import adapter_fingerprint
 
 # Letter -> the verdict, and whether the reply is in another language than the request.
 MEANINGS: dict[str, tuple[Verdict, bool | None]] = {
     "r": (Verdict.REFUSED, None),
+    "p": (Verdict.SUPPORTED, None),
     "a": (Verdict.ANSWERED, False),
     "f": (Verdict.ANSWERED, True),
     "s": (Verdict.ANSWERED, None),
+    "c": (Verdict.PARTIAL, False),
+    "d": (Verdict.PARTIAL, True),
+    "e": (Verdict.PARTIAL, None),
+    "h": (Verdict.UNHELPFUL, None),
     "b": (Verdict.BROKEN, None),
     "u": (Verdict.UNSCORED, None),
 }
 LETTERS = {meaning: letter for letter, meaning in MEANINGS.items()}
+# Settings of judges and lengths. Records without `selection.judge` were made before these settings had their present meaning.
+OF_JUDGING = (
+    "selection.judge",
+    "selection.reply_tokens",
+    "evaluation.judge",
+    "evaluation.judge_model",
+    "evaluation.judge_url",
+    "evaluation.other_judges",
+    "evaluation.reply_tokens",
+)
 
 
 class Record(BaseModel):
@@ -48,7 +66,8 @@ class Record(BaseModel):
         judge: Name and version of the judge.
         written: The written prompt used as baseline.
         kept_step: The step whose prompt was kept.
-        verdicts: Defence -> language -> label -> one letter per row.
+        verdicts: Defence -> language -> kind of row (harmful, harmless, hard) -> one letter per row.
+        support: Places of the harmful rows that call for support, counted from 0.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -60,6 +79,7 @@ class Record(BaseModel):
     written: str
     kept_step: int | None
     verdicts: dict[str, dict[str, dict[str, str]]]
+    support: tuple[int, ...] = ()
 
     @property
     def preset(self) -> str:
@@ -71,12 +91,6 @@ class Record(BaseModel):
         """The training languages."""
         return list(self.config["data"]["languages"])
 
-    @property
-    def rows(self) -> int | None:
-        """Test rows per label and language, or None for all."""
-        rows: int | None = self.config["evaluation"]["rows"]
-        return rows
-
 
 def take_record(folder: Path) -> Record:
     """Read the record of a finished run from its folder."""
@@ -84,30 +98,35 @@ def take_record(folder: Path) -> Record:
     config = json.loads(run.settings_file.read_text(encoding="utf-8"))
     rows = config["evaluation"]["rows"]
     training = json.loads((run.prompt / "config.json").read_text(encoding="utf-8"))["training"]
-    lines = (folder / f"verdicts.{PatternJudge.name}.jsonl").read_text(encoding="utf-8").splitlines()
+    judge = config["run"]["judge"]
+    lines = verdicts_path(folder, config["evaluation"]["judge"]).read_text(encoding="utf-8").splitlines()
+    # A log can also hold verdicts of another version of the judge.
+    version = judge.split(" ", 1)[1]
     found = {}
     for row in map(json.loads, lines):
-        if row["split"] == "test":
+        if row["split"] in ("test", "hard") and row["key"].endswith(f"/{row['label']}/{version}"):
             found[row["defence"], row["language"], row["id"]] = _letter(row)
+    codes = tuple(dict.fromkeys(code for _, code, _ in found))
+    whole = load_corpus()
+    corpus = with_hard_rows(whole.split("test").select(codes), whole).select(codes, rows)
+    kinds: dict[str, list[Row]] = {"harmful": [], "harmless": [], "hard": []}
+    for row in corpus.rows:
+        kinds["hard" if row.split == "hard" else row.label].append(row)
     verdicts: dict[str, dict[str, dict[str, str]]] = {}
     for defence, code in dict.fromkeys((defence, code) for defence, code, _ in found):
-        ids = _row_ids(code, rows)
-        letters = {label: "".join(found[defence, code, one] for one in row_ids) for label, row_ids in ids.items()}
-        verdicts.setdefault(defence, {})[code] = letters
+        verdicts.setdefault(defence, {})[code] = {
+            kind: "".join(found[defence, code, row.id] for row in members) for kind, members in kinds.items() if members
+        }
     return Record(
         config=config,
         adapter=adapter_fingerprint(),
-        corpus=_corpus_digest(verdicts, rows),
-        judge=judge(),
+        corpus=corpus.digest,
+        judge=judge,
         written=training["written"],
         kept_step=training.get("kept_step"),
         verdicts=verdicts,
+        support=tuple(k for k, row in enumerate(kinds["harmful"]) if row.expected == "support"),
     )
-
-
-def judge() -> str:
-    """Return the name and version of the judge."""
-    return f"{PatternJudge.name} {PatternJudge().version}"
 
 
 def write_record(record: Record, path: Path) -> None:
@@ -118,8 +137,10 @@ def write_record(record: Record, path: Path) -> None:
 def read_record(path: Path, wanted: Settings) -> Record | None:
     """Read the record of a run. Returns None if the file does not exist.
 
+    The judge and the corpus of the record may be older than the present ones.
+
     Raises:
-        UserError: If the run had other settings, another demo model, another judge or other test rows.
+        UserError: If the run had other settings or another demo model.
     """
     if not path.exists():
         return None
@@ -128,13 +149,10 @@ def read_record(path: Path, wanted: Settings) -> Record | None:
     if wanted.data.number_to_choose:
         expected["run.languages_asked"] = wanted.data.languages[0]
         del expected["data.languages"]
-    expected |= {
-        "adapter": adapter_fingerprint(),
-        "corpus": _corpus_digest(record.verdicts, record.rows),
-        "judge": judge(),
-    }
-    found = with_defaults(flat(record.config))
-    found |= {"adapter": record.adapter, "corpus": record.corpus, "judge": record.judge}
+    if "judge" not in record.config["selection"]:
+        expected = {name: value for name, value in expected.items() if name not in OF_JUDGING}
+    expected["adapter"] = adapter_fingerprint()
+    found = with_defaults(flat(record.config)) | {"adapter": record.adapter}
     for name, value in expected.items():
         if found.get(name) != value:
             raise UserError(
@@ -149,30 +167,22 @@ def scored_replies(record: Record, names: Mapping[str, str]) -> list[ScoredReply
 
     Args:
         record: The run.
-        names: Name of a defence in the run -> its name in the table. Other defences are left out.
+        names: Name of a defence in the run -> its name in the table. Other defences are left out. Rows are named by their
+            places, because the corpus may have changed.
     """
     found = []
     for defence, name in names.items():
         seed = record.config["seed"] if defence == record.preset != "written" else None
-        for code, labels in record.verdicts.get(defence, {}).items():
-            ids = _row_ids(code, record.rows)
-            for label, letters in labels.items():
-                for row_id, letter in zip(ids[label], letters, strict=True):
-                    found.append(ScoredReply(name, seed, code, row_id, label, *MEANINGS[letter]))  # type: ignore[arg-type]
+        for code, kinds in record.verdicts.get(defence, {}).items():
+            for kind, letters in kinds.items():
+                label: Label = "harmful" if kind == "harmful" else "harmless"
+                for k, letter in enumerate(letters):
+                    expected: Expected | None = "support" if kind == "harmful" and k in record.support else None
+                    where = (name, seed, code, f"test-{kind}-{k + 1:03d}", label)
+                    found.append(ScoredReply(*where, *MEANINGS[letter], expected, kind == "hard"))
     return found
 
 
 def _letter(row: Mapping[str, Any]) -> str:
-    return LETTERS[row["verdict"], row["foreign"] if row["verdict"] == Verdict.ANSWERED else None]
-
-
-def _corpus_digest(verdicts: Mapping[str, Mapping[str, Any]], rows: int | None) -> str:
-    """Hash the test rows in the tested languages only, so that records stay valid when the corpus gains a language."""
-    codes = tuple(dict.fromkeys(code for languages in verdicts.values() for code in languages))
-    return load_corpus().split("test").select(codes, rows).digest
-
-
-def _row_ids(code: str, limit: int | None) -> dict[str, Sequence[str]]:
-    """Return the ids of the test rows of each label, in the order of the corpus."""
-    rows = load_corpus().split("test").select([code], limit).rows
-    return {label: [row.id for row in rows if row.label == label] for label in ("harmful", "harmless")}
+    does_something = row["verdict"] in (Verdict.ANSWERED, Verdict.PARTIAL)
+    return LETTERS[row["verdict"], row["foreign"] if does_something else None]

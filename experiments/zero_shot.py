@@ -19,7 +19,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from planned import NAMES, Planned, all_replies, arguments, do_runs, record_of, run, write_tables
+from planned import NAMES, Planned, all_replies, arguments, do_runs, judge_of, record_of, run, write_tables
 
 from babelguard.corpus import load_corpus
 from babelguard.evaluation.loophole import Loophole, loopholes
@@ -84,7 +84,7 @@ def write_summary(
     """
     errors: dict[tuple[str, bool], list[float]] = {}
     for row in metrics.rows:
-        harmful, harmless = row.attack_success.rate, row.false_refusal.rate
+        harmful, harmless = row.attack_success.error(), row.false_refusal.error()
         if harmful is not None and harmless is not None:
             errors.setdefault((row.defence, row.trained), []).append((harmful + harmless) / 2)
     holes: dict[str, list[Loophole]] = {}
@@ -136,10 +136,10 @@ def write_ranks(scored: list[ScoredReply], learned: Mapping[str, Sequence[str]],
     rest = [reply for reply in scored if reply.language not in used and reply.defence in fives]
     if rest:
         # The means are comparable only over the same languages. A language without a rate for one choice is left out for all.
-        unjudged = {code for one in compute_metrics(rest, **NAMES, pairs=()).summary for code in one.left_out}
+        unjudged = {code for one in compute_metrics(rest, **NAMES, judge="", pairs=()).summary for code in one.left_out}
         rest = [reply for reply in rest if reply.language not in unjudged]
         pairs = [(label, "five") for label in fives if label != "five" and "five" in fives]
-        metrics = compute_metrics(rest, **NAMES, pairs=pairs)
+        metrics = compute_metrics(rest, **NAMES, judge="", pairs=pairs)
         change = {
             found.a: difference_text(found).partition(": ")[2] for found in metrics.differences if found.group == "all"
         }
@@ -161,7 +161,8 @@ def main() -> None:
     scored = all_replies(chosen, args)
     learned = {p.label: record.languages for p in chosen if (record := record_of(p, args)) is not None}
     # The training languages differ between runs, so the table marks none of them. See summary.md.
-    metrics = write_tables(scored, args.output, (), [(p.label, "written") for p in chosen], learned)
+    pairs = [(planned.label, "written") for planned in chosen]
+    metrics = write_tables(scored, args.output, judge_of(chosen, args), (), pairs, learned)
     write_summary(metrics, scored, learned, args.output / "summary.md")
     write_loopholes(scored, args.output / "loopholes.md")
     write_ranks(scored, learned, args.output / "ranks.md")

@@ -30,6 +30,8 @@ every = 3
 
 [evaluation]
 written = "short"
+judge = "patterns"
+other_judges = ""
 reply_tokens = 4
 """
 WORDS = {

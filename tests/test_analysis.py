@@ -169,6 +169,7 @@ def test_the_distance_of_centres_is_in_standard_deviations():
 def analysed(folders, files, tmp_path_factory):
     folder = tmp_path_factory.mktemp("analysis") / "tiny"
     given = ["analyse", folders("llama"), "--corpus", files / "corpus.csv", "--split", "train", "--anchor-rows", 4]
+    given += ["--judge", "patterns"]
     given += ["--device", "cpu", "--dtype", "float32", "--output", folder]
     return folder, given, succeed(*given)
 
@@ -210,6 +211,8 @@ def test_analyse_a_run_shows_before_and_after(command, files, tmp_path):
         "train",
         "--anchor-rows",
         4,
+        "--judge",
+        "patterns",
         "--output",
         tmp_path / "analysis",
     ]
@@ -220,7 +223,7 @@ def test_analyse_a_run_shows_before_and_after(command, files, tmp_path):
 
 
 def test_analyse_explains_mistakes(folders, files, analysed, tmp_path):
-    given = ["analyse", folders("llama"), "--corpus", files / "corpus.csv"]
+    given = ["analyse", folders("llama"), "--corpus", files / "corpus.csv", "--judge", "patterns"]
     assert "three rows of each label" in fail(*given)
     assert "compares every language with English" in fail(*given, "--split", "train", "--languages", "da,ko")
     assert "'all' is not a split" in fail(*given, "--split", "all")

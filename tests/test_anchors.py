@@ -2,7 +2,8 @@
 
 import torch
 
-from babelguard.method.anchors import Anchors
+from babelguard.judges import Verdict
+from babelguard.method.anchors import COMPLIANCE, Anchors
 from babelguard.method.first_tokens import first_tokens
 
 # One direction per word, so the coordinates of a state are the logits of the words.
@@ -31,6 +32,18 @@ def found(anchor_rows: Anchors, harmless: torch.Tensor, per_row: int = 3, langua
     return first_tokens(
         HEAD, anchor_rows, base, torch.tensor([1.0, 0.0]), languages=languages, banned=[7, 8], per_row=per_row
     )
+
+
+def test_only_replies_that_refuse_or_comply_count():
+    assert {verdict: COMPLIANCE.get(verdict) for verdict in Verdict} == {
+        "refused": 0.0,
+        "supported": 0.0,
+        "partial": 1.0,
+        "answered": 1.0,
+        "unhelpful": None,
+        "broken": None,
+        "unscored": None,
+    }
 
 
 def test_refusals_are_found_by_probability_and_not_only_if_they_come_first():

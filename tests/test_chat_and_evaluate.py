@@ -71,8 +71,9 @@ def test_evaluate_measures_a_run_on_a_file(finished, tmp_path, name):
         row["id"] += row["label"]
     prompts.write_text("\n".join(json.dumps(row) for row in rows))
     call = ("evaluate", run, "--prompts", prompts, "--defence", "none", "--defence", "written", "--device", "cpu")
+    call += ("--judge", "patterns")
     succeed(*call, "--dtype", "float32", "--reply-tokens", 4)
-    made = run / "evaluations" / "mine"
+    made = run / "evaluations" / "mine-patterns"
     metrics = json.loads((made / "metrics.json").read_text())
     assert {(row["defence"], row["language"]) for row in metrics["rows"]} == {
         (defence, code) for defence in ("none", "written", "mcd") for code in ("en", "sw")

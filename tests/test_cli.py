@@ -12,12 +12,16 @@ import pytest
 from calls import fail, succeed, tree
 
 from babelguard.defences.written import WRITTEN_PROMPTS
+from babelguard.evaluation.outcome import Metrics
+from babelguard.jobs import cross_check
+from babelguard.judges import Judgement, Verdict
 from babelguard.judges.patterns import PatternJudge
 from babelguard.prompt import SafetyPrompt
 
 pytestmark = pytest.mark.usefixtures("judge_of_bytes")
 PATTERNS = PatternJudge.judge
 FAMILIES = ("llama", "qwen2", "mistral", "gemma3")
+CELL = {"k", "n", "errors", "strict", "lenient", "low", "high"}
 FILES = {
     "config.json",
     "environment.json",
@@ -48,8 +52,8 @@ def test_defend_writes_all_files_of_a_run(finished, folders, name):
         assert row["seed"] == (0 if row["defence"] == "mcd" else None)
         assert {"model", "benchmark", "split", "attack", "judge"} <= row.keys()
         for cell in (row["attack_success"], row["false_refusal"]):
-            assert cell.keys() == {"k", "n", "broken", "unscored", "low", "high"}
-            assert cell["n"] == 3
+            assert cell.keys() == CELL | set(Verdict)
+            assert cell["n"] == 3 == sum(cell[verdict] for verdict in Verdict)
     prompt = SafetyPrompt.from_pretrained(folder / "safety_prompt")
     assert prompt.theta.shape == (6, 64)
     assert (folder / "report.md").read_text().count("| ") > 10
@@ -170,18 +174,91 @@ def test_runs_with_the_old_flat_settings_are_rejected(command, tmp_path):
     assert "choose another --output" in sentence
 
 
-def test_a_new_version_of_the_judge_judges_all_replies_again(command, tmp_path, monkeypatch):
+def test_a_run_does_not_resume_with_another_version_of_the_judge(command, tmp_path, monkeypatch):
     given = command("llama", tmp_path, "--preset", "written", "--steps", 0)
     succeed(*given)
     (tmp_path / "metrics.json").unlink()
-    before = (tmp_path / "generations.jsonl").read_bytes()
-    monkeypatch.setattr("babelguard.evaluation.judging.is_foreign", lambda reply, language: True)
-    monkeypatch.setattr(PatternJudge, "CODE_VERSION", PatternJudge.CODE_VERSION + 1)
+    before = tree(tmp_path)
+    old = PatternJudge().version
+    with monkeypatch.context() as patch:
+        patch.setattr(PatternJudge, "CODE_VERSION", PatternJudge.CODE_VERSION + 1)
+        sentence = fail(*given)
+        assert f"judge was 'patterns {old}', now 'patterns {PatternJudge().version}'" in sentence
+        assert "choose another --output" in sentence
+        assert tree(tmp_path) == before
+    # With the same judge, the same command resumes, and generates no reply again.
     succeed(*given)
-    rows = json.loads((tmp_path / "metrics.json").read_text())["rows"]
-    foreign, answered = (sum(row["other_language"][part] for row in rows) for part in ("k", "n"))
-    assert foreign == answered > 0
-    assert (tmp_path / "generations.jsonl").read_bytes() == before
+    after = tree(tmp_path)
+    assert after.pop("metrics.json")
+    assert {name for name in after if after[name] != before[name]} <= {"environment.json"}
+
+
+def test_a_run_does_not_resume_with_another_judge_for_selection(command, files, tmp_path):
+    other = (files / "quick.toml").read_text().replace("[selection]", '[selection]\njudge = "encoder"')
+    (tmp_path / "other.toml").write_text(other)
+    given = command("llama", tmp_path / "run", "--preset", "written", "--steps", 0, "--limit", 1)
+    succeed(*given)
+    given[given.index("--config") + 1] = tmp_path / "other.toml"
+    assert "selection.judge was 'patterns', now 'encoder'" in fail(*given)
+
+
+def test_the_plan_has_the_lengths_and_the_judges(command, files, tmp_path, capsys):
+    said = re.sub(r"\s+", " ", succeed(*command("llama", tmp_path / "run", "--dry-run")))
+    assert "Length 4, 20 and 4 tokens for English replies; up to 4 times as many for languages that need more" in said
+    assert "Judge patterns Time" in said
+
+
+def test_results_under_other_judges_are_written_and_shown(command, files, tmp_path, monkeypatch):
+    """The other judge sees the same replies, and its verdicts are logged apart."""
+
+    class Strict(PatternJudge):
+        name = title = "strict"
+
+        def judge(self, exchanges):
+            return [Judgement(Verdict.REFUSED, "always") for _ in exchanges]
+
+    real = cross_check.create_judge
+    monkeypatch.setattr(
+        cross_check, "create_judge", lambda name, options: Strict() if name == "strict" else real(name, options)
+    )
+    both = (files / "quick.toml").read_text().replace('other_judges = ""', 'other_judges = "strict,nobody,patterns"')
+    (tmp_path / "both.toml").write_text(both)
+    given = command("llama", tmp_path / "run")
+    given[given.index("--config") + 1] = tmp_path / "both.toml"
+    said = re.sub(r"\s+", " ", succeed(*given))
+    assert "Results are not compared with the judge 'nobody': There is no judge named 'nobody'" in said
+    found = Metrics.model_validate_json((tmp_path / "run" / "metrics.json").read_text())
+    # The main judge is not its own other judge.
+    assert [other.judge for other in found.other_judges] == ["strict"]
+    (other,) = found.other_judges
+    assert [(one.defence, one.group) for one in other.summary] == [(one.defence, one.group) for one in found.summary]
+    assert {one.error for one in other.summary} == {0.5}
+    assert [(one.a, one.b, one.mean) for one in other.differences] == [(one.a, one.b, 0.0) for one in found.differences]
+    assert {one.error for one in found.summary} != {0.5}
+    logs = {name: (tmp_path / "run" / f"verdicts.{name}.jsonl").read_text() for name in ("patterns", "strict")}
+    assert {json.loads(line)["split"] for line in logs["strict"].splitlines()} == {"test"}
+    assert "judge: strict" in (tmp_path / "run" / "report.md").read_text() and "judge: strict" in said
+    # The same command shows the same results again.
+    before = tree(tmp_path / "run")
+    assert "judge: strict" in succeed(*given)
+    assert tree(tmp_path / "run") == before
+
+
+def test_hard_rows_of_a_corpus_are_reported_apart(command, files, tmp_path):
+    rows = (files / "corpus.csv").read_text(encoding="utf-8").splitlines()
+    more = [row.replace("test-harmless", "hard-harmless").replace("harmless,test", "harmless,hard") for row in rows]
+    path = tmp_path / "hard.csv"
+    path.write_text("\n".join([*rows, *(row for row in more if row.startswith("hard-"))]), encoding="utf-8")
+    given = command("llama", tmp_path / "run", "--preset", "written", "--steps", 0)
+    given[given.index("--corpus") + 1] = path
+    said = succeed(*given)
+    found = json.loads((tmp_path / "run" / "metrics.json").read_text())["rows"]
+    assert {(row["attack_success"]["n"], row["false_refusal"]["n"], row["hard_refusal"]["n"]) for row in found} == {
+        (3, 3, 3)
+    }
+    assert "hard: harmless requests that look harmful; not part of the error" in re.sub(r"\s+", " ", said)
+    logged = [json.loads(line) for line in (tmp_path / "run" / "generations.jsonl").read_text().splitlines()]
+    assert {line["split"] for line in logged} == {"test", "hard"}
 
 
 @pytest.mark.parametrize("preset", ["dro", "mcd-mixture", "mcd-code", "mcd-paper", "quick"])

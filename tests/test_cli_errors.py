@@ -128,7 +128,7 @@ OPTIONS = {
         "--start has no effect without training (--steps is 0)",
     ),
     "empty prompt": (["--prompt", ""], "is empty"),
-    "unknown judge": (["--judge", "nobody"], "There is no judge named 'nobody'; available: patterns"),
+    "unknown judge": (["--judge", "nobody"], "There is no judge named 'nobody'; available: default, encoder,"),
     "long prompt": (["--prompt", "word " * 400, "--prompt-length", 512], "use a shorter --prompt or --prompt-length"),
 }
 
@@ -238,6 +238,7 @@ def test_control_characters_are_made_visible(files):
 def test_languages_that_the_judge_does_not_support(folders, tmp_path):
     corpus = write_corpus(tmp_path / "corpus.csv", ("en", "cs"))
     given = ["defend", folders("llama"), "--corpus", corpus, "--prompt", "short", "--output", tmp_path / "run"]
+    given += ["--judge", "patterns"]
     assert "does not support Czech (cs)" in fail(*given, "--languages", "en,cs")
     assert "change --test-languages" in fail(*given, "--languages", "en", "--preset", "dro", "--test-languages", "cs")
     said = succeed(*given, "--languages", "en", "--preset", "dro", "--dry-run")

@@ -36,7 +36,8 @@ def two_splits(folder: Path) -> Path:
 
 def test_list_describes_languages(tmp_path: Path) -> None:
     described = {one["code"]: one for one in json.loads(succeed("corpus", "list", "--json"))}
-    assert described["ko"]["rows"] == {"train": 128, "validation": 64, "test": 200}
+    hard = len(load_corpus().split("hard").rows)
+    assert described["ko"]["rows"] == {"train": 128, "validation": 64, "test": 200, "hard": hard}
     assert len(described) == 29
     rows = {
         one["code"]: one["rows"]

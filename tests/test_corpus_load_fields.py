@@ -38,7 +38,7 @@ from babelguard.corpus import load_corpus, load_prompts
 )
 def test_unknown_column(tmp_path: Path, column: str, meant: str) -> None:
     row = {"id": "1", "label": "harmful", "en": "a", column: "b"}
-    known = "neither a known language code nor one of id, label, split, category, topic, twin, licence, maker"
+    known = "neither a known language code nor one of id, label, split, expected, category, topic, twin, licence, maker"
     path = write_csv(tmp_path / "a.csv", [row])
     load_error(load_prompts, path, "line 1", f"the column '{column}' of {path} is {known}", meant)
     path = write(tmp_path / "a.jsonl", ROW + json.dumps(row | {"id": "2"}))
@@ -52,9 +52,9 @@ def test_nothing_is_suggested_for_short_column_names(tmp_path: Path, column: str
 
 
 @pytest.mark.parametrize("character", ["\u200f", "\ufeff", "\x1b", "\u2028"])
-@pytest.mark.parametrize("field", ["id", "label", "split", "twin", "the column"])
+@pytest.mark.parametrize("field", ["id", "label", "split", "expected", "twin", "the column"])
 def test_invisible_characters_are_named(tmp_path: Path, field: str, character: str) -> None:
-    row = {"id": "one", "label": "harmful", "split": "test", "twin": "two", "en": "a"}
+    row = {"id": "one", "label": "harmful", "split": "test", "expected": "refuse", "twin": "two", "en": "a"}
     if field == "the column":
         row, named = row | {f"a{character}r": "b"}, f"the column 'a{character}r'"
     else:
@@ -123,4 +123,9 @@ def test_labels(tmp_path: Path, label: str) -> None:
 
 def test_unknown_split(tmp_path: Path) -> None:
     path = write_csv(tmp_path / "a.csv", [TWINS[0], TWINS[1] | {"split": "dev"}])
-    load_error(load_corpus, path, "line 3 ", "'split'", "'s1'", "'dev'", "train or validation or test")
+    load_error(load_corpus, path, "line 3 ", "'split'", "'s1'", "'dev'", "train or validation or test or hard")
+
+
+def test_an_unknown_expected_reply(tmp_path: Path) -> None:
+    path = write_csv(tmp_path / "a.csv", [TWINS[0] | {"expected": ""}, TWINS[1] | {"expected": "help"}])
+    load_error(load_corpus, path, "line 3 ", "'expected'", "'s1'", "'help'", "refuse or support or answer")

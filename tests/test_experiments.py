@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from babelguard.corpus import load_corpus
+from babelguard.corpus import Corpus, Row, load_corpus
 from babelguard.errors import UserError
 from babelguard.evaluation.outcome import ScoredReply
-from babelguard.judges.patterns import PatternJudge
+from babelguard.judges import Verdict
 from babelguard.method.objective import resolve_weights
 
 FOLDER = Path(__file__).parents[1] / "experiments"
@@ -45,32 +45,40 @@ def asked(folder, **changes):
 
 
 def make_run(folder, settings, verdicts):
-    """Write a finished run. `verdicts` is defence -> language -> label -> words, in the order of the rows."""
+    """Write a finished run. `verdicts` is defence -> language -> kind -> words, in the order of the rows."""
     (folder / "safety_prompt").mkdir(parents=True)
     config = settings.with_section("objective", weights=resolve_weights(settings.objective.weights))
-    run = {"model_fingerprint": "f"}
+    run = {"model_fingerprint": "f", "judge": "default 7-new"}
     (folder / "config.json").write_text(json.dumps(config.model_dump(mode="json") | {"run": run}))
     prompt = {"training": {"written": "Be safe.", "kept_step": 40}}
     (folder / "safety_prompt" / "config.json").write_text(json.dumps(prompt))
     rows = load_corpus().split("test").select(("en",), 2).rows
-    lines = []
+    older = {"split": "test", "defence": "mcd", "language": "en", "id": rows[0].id, "label": "harmful"}
+    lines = [json.dumps(older | {"key": "k/harmful/6-old", "verdict": "broken", "foreign": None})]
     for defence, languages in verdicts.items():
         for code, labels in languages.items():
             for label, words in labels.items():
                 ids = [row.id for row in rows if row.label == label]
+                kind = {"split": "test", "label": label, "key": f"k/{label}/7-new"}
                 for row_id, word in zip(ids, words, strict=True):
-                    row = {"defence": defence, "language": code, "id": row_id, "label": label}
+                    row = kind | {"defence": defence, "language": code, "id": row_id}
                     word, _, where = word.partition(" ")
                     row |= {"verdict": word, "foreign": None if where == "too-short" else where == "foreign"}
-                    lines.append(json.dumps(row | {"split": "test", "reply": "never kept"}))
+                    lines.append(json.dumps(row | {"reply": "never kept"}))
     lines.append(
         json.dumps({"split": "validation", "defence": "mcd", "language": "en", "id": "x", "verdict": "broken"})
     )
-    (folder / f"verdicts.{PatternJudge.name}.jsonl").write_text("\n".join(lines))
+    (folder / "verdicts.default.jsonl").write_text("\n".join(lines))
 
 
 @pytest.fixture
-def recorded(modules, plan, tmp_path):
+def without_hard_rows(monkeypatch):
+    """The run of these tests has no hard rows."""
+    monkeypatch.setattr("record.with_hard_rows", lambda test, corpus: test)
+
+
+@pytest.fixture
+def recorded(modules, plan, tmp_path, without_hard_rows):
     record = modules[1]
     args = asked(tmp_path)
     settings = plan[0].settings(args)
@@ -102,7 +110,13 @@ def test_a_recorded_run_is_done_without_its_folder(planned, plan, recorded, caps
         ("broken", None),
     ]
     assert {reply.seed for reply in scored if reply.defence == "written"} == {None}
-    assert own[0].row_id in {row.id for row in load_corpus().split("test").rows}
+    # Rows are named by their places. In the corpus of the older records, these were their ids.
+    assert [reply.row_id for reply in own] == [
+        "test-harmful-001",
+        "test-harmful-002",
+        "test-harmless-001",
+        "test-harmless-002",
+    ]
 
 
 def test_a_record_holds_no_reply(recorded):
@@ -118,16 +132,19 @@ def test_a_record_of_something_else_is_rejected(planned, plan, recorded):
     del kept["config"]["objective"]["alignment_languages"]
     path.write_text(json.dumps(kept), encoding="utf-8")
     assert planned.do_runs(plan, recorded) is None
-    kept = json.loads(path.read_text(encoding="utf-8"))
+    for section, name, value in (("evaluation", "reply_tokens", 24), ("selection", "judge", "encoder")):
+        changed = kept["config"][section] | {name: value}
+        path.write_text(json.dumps(kept | {"config": kept["config"] | {section: changed}}), encoding="utf-8")
+        with pytest.raises(UserError, match=rf"made with {section}\.{name} = {value!r}"):
+            planned.do_runs(plan, recorded)
     path.write_text(json.dumps(kept | {"adapter": "another"}), encoding="utf-8")
     with pytest.raises(UserError, match="made with adapter = 'another'"):
         planned.do_runs(plan, recorded)
 
 
-def test_a_record_of_another_judge_or_choice_is_rejected(modules, planned, plan, recorded):
+def test_a_record_of_another_choice_of_languages_is_rejected(modules, planned, plan, recorded):
     record, path = modules[1], recorded.records / "mcd-seed0.json"
-    settings = plan[0].settings(recorded)
-    chosen = settings.with_section("data", languages=("auto:5",))
+    chosen = plan[0].settings(recorded).with_section("data", languages=("auto:5",))
     kept = json.loads(path.read_text(encoding="utf-8"))
 
     def write_asked(languages):
@@ -139,9 +156,101 @@ def test_a_record_of_another_judge_or_choice_is_rejected(modules, planned, plan,
         record.read_record(path, chosen)
     write_asked("auto:5")
     assert record.read_record(path, chosen) is not None
-    path.write_text(json.dumps(kept | {"judge": "patterns 0-older"}), encoding="utf-8")
-    with pytest.raises(UserError, match="made with judge = 'patterns 0-older'"):
-        record.read_record(path, settings)
+
+
+def test_a_record_keeps_its_judge_and_its_corpus(modules, plan, recorded):
+    record, path = modules[1], recorded.records / "mcd-seed0.json"
+    kept = record.read_record(path, plan[0].settings(recorded))
+    assert kept.judge == "default 7-new"
+    assert kept.corpus == load_corpus().split("test").select(("en", "da"), 2).digest
+
+
+def test_a_record_of_an_older_judge_or_corpus_is_still_read(planned, plan, recorded):
+    path = recorded.records / "mcd-seed0.json"
+    kept = json.loads(path.read_text(encoding="utf-8"))
+    config = json.loads(json.dumps(kept["config"]))
+    config["evaluation"] |= {"judge": "patterns", "reply_tokens": 24}
+    for section, name in (("selection", "judge"), ("selection", "reply_tokens"), ("evaluation", "other_judges")):
+        del config[section][name]
+    for code in ("en", "da"):
+        for defence in kept["verdicts"].values():
+            defence[code]["harmful"] = "ar" * 3  # the corpus had more rows
+    older = {"judge": "patterns 0-older", "corpus": "of long ago", "config": config}
+    del kept["support"]
+    path.write_text(json.dumps(kept | older), encoding="utf-8")
+    assert planned.do_runs(plan, recorded) is None
+    scored = planned.all_replies(plan, recorded)
+    assert len(scored) == 3 * 2 * (6 + 2)
+    assert planned.judge_of(plan, recorded) == "patterns 0-older"
+    # Other settings must still be those of the plan.
+    config["training"]["steps"] = 7
+    path.write_text(json.dumps(kept | older | {"config": config}), encoding="utf-8")
+    with pytest.raises(UserError, match=r"made with training\.steps = 7"):
+        planned.do_runs(plan, recorded)
+
+
+def test_runs_with_different_judges_or_rows_are_not_in_one_table(planned, plan, recorded):
+    path = recorded.records / "mcd-seed0.json"
+    kept = json.loads(path.read_text(encoding="utf-8"))
+    kept["config"]["seed"] = 1
+    both = [*plan, plan[0]._replace(seed=1)]
+    for other in ({}, {"judge": "patterns 0-older"}, {"corpus": "of long ago"}):
+        (recorded.records / "mcd-seed1.json").write_text(json.dumps(kept | other), encoding="utf-8")
+        if not other:
+            assert len(planned.all_replies(both, recorded)) == 4 * 2 * 4
+            continue
+        with pytest.raises(UserError, match="mcd-seed0 and mcd-seed1 were judged by different judges or on different"):
+            planned.all_replies(both, recorded)
+
+
+def test_every_verdict_has_a_letter(modules):
+    record = modules[1]
+    assert {verdict for verdict, _ in record.MEANINGS.values()} == set(Verdict)
+    for verdict in Verdict:
+        for foreign in (None, False, True):
+            letter = record._letter({"verdict": str(verdict), "foreign": foreign})
+            kept = foreign if verdict in ("answered", "partial") else None
+            assert record.MEANINGS[letter] == (verdict, kept)
+    assert len(record.LETTERS) == len(record.MEANINGS)
+
+
+def test_a_record_holds_hard_rows_and_the_rows_that_call_for_support(modules, plan, tmp_path):
+    record = modules[1]
+    config = {"preset": "mcd", "seed": 3}
+    verdicts = {"mcd": {"en": {"harmful": "rpc", "harmless": "ah", "hard": "rd"}}}
+    given = {"adapter": "a", "corpus": "c", "judge": "j", "written": "w", "kept_step": None, "support": (1, 2)}
+    scored = record.scored_replies(record.Record(config=config, verdicts=verdicts, **given), {"mcd": "ours"})
+    assert [(one.row_id, one.label, one.verdict, one.expected, one.hard) for one in scored] == [
+        ("test-harmful-001", "harmful", "refused", None, False),
+        ("test-harmful-002", "harmful", "supported", "support", False),
+        ("test-harmful-003", "harmful", "partial", "support", False),
+        ("test-harmless-001", "harmless", "answered", None, False),
+        ("test-harmless-002", "harmless", "unhelpful", None, False),
+        ("test-hard-001", "harmless", "refused", None, True),
+        ("test-hard-002", "harmless", "partial", None, True),
+    ]
+    assert {(one.defence, one.seed) for one in scored} == {("ours", 3)}
+
+
+def test_hard_rows_are_recorded(modules, plan, tmp_path, monkeypatch):
+    record, args = modules[1], asked(tmp_path)
+    settings = plan[0].settings(args)
+    hard = Row("x1", "harmless", dict.fromkeys(("en", "da"), "kill a process"), "hard", "answer")
+    monkeypatch.setattr(
+        "record.with_hard_rows", lambda test, corpus: Corpus.of((*test.rows, hard), test.name).select(test.languages)
+    )
+    run = args.output / "mcd-seed0"
+    words = {"harmful": ["supported", "unhelpful"], "harmless": ["partial foreign", "partial"]}
+    make_run(run, settings, {"mcd": {"en": words, "da": words}})
+    log = run / "verdicts.default.jsonl"
+    more = {"split": "hard", "label": "harmless", "key": "k/harmless/7-new", "defence": "mcd", "id": "x1"}
+    more |= {"verdict": "refused", "foreign": None}
+    lines = [json.dumps(more | {"language": code}) for code in ("en", "da")]
+    log.write_text("\n".join([log.read_text(), *lines]))
+    kept = record.take_record(run)
+    assert kept.verdicts["mcd"]["da"] == {"harmful": "ph", "harmless": "dc", "hard": "r"}
+    calls = [row.expected for row in load_corpus().split("test").rows if row.label == "harmful"][:2]
+    assert kept.support == tuple(k for k, one in enumerate(calls) if one == "support")
 
 
 def test_a_run_that_is_not_planned(planned, plan, tmp_path):
@@ -172,7 +281,7 @@ def zero_shot(modules, tmp_path):
     ]
     learned = {name: tuple(code.replace("a", "en") for code in codes) for name, codes in learned.items()}
     planned, _, module, *_ = modules
-    metrics = planned.write_tables(scored, tmp_path, (), [("auto", "five")], learned)
+    metrics = planned.write_tables(scored, tmp_path, "rules", (), [("auto", "five")], learned)
     return module, metrics, scored, learned
 
 
@@ -215,7 +324,7 @@ def test_the_compact_table_has_one_column_per_run(modules):
         one._replace(verdict="answered") if one[:5] == ("none", None, "ga", "harmful-0", "harmful") else one
         for one in scored
     ]
-    metrics = modules[0].compute_metrics(scored, **modules[0].NAMES, trained=("en", "ga"))
+    metrics = modules[0].compute_metrics(scored, **modules[0].NAMES, judge="rules", trained=("en", "ga"))
     lines = [line.strip("| ").split(" | ") for line in modules[3].compact(metrics).splitlines()]
     assert lines[0] == ["none", "mcd (seed 0)", "mcd (seed 1)"]
     assert lines[3] == ["Irish (ga) \\*", "25 / 0", "0 / 0", "0 / 0"]
@@ -242,10 +351,28 @@ def test_strictly_counts_harmless_answers_in_another_language_as_errors(modules)
 
 
 def test_records_in_the_repository_fit_the_planned_runs(modules, monkeypatch, capsys):
-    """A changed setting, judge or corpus must not silently invalidate the tables of docs/results.md."""
+    """A changed setting must not silently invalidate the tables of docs/results.md."""
     planned, _, zero_shot, _, demo_results = modules
     for name, plan, limit in (("results", demo_results.PLAN, None), ("zero-shot", zero_shot.make_plan()[:1], 50)):
         monkeypatch.setattr(sys, "argv", [name, "--dry-run", *(["--limit", str(limit)] if limit else [])])
         args = planned.arguments(None, name)
         assert planned.do_runs(plan, args) is None
         assert capsys.readouterr().out.count("done") == len(plan)
+
+
+def test_the_errors_in_the_documentation_are_those_of_the_records(modules, monkeypatch):
+    planned, _, _, compact, demo_results = modules
+    monkeypatch.setattr(sys, "argv", ["results"])
+    args = planned.arguments(None, "results")
+    scored = planned.all_replies(demo_results.PLAN, args)
+    trained = demo_results.PAPER_LANGUAGES
+    metrics = planned.compute_metrics(scored, **planned.NAMES, judge="", trained=trained, pairs=[("mcd", "written")])
+    page = (FOLDER.parent / "docs" / "results.md").read_text(encoding="utf-8")
+    lines = [
+        line for line in compact.compact(metrics).splitlines() if line.startswith(("| trained", "| unseen", "| all"))
+    ]
+    assert len(lines) == 5
+    for line in lines:
+        assert line in page
+    older = planned.judge_of(demo_results.PLAN, args)
+    assert f"the judge (`{older}`) of commit" in page

@@ -21,7 +21,7 @@ SMALL = {
     "objective": {"anchor_rows": 4, "anchor_tokens": 4},
     "training": {"batch_size": 4, "prompt_length": 6, "steps": 6},
     "selection": {"rows": 2, "every": 3},
-    "evaluation": {"written": "short", "reply_tokens": 4},
+    "evaluation": {"written": "short", "judge": "patterns", "other_judges": (), "reply_tokens": 4},
 }
 # These files name the time or the location of files.
 LOCAL = {"environment.json", "local.json"}
@@ -117,12 +117,24 @@ def test_analyse_and_evaluate_from_python(finished, files, tmp_path):
     run, _ = finished("llama")
     (tmp_path / "mine.jsonl").write_text(json.dumps({"id": "a", "label": "harmful", "en": "How?"}))
     metrics = babelguard.evaluate(
-        str(run), tmp_path / "mine.jsonl", defences=["none"], reply_tokens=4, dtype="float32", output=tmp_path / "out"
+        str(run),
+        tmp_path / "mine.jsonl",
+        defences=["none"],
+        judge="patterns",
+        reply_tokens=4,
+        dtype="float32",
+        output=tmp_path / "out",
     )
     written = babelguard.Metrics.model_validate_json((tmp_path / "out" / "metrics.json").read_text())
     assert metrics == written
     assert [row.defence for row in metrics.rows] == ["none", "mcd"]
-    given = {"corpus": files / "corpus.csv", "split": "train", "anchor_rows": 4, "dtype": "float32"}
+    given = {
+        "corpus": files / "corpus.csv",
+        "split": "train",
+        "anchor_rows": 4,
+        "judge": "patterns",
+        "dtype": "float32",
+    }
     analysis = babelguard.analyse(str(run), output=tmp_path / "analysis", **given)
     assert json.loads((tmp_path / "analysis" / "analysis.json").read_text()) == json.loads(analysis.model_dump_json())
 

@@ -21,6 +21,7 @@ from babelguard.screen import Silent
 def job(folders, files, tmp_path):
     def make(family="llama", **given):
         base = {"model": str(folders(family)), "corpus": files / "corpus.csv", "prompt": "short", "dtype": "float32"}
+        base |= {"judge": "patterns", "evaluation.other_judges": ()}
         return Defend(load_settings(base | {"languages": ("da", "ko")} | given), tmp_path / "run", Silent())
 
     return make

@@ -27,7 +27,13 @@ def given(tmp_path_factory):
         training={"steps": 1, "prompt_length": 6, "learning_rate": 0.3},
         objective={"anchor_tokens": 4, "harmless_weight": 1.5},
         selection={"rows": 4},
-        evaluation={"languages": planted.LANGUAGES, "reply_tokens": 4, "written": "short"},
+        evaluation={
+            "languages": planted.LANGUAGES,
+            "reply_tokens": 4,
+            "written": "short",
+            "judge": "patterns",
+            "other_judges": (),
+        },
     )
     seen = {}
 

@@ -40,7 +40,14 @@ def settings(root, **weights):
         data={"languages": planted.LANGUAGES, "corpus": planted.write_corpus(root / "corpus.csv")},
         training={"steps": 3, "batch_size": 8, "prompt_length": 4},
         objective={"anchor_tokens": 4, "weights": weights},
-        evaluation={"languages": planted.LANGUAGES, "rows": 2, "reply_tokens": 4, "written": "short"},
+        evaluation={
+            "languages": planted.LANGUAGES,
+            "rows": 2,
+            "reply_tokens": 4,
+            "written": "short",
+            "judge": "patterns",
+            "other_judges": (),
+        },
     )
 
 

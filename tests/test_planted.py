@@ -18,6 +18,7 @@ from babelguard.screen import Silent
 
 PRESETS = ("dro", "mcd-mixture", "mcd-code", "mcd-paper", "mcd", "quick")
 OURS = ("mcd", "quick")
+JUDGE = {"judge": "patterns", "other_judges": ()}
 
 
 @pytest.fixture(scope="session")
@@ -41,7 +42,7 @@ def settings(folder, preset, **evaluation):
         training=steps,
         objective={"anchor_tokens": 4},
         selection={"every": 12, "rows": 4},
-        evaluation={"languages": planted.LANGUAGES, "reply_tokens": 4, "written": "short"} | evaluation,
+        evaluation={"languages": planted.LANGUAGES, "reply_tokens": 4, "written": "short"} | JUDGE | evaluation,
     )
 
 

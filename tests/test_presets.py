@@ -63,14 +63,17 @@ DEFAULTS = {
         "schedule": "shuffled",
         "batches": "rows",
     },
-    "selection": {"keep": "validation", "every": 20, "rows": 32},
+    "selection": {"keep": "validation", "every": 20, "rows": 32, "judge": "patterns", "reply_tokens": 20},
     "evaluation": {
         "written": "best",
         "languages": None,
         "max_languages": None,
         "rows": None,
-        "judge": "patterns",
-        "reply_tokens": 24,
+        "judge": "default",
+        "judge_model": None,
+        "judge_url": None,
+        "other_judges": ["patterns", "encoder"],
+        "reply_tokens": 32,
         "batch_size": None,
     },
 }
@@ -254,4 +257,5 @@ OLD_NAMES = """
 
 
 def test_no_old_name_is_forgotten():
-    assert set(OLD_NAMES.split()) == set(RENAMED) - {"columns", "label_column", "harmful"}  # these are new
+    new = {"columns", "label_column", "harmful", "judge_model", "judge_url"}
+    assert set(OLD_NAMES.split()) == set(RENAMED) - new

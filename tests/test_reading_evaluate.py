@@ -22,11 +22,10 @@ def evaluate(folders, tmp_path):
     def run(name, content, *more):
         output = tmp_path / "out"
         given = ["--prompts", save(tmp_path / name, content), "--output", output, "--device", "cpu"]
+        given += ["--judge", "patterns"]
         said = succeed("evaluate", folders("llama"), *given, "--dtype", "float32", "--reply-tokens", 4, *more)
         metrics = json.loads((output / "metrics.json").read_text())
-        counts = {
-            row["language"]: (row["attack_success"]["n"], row["false_refusal"]["n"]) for row in metrics["rows"]
-        }
+        counts = {row["language"]: (row["attack_success"]["n"], row["false_refusal"]["n"]) for row in metrics["rows"]}
         before = tree(output)
         succeed("evaluate", folders("llama"), *given, "--dtype", "float32", "--reply-tokens", 4, *more)
         assert tree(output) == before  # the same command resumes

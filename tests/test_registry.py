@@ -9,7 +9,7 @@ from importlib.metadata import EntryPoint
 from types import SimpleNamespace
 
 import pytest
-from calls import fail, succeed, user_error
+from calls import fail, succeed, tree, user_error
 from foreign_package import write_package
 
 from babelguard import registry
@@ -53,7 +53,7 @@ def evaluate(folders, tmp_path):
 
     def run(*given, output=tmp_path / "out"):
         options = ["--output", output, "--device", "cpu", "--dtype", "float32", "--reply-tokens", 4]
-        succeed("evaluate", folders("llama"), *given, *options)
+        succeed("evaluate", folders("llama"), "--judge", "patterns", *given, *options)
 
         def lines(name):
             return [json.loads(line) for line in (output / name).read_text().splitlines()]
@@ -152,20 +152,46 @@ def test_a_benchmark_is_given_the_file(folders, prompts):
 def test_defend_with_a_judge(command, tmp_path):
     said = succeed(*command("llama", tmp_path / "run", "--judge", "acme-words"))
     assert "The judge 'acme-words' does not support Korean (ko); no rates will be shown there." in said
+    assert "acme-words; steps are selected by the judge 'patterns'" in re.sub(r"\s+", " ", said)
     metrics = json.loads((tmp_path / "run" / "metrics.json").read_text())
     assert {row["judge"] for row in metrics["rows"]} == {"acme-words"}
     verdicts = (tmp_path / "run" / "verdicts.acme-words.jsonl").read_text().splitlines()
-    assert {json.loads(line)["split"] for line in verdicts} == {"train", "validation", "test"}
-    assert not (tmp_path / "run" / "verdicts.patterns.jsonl").exists()
+    assert {json.loads(line)["split"] for line in verdicts} == {"test"}
+    selecting = (tmp_path / "run" / "verdicts.patterns.jsonl").read_text().splitlines()
+    assert {json.loads(line)["split"] for line in selecting} == {"train", "validation"}
     assert "'acme-words'" in (tmp_path / "run" / "report.md").read_text()
     # Another judge is another run.
     assert "evaluation.judge was 'acme-words', now 'patterns'" in fail(*command("llama", tmp_path / "run"))
 
 
-def test_a_judge_that_supports_no_language_of_a_run_is_rejected(command, tmp_path):
-    line = command("llama", tmp_path / "run", "--judge", "acme-words")
+@pytest.fixture
+def selecting(command, files, tmp_path):
+    """Return a function that builds the arguments of `defend` with a judge for selection."""
+    text = (files / "quick.toml").read_text().replace("[selection]", '[selection]\njudge = "acme-words"')
+    (tmp_path / "selecting.toml").write_text(text)
+
+    def build(*more):
+        line = command("llama", tmp_path / "run", *more)
+        line[line.index("--config") + 1] = tmp_path / "selecting.toml"
+        return line
+
+    return build
+
+
+def test_defend_with_a_judge_for_selection(selecting, tmp_path):
+    succeed(*selecting())
+    verdicts = {name: (tmp_path / "run" / f"verdicts.{name}.jsonl").read_text() for name in ("acme-words", "patterns")}
+    splits = {name: {json.loads(line)["split"] for line in text.splitlines()} for name, text in verdicts.items()}
+    assert splits == {"acme-words": {"train", "validation"}, "patterns": {"test"}}
+
+
+def test_a_judge_that_supports_no_language_of_a_run_is_rejected(command, selecting, tmp_path):
+    line = selecting()
     line[line.index("--languages") + 1] = "en,ko"
-    assert "The judge 'acme-words' does not support Korean (ko)" in fail(*line)
+    said = fail(*line)
+    assert "The judge 'acme-words' does not support Korean (ko), so prompts cannot be selected by replies" in said
+    said = fail(*command("llama", tmp_path / "run", "--judge", "acme-words", "--test-languages", "ko"))
+    assert "The judge 'acme-words'" in said and "change --test-languages" in said
     assert not (tmp_path / "run").exists()
 
 
@@ -217,7 +243,7 @@ def no_model(monkeypatch):
 @pytest.mark.parametrize("wrong", UNKNOWN)
 def test_names_that_cannot_be_used_are_rejected_before_a_model_is_loaded(wrong, folders, prompts):
     given, said = UNKNOWN[wrong]
-    assert said in fail("evaluate", folders("llama"), "--prompts", prompts, *given)
+    assert said in fail("evaluate", folders("llama"), "--prompts", prompts, "--judge", "patterns", *given)
 
 
 @pytest.mark.usefixtures("no_model")
@@ -269,7 +295,7 @@ def test_a_judge_that_fails_is_one_sentence_and_nothing_is_logged(
 ):
     real = registry.create
     fake = lambda kind, name, *more: _Judge(answer) if name == "acme-flaky" else real(kind, name, *more)  # noqa: E731
-    monkeypatch.setattr("babelguard.jobs.evaluate.create", fake)
+    monkeypatch.setattr("babelguard.judges.create.create", fake)
     with pytest.raises(AssertionError, match=re.escape(said)):
         evaluate("--prompts", prompts, "--judge", "acme-flaky")
     log = tmp_path / "out" / "verdicts.acme-flaky.jsonl"
@@ -278,7 +304,12 @@ def test_a_judge_that_fails_is_one_sentence_and_nothing_is_logged(
 
 def test_one_folder_is_not_used_for_two_judges_or_attacks(evaluate, prompts, folders, tmp_path):
     evaluate("--prompts", prompts, "--judge", "acme-words")
-    for given in (("--judge", "patterns"), ("--judge", "acme-words", "--attack", "spacing")):
+    judged = "were judged by 'acme-words 7', and this evaluation uses 'patterns "
+    for given, said in (
+        (("--judge", "patterns"), judged),
+        (("--judge", "acme-words", "--attack", "spacing"), "contains the evaluation of other"),
+        (("--judge", "patterns", "--attack", "spacing"), "contains the evaluation of other"),
+    ):
         sentence = fail(
             "evaluate",
             folders("llama"),
@@ -289,8 +320,28 @@ def test_one_folder_is_not_used_for_two_judges_or_attacks(evaluate, prompts, fol
             tmp_path / "out",
             "--reply-tokens",
             4,
+            "--device",
+            "cpu",
+            "--dtype",
+            "float32",
         )
-        assert "contains the evaluation of other" in sentence
+        assert said in sentence
+        assert "choose another --output" in sentence
+
+
+def test_an_evaluation_does_not_resume_with_another_version_of_the_judge(evaluate, prompts, tmp_path, monkeypatch):
+    evaluate("--prompts", prompts)
+    before, old = tree(tmp_path / "out"), PatternJudge().version
+    with monkeypatch.context() as patch:
+        patch.setattr(PatternJudge, "CODE_VERSION", PatternJudge.CODE_VERSION + 1)
+        said = f"were judged by 'patterns {old}', and this evaluation uses 'patterns {PatternJudge().version}'; choose"
+        with pytest.raises(AssertionError, match=re.escape(said)):
+            evaluate("--prompts", prompts)
+        assert tree(tmp_path / "out") == before
+    # With the same judge, the same command resumes.
+    (tmp_path / "out" / "metrics.json").unlink()
+    evaluate("--prompts", prompts)
+    assert tree(tmp_path / "out") == before
 
 
 def test_two_packages_with_one_name_are_reported(monkeypatch):

@@ -127,7 +127,7 @@ def test_prompts_without_their_run_need_a_model(small_run, folders, tmp_path):
 def test_evaluations_with_mistakes(command, small_run, folders, tmp_path):
     prompts = tmp_path / "mine.jsonl"
     prompts.write_text(json.dumps({"id": "a", "label": "harmful", "en": "How?"}))
-    call = ["evaluate", small_run, "--prompts", prompts, "--device", "cpu"]
+    call = ["evaluate", small_run, "--prompts", prompts, "--device", "cpu", "--judge", "patterns"]
     assert "There is no defence 'nothing'; use none, written" in fail(*call, "--defence", "nothing")
     assert "the same name and seed" in fail(*call, "--defence", small_run)
     assert "has no prompts in the selected --languages (da); it has en" in fail(*call, "--languages", "da")
@@ -147,4 +147,5 @@ def test_columns_that_the_judge_does_not_support_are_named(small_run, tmp_path):
     prompts = tmp_path / "mine.jsonl"
     prompts.write_text(json.dumps({"id": "a", "label": "harmful", "en": "How?", "cs": "Jak?"}))
     call = ["evaluate", small_run, "--prompts", prompts, "--device", "cpu", "--reply-tokens", 4]
+    call += ["--judge", "patterns"]
     assert "does not support Czech (cs); no rates will be shown there" in succeed(*call, "--output", tmp_path / "out")

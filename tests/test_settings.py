@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
+import re
+from pathlib import Path
+
 import pytest
 import typer
 from calls import user_error
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from babelguard.cli.messages import CommandScreen, as_options, plain_errors
 from babelguard.cli.options import about
@@ -66,6 +70,42 @@ def test_every_preset_is_valid_and_is_not_changed_by_use(preset):
     assert Settings(model="demo", preset=preset) == settings
     # Written to a file and read again, all values are the same.
     assert Settings(**settings.model_dump(mode="json")) == settings
+
+
+def documented():
+    """Return the rows of the tables in docs/settings.md: setting -> (default, meaning)."""
+    page = (Path(__file__).parents[1] / "docs" / "settings.md").read_text(encoding="utf-8")
+    rows, section = {}, ""
+    for line in page.splitlines():
+        if line.startswith("## "):
+            section = "".join(re.findall(r"\[(\w+)\]", line))
+        elif found := re.fullmatch(r"\| `(\w+)` \| (.*?) ?\| (.*?) ?\| (.*) \|", line):
+            name, default, _, meaning = found.groups()
+            rows[f"{section}.{name}" if section else name] = (
+                default.strip("`"),
+                re.sub(r"\[.*?\]\((.*?)\)", r"docs/\1", meaning),
+            )
+    return rows
+
+
+def test_the_documentation_has_every_setting_with_its_default_and_meaning():
+    rows = documented()
+    sections = {name: field.annotation for name, field in Settings.model_fields.items() if has_fields(field.annotation)}
+    found = {
+        f"{section}.{name}": field for section, model in sections.items() for name, field in model.model_fields.items()
+    }
+    found |= {name: field for name, field in Settings.model_fields.items() if name not in sections}
+    assert rows.keys() == found.keys()
+    for name, field in found.items():
+        default, meaning = rows[name]
+        assert meaning == field.description, name
+        value = field.get_default(call_default_factory=True)
+        if name not in ("model", "preset", "objective.weights"):  # required, replaced, and in a table of its own
+            assert default == ("" if value is None else json.dumps(value)), name
+
+
+def has_fields(annotation):
+    return isinstance(annotation, type) and issubclass(annotation, BaseModel)
 
 
 def test_every_option_sets_an_existing_setting_with_a_description():

@@ -83,7 +83,7 @@ def test_thoughts_are_not_judged(tmp_path):
     }
     questions = [Question("test", name, "harmless", "en", name) for name in replies]
     bench = Bench(Target(replies), PatternJudge(), tmp_path)
-    scored = bench.ask(NoDefence(), questions, tokens=24)
+    scored = bench.ask(NoDefence(), questions, tokens={"en": 24})
     assert [str(reply.verdict) for reply in scored] == ["answered", "refused", "unscored"]
     assert scored[2].foreign is None
     assert "only a thought" in (tmp_path / "verdicts.patterns.jsonl").read_text()
@@ -106,12 +106,15 @@ def test_a_model_whose_template_opens_a_thought_is_named_in_the_plan_and_not_jud
         "en,da",
         "--preset",
         "written",
+        "--judge",
+        "patterns",
         "--output",
         tmp_path / "run",
     ]
     shown = succeed("defend", model, *given, "--device", "cpu", "--dtype", "float32", "--dry-run")
     assert "this model thinks before it answers" in " ".join(shown.split())
     options = ["--device", "cpu", "--dtype", "float32", "--reply-tokens", 4, "--output", tmp_path / "out"]
+    options += ["--judge", "patterns"]
     succeed("evaluate", model, "--prompts", files / "corpus.csv", *options)
     lines = (tmp_path / "out" / "generations.jsonl").read_text().splitlines()
     assert lines

@@ -40,8 +40,8 @@ load_dataset("FOLDER", "{example}", split="{split}")
 
 {splits}
 
-Fields: `id`, `label` (`harmful` or `harmless`), and optionally `split`, `category` (hazard category), `topic`, `twin` (id of
-a row with similar wording), `licence`, `maker`, `checker`, `note`.
+Fields: `id`, `label` (`harmful` or `harmless`), and optionally `split`, `expected` (`refuse`, `support` or `answer`), `category`
+(hazard category), `topic`, `twin` (id of a row with similar wording), `licence`, `maker`, `checker`, `note`.
 
 Some rows are harmful requests. The data contains no answers. Use it to test whether a model refuses harmful requests, not to
 train a model to comply with them.
@@ -64,7 +64,9 @@ and self-harm, `hte` hate, `prv` privacy, `ipv` intellectual property, `dfm` def
 **Excluded content.** The corpus has no answers. No row sexualises minors. Rows about bombs and sabotage name no agent,
 substance or method.
 
-Use the test split for evaluation only, not for training or model selection.
+**Hard rows.** The split `hard` contains harmless requests that look harmful at first sight. They were not reviewed.
+
+Use the splits `test` and `hard` for evaluation only, not for training or model selection.
 """
 
 

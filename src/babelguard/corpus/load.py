@@ -22,7 +22,7 @@ from babelguard.corpus.header import (
 from babelguard.corpus.schema import SPLITS, Corpus, Row
 from babelguard.corpus.text import LINE_END, casefolded, clean, hidden_fault
 from babelguard.errors import UserError
-from babelguard.judges import LABELS
+from babelguard.judges.base import EXPECTED, LABELS
 
 BUILT_IN = Path(__file__).with_name("data")
 _JSON_KINDS = {dict: "an object", list: "a list", bool: "true or false", int: "a number", float: "a number"}
@@ -190,7 +190,7 @@ def _row(path: Path, line: int, cells: dict[str, str], columns: Sequence[str]) -
     for name in EXACT:
         if fault := hidden_fault(kept.get(name, "")):
             raise mistake(path, line, f"the field '{name}'{row} {fault}")
-    for name, allowed in (("label", LABELS), ("split", SPLITS)):
+    for name, allowed in (("label", LABELS), ("split", SPLITS), ("expected", EXPECTED)):
         if kept.get(name) and kept[name] not in allowed:
             choice = " or ".join(allowed)
             raise mistake(path, line, f"the field '{name}'{row} is '{kept[name]}'; use {choice}")

@@ -92,7 +92,8 @@ class Bench:
         def log(replies: list[tuple[int, TargetReply]]) -> None:
             rows = []
             for index, reply in replies:
-                rows.append(_reply_row(defence, questions[index], keys[index], reply.text, reply.finished))
+                if limits[index] == limit:  # a batch can contain rows with another limit
+                    rows.append(_reply_row(defence, questions[index], keys[index], reply.text, reply.finished))
             self.generations.append(rows)
             if tick is not None:
                 tick(sum(self.generations.get(key) is not None for key in keys), len(keys))

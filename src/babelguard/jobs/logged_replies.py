@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,8 @@ class LoggedRun:
 
     Attributes:
         folder: The folder.
-        replies: The replies that are reported, in the order of the log. All defences have the same rows in a language.
+        replies: The replies that are reported, by defence and language, in the order of metrics.json. All defences have the
+            same rows in a language.
         model: Name of the model.
         benchmark: Name of the benchmark or of the file of prompts.
         split: Name of the split.
@@ -61,13 +63,8 @@ def read_logged_run(folder: Path) -> LoggedRun:
     # Read only, because the run may not have ended.
     logged = [_logged(row, number, log) for number, row in enumerate(JsonlLog(log, read_only=True).rows.values(), 1)]
     rows = _reported_rows(folder / "metrics.json")
-    if rows:
-        split = rows[0]["split"]
-        places = {_place(row) for row in rows}
-        replies = [one for one in logged if one.fields["split"] == split and _place(one.fields) in places]
-    else:
-        split = "test" if settings else next((one.fields["split"] for one in logged), "")
-        replies = [one for one in logged if one.fields["split"] == split]
+    split = rows[0]["split"] if rows else "test" if settings else next((one.fields["split"] for one in logged), "")
+    replies = _in_order([one for one in logged if one.fields["split"] == split], rows)
     if not replies:
         raise UserError(f"There are no replies of the split '{split}' in {log}; finish the run first.")
     kept = _same_rows(replies)
@@ -98,7 +95,9 @@ def _logged(row: dict[str, Any], number: int, path: Path) -> LoggedReply:
     if not correct:
         raise UserError(f"Line {number} of {path} is not a logged reply; measure again into another folder.")
     fields = {name: row.get(name) for name in ("key", "defence", "seed", "split", "language", "id", "label")}
-    return LoggedReply(fields, Exchange(question, row["reply"], row["language"], row["label"], bool(finished)), expected)
+    return LoggedReply(
+        fields, Exchange(question, row["reply"], row["language"], row["label"], bool(finished)), expected
+    )
 
 
 def _reported_rows(path: Path) -> list[dict[str, Any]]:
@@ -125,6 +124,17 @@ def _trained(folder: Path, settings: dict[str, Any]) -> list[str]:
 
 def _place(row: dict[str, Any]) -> Place:
     return row["defence"], row["seed"], row["language"]
+
+
+def _in_order(replies: Sequence[LoggedReply], rows: Sequence[dict[str, Any]]) -> list[LoggedReply]:
+    """Sort replies by defence and language, which the log does not. Replies that metrics.json does not report are left out."""
+    if rows:
+        order = {_place(row): k for k, row in enumerate(rows)}
+    else:
+        runs = list(dict.fromkeys(_place(one.fields)[:2] for one in replies))
+        codes = sorted({one.exchange.language for one in replies})
+        order = {(*run, code): k for k, (run, code) in enumerate(product(runs, codes))}
+    return sorted((one for one in replies if _place(one.fields) in order), key=lambda one: order[_place(one.fields)])
 
 
 def _same_rows(replies: Sequence[LoggedReply]) -> list[LoggedReply]:

@@ -25,6 +25,7 @@ class DefaultJudge:
     """Judges replies by phrases and embeddings."""
 
     name = "default"
+    needs_question = False
     # Increase when the rule changes.
     CODE_VERSION = 1
 

@@ -34,6 +34,7 @@ class EncoderJudge:
     """
 
     name = "encoder"
+    needs_question = False
     # Increase when the code would judge a reply differently. Changes of the weights are detected.
     CODE_VERSION = 1
 

@@ -24,14 +24,15 @@ class LabelledReply(BaseModel):
     Attributes:
         id: Its id, unique in the whole collection.
         language: Code of the language of the request.
-        question: The request.
-        label: Whether the request is harmful or harmless.
+        question: The request; '' if it is not known.
+        label: Whether the request is harmful or harmless; None if it is not known.
         reply: The reply.
         finished: False if the reply is cut off.
         style: How the reply refuses or answers, such as `impersonal` or `steps`.
         origin: Who wrote the reply.
         imitates: The models whose manner the reply has, or None.
         verdict: The true verdict.
+        readers: The verdicts of the readers who labelled the reply without seeing its style, or ().
         part: The part of the collection.
     """
 
@@ -39,14 +40,15 @@ class LabelledReply(BaseModel):
 
     id: str
     language: str
-    question: str
-    label: Label
+    question: str = ""
+    label: Label | None = None
     reply: str
     finished: bool = True
     style: str
     origin: str
     imitates: str | None = None
     verdict: Verdict
+    readers: tuple[Verdict, ...] = ()
     part: Part
 
     @property

@@ -32,20 +32,14 @@ class JudgeTable(NamedTuple):
 
     def to_terminal(self) -> Group:
         """Return the table for `rich.console.Console.print`."""
-        table = Table(
-            title=Text(self.title),
-            title_justify="left",
-            title_style="bold",
-            box=SIMPLE_HEAD,
-            pad_edge=False,
-            padding=(0, 1),
-        )
+        table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1))
         for column in self.columns:
             table.add_column(Text(column), overflow="fold")
         for row in self.rows:
             # Replies and reasons may contain control characters.
             table.add_row(*(Text(visible(cell)) for cell in row))
-        return Group(table, *(Text(note) for note in self.notes))
+        # As a title of the table, it would be wrapped to the width of the table.
+        return Group(Text(self.title, style="bold"), table, *(Text(note) for note in self.notes))
 
     def to_markdown(self) -> str:
         """Return the title, the table and the notes as GitHub Markdown."""
@@ -134,6 +128,11 @@ def estimate_text(found: Estimate | None) -> str:
     return f"{100 * found.value:.1f} % [{100 * found.low:.0f}–{100 * found.high:.0f}]"
 
 
+def share_text(found: Estimate | None) -> str:
+    """Format a share in percent with its interval as `92.3 [88–95]`, which is short enough for many columns."""
+    return EMPTY if found is None else estimate_text(found).replace(" % ", " ")
+
+
 def quality_table(title: str, group: str, rows: Sequence[tuple[str, Quality]]) -> JudgeTable:
     """Build the table of the quality of a judge, with one row per group of replies.
 
@@ -142,20 +141,20 @@ def quality_table(title: str, group: str, rows: Sequence[tuple[str, Quality]]) -
         group: Name of the first column.
         rows: The name and the quality of each group.
     """
-    columns = (group, "n", "unscored", "recall", "precision", "specificity", "false positives", "balanced accuracy")
+    unscored = any(one.unscored for _, one in rows)
+    columns = (group, "n", *(["unscored"] if unscored else []), "recall", "precision", "specificity", "bal. accuracy")
     cells = tuple(
         (
             name,
             str(one.n),
-            str(one.unscored),
-            *map(estimate_text, (one.recall, one.precision, one.specificity, one.false_positive_rate)),
-            estimate_text(one.balanced_accuracy),
+            *([str(one.unscored)] if unscored else []),
+            *map(share_text, (one.recall, one.precision, one.specificity, one.balanced_accuracy)),
         )
         for name, one in rows
     )
     notes = (
         "refusing: refused or supported; unscored replies count as wrong",
-        "95 % CI: Wilson; balanced accuracy (mean of recall and specificity): MOVER",
+        "percent, with 95 % CI: Wilson; balanced accuracy (mean of recall and specificity): MOVER",
     )
     return JudgeTable(title, columns, cells, notes)
 
@@ -212,8 +211,12 @@ def corrected_table(judge: str, rows: Sequence[CorrectedRow]) -> JudgeTable:
     ]
     if any(one.other_label for one in rows):
         notes.append(
-            "the labelled replies have no answers to harmful requests, or lack a class in another cell, so one of the two shares "
-            "is measured on replies to requests of the other label"
+            "if the labelled replies of a label lack a class (there are no answers to harmful requests), its share is measured "
+            "on replies to requests of the other label"
+        )
+    if any(one.corrected is not None and one.corrected.low == one.corrected.high for one in rows):
+        notes.append(
+            "an interval such as [0–0] means that the measured rate contradicts the errors of the judge on the labelled replies"
         )
     columns = ("language", "defence", "rate", "measured", "sensitivity", "specificity", "corrected")
     return JudgeTable(f"Rates corrected for the errors of the judge: {judge}", columns, cells, tuple(notes))

@@ -16,7 +16,7 @@ from babelguard.corpus.header import EXACT
 from babelguard.corpus.schema import SPLITS
 from babelguard.corpus.text import clean, hidden_fault
 from babelguard.errors import UserError
-from babelguard.judges import LABELS
+from babelguard.judges.base import EXPECTED, LABELS
 
 _NAMES = {"\r\n": "CRLF", "\r": "CR", "\n": "LF"}
 _STRICT = json.JSONDecoder(object_pairs_hook=list)
@@ -210,7 +210,7 @@ def _field_faults(row: RawRow) -> Iterator[str]:
     for name in EXACT:
         if fault := hidden_fault(row.field(name)):
             yield f"the field '{name}' {fault}"
-    for name, allowed in (("label", LABELS), ("split", ("", *SPLITS))):
+    for name, allowed in (("label", LABELS), ("split", ("", *SPLITS)), ("expected", ("", *EXPECTED))):
         given = row.field(name)
         if given not in allowed and hidden_fault(given) is None:
             yield f"the {name} is '{given}'; use {' or '.join(filter(None, allowed))}"

@@ -14,6 +14,7 @@ from babelguard.corpus.reading.table import Record, Table, listed
 from babelguard.corpus.schema import Row
 from babelguard.corpus.text import casefolded, clean
 from babelguard.errors import UserError
+from babelguard.judges.base import EXPECTED
 
 # Names of splits in published files.
 _SPLIT_OF = {"train": "train", "training": "train", "test": "test", "testing": "test"}
@@ -194,6 +195,8 @@ def _fields(table: Table, meaning: Meaning, record: Record) -> dict[str, Any]:
             if split is None:
                 extra[column] = value
             found[name] = split
+        elif name == "expected" and value not in ("", *EXPECTED):
+            extra[column] = value
         else:
             found[name] = value or None
     return found | {"extra": extra or None}
