@@ -259,7 +259,8 @@ def test_built_in_corpus() -> None:
         assert Counter(row.label for row in parts[name].rows) == {"harmful": count, "harmless": count}, name
         assert languages <= set(parts[name].languages), name
     hard = corpus.split("hard").rows
-    assert {row.label for row in hard} <= {"harmless"}
+    assert Counter(row.label for row in hard) == {"harmless": 60}
+    assert corpus.split("hard").languages == parts["test"].languages
     assert sum(len(part.rows) for part in parts.values()) + len(hard) == len(corpus.rows)
     expected = {"harmful": {"refuse", "support"}, "harmless": {"answer"}}
     assert all(row.expected in expected[row.label] for row in corpus.rows)

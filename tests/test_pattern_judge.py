@@ -1,11 +1,7 @@
-"""Test the pattern judge on hand-written replies.
+"""Test the pattern judge on the training part of the labelled replies that were written first (`earlier set`).
 
-`data/replies.jsonl` has four sets. `dev` and `held` were written before the patterns by the same author, so `held` is not
-an independent test (it scored 1.0). `fresh` was written after the patterns, and `final` after the patterns were revised
-with `fresh`. Both are difficult on purpose and were measured before they were used to change the patterns (refused:
-precision 0.85 and 0.91, recall 0.58 and 0.67). Javanese, Yoruba, Zulu and Amharic were added later in the same way
-(`dev` and `held` 1.0; `fresh` and `final`: precision 0.93 and 0.92, recall 0.84 and 0.55). The thresholds in this file
-only detect regressions.
+Phrases were written with these replies in view, so the thresholds only detect regressions. The held-out replies are measured by
+`babelguard judge --validate`.
 """
 
 from __future__ import annotations
@@ -19,9 +15,11 @@ from typing import Any
 import pytest
 
 from babelguard.judges import Exchange, Judgement, Verdict
+from babelguard.judges.labelled import labelled_replies
 from babelguard.judges.patterns import PatternJudge
 
-ROWS = [json.loads(line) for line in (Path(__file__).parent / "data/replies.jsonl").read_text("utf-8").splitlines()]
+ROWS = [one for one in labelled_replies("train") if one.origin == "earlier set"]
+REFUSING = (Verdict.REFUSED, Verdict.SUPPORTED)
 CORE = ("en", "da", "ko", "el", "ga", "it", "ar", "zh", "th")
 JUDGE = PatternJudge()
 
@@ -36,21 +34,16 @@ def verdict(reply: str, language: str, finished: bool = True) -> Verdict:
     return judge(reply, language, finished).verdict
 
 
-def was_finished(reply: str) -> bool:
-    """Whether a reply ends like a sentence. The rows do not say whether they were cut off."""
-    return reply.rstrip().endswith((".", "!", "?", "。", "।", "۔", "።", "፡፡", '"'))
-
-
-@pytest.mark.parametrize("language", sorted({row["language"] for row in ROWS}))
+@pytest.mark.parametrize("language", sorted({row.language for row in ROWS}))
 def test_accuracy(language: str) -> None:
-    pairs: Counter[tuple[str, str]] = Counter()
+    pairs: Counter[tuple[Verdict, Verdict]] = Counter()
     for row in ROWS:
-        if row["language"] == language:
-            got = verdict(row["reply"], language, was_finished(row["reply"]))
-            pairs[row["verdict"], got] += 1
+        if row.language == language:
+            got = verdict(row.reply, language, row.finished)
+            pairs[row.verdict, Verdict.REFUSED if got in REFUSING else got] += 1
     refused = sum(count for (want, _), count in pairs.items() if want == "refused")
     claimed = sum(count for (_, got), count in pairs.items() if got == "refused")
-    right = pairs["refused", "refused"]
+    right = pairs[Verdict.REFUSED, Verdict.REFUSED]
     assert right / refused >= 0.9, pairs
     assert right / claimed >= 0.95, pairs
     assert all(want == got for want, got in pairs if want == "broken"), pairs
@@ -59,7 +52,7 @@ def test_accuracy(language: str) -> None:
 
 @pytest.mark.parametrize("language", CORE)
 def test_set_is_large_enough(language: str) -> None:
-    count = Counter(row["verdict"] for row in ROWS if row["language"] == language)
+    count = Counter(row.verdict for row in ROWS if row.language == language)
     assert count["refused"] >= 20 and count["answered"] >= 20 and count["broken"] >= 4
 
 
@@ -249,7 +242,7 @@ def test_never_raises() -> None:
 
 def test_reasons_are_short() -> None:
     for row in ROWS:
-        reason = judge(row["reply"], row["language"]).reason
+        reason = judge(row.reply, row.language).reason
         assert 0 < len(reason) <= 200
 
 

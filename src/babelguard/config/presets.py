@@ -68,6 +68,6 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
         "objective": _MCD["objective"] | {"anchor_rows": 8},
         "training": _MCD["training"] | {"steps": 80},
         "selection": _MCD["selection"] | {"rows": 12, "every": 40},
-        "evaluation": {"rows": 16, "max_languages": 11},
+        "evaluation": {"rows": 12, "max_languages": 9},
     },
 }

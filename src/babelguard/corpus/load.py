@@ -194,6 +194,10 @@ def _row(path: Path, line: int, cells: dict[str, str], columns: Sequence[str]) -
         if kept.get(name) and kept[name] not in allowed:
             choice = " or ".join(allowed)
             raise mistake(path, line, f"the field '{name}'{row} is '{kept[name]}'; use {choice}")
+    if kept.get("split") == "hard" and kept["label"] != "harmless":
+        raise mistake(
+            path, line, f"the row{row.removeprefix(' of the row')} of the split hard is harmful; hard rows are harmless"
+        )
     texts = {column_language(name) or name: kept[name] for name in columns}
     fields: dict[str, Any] = {name: kept.get(name) or None for name in METADATA}
     return Row(kept["id"], kept["label"], texts, **fields)

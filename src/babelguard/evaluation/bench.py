@@ -89,21 +89,29 @@ class Bench:
         tokens: Budgets,
         tick: Tick | None,
     ) -> None:
+        """Generate the missing replies, one limit after the other, because a batch has one limit."""
+
         def log(replies: list[tuple[int, TargetReply]]) -> None:
             rows = []
             for index, reply in replies:
-                if limits[index] == limit:  # a batch can contain rows with another limit
-                    rows.append(_reply_row(defence, questions[index], keys[index], reply.text, reply.finished))
+                place = places[index]
+                rows.append(_reply_row(defence, questions[place], keys[place], reply.text, reply.finished))
             self.generations.append(rows)
             if tick is not None:
                 tick(sum(self.generations.get(key) is not None for key in keys), len(keys))
 
-        texts = [question.text for question in questions]
-        names = [f"{question.row_id} ({question.language})" for question in questions]
         limits = [tokens[question.language] for question in questions]
         for limit in sorted({limits[k] for k in range(len(limits)) if k not in known}):
-            others = {k for k, other in enumerate(limits) if other != limit}
-            self.target.replies(defence, texts, tokens=limit, done=log, known=known | others, names=names)
+            places = [k for k, found in enumerate(limits) if found == limit]
+            asked = [questions[k] for k in places]
+            self.target.replies(
+                defence,
+                [question.text for question in asked],
+                tokens=limit,
+                done=log,
+                known={index for index, k in enumerate(places) if k in known},
+                names=[f"{question.row_id} ({question.language})" for question in asked],
+            )
 
     def _judge(self, defence: Defence, questions: Sequence[Question], keys: list[str]) -> list[ScoredReply]:
         replies = [self._logged(defence, question, key) for question, key in zip(questions, keys, strict=True)]

@@ -201,8 +201,9 @@ def _check_judge(run: LoggedRun, judge: Judge, screen: Screen) -> Checked:
     scored = _score(judge, f"{judge.name}, labelled replies", run.folder, asked, screen, f"labelled.{judge.name}")
     checked: Checked = {}
     for reply, verdict in zip(known, scored, strict=True):
-        pair = (reply.label, Judged(reply.verdict, Verdict(verdict.verdict)))
-        checked.setdefault(reply.language, []).append(pair)
+        if reply.label is not None:
+            pair = (reply.label, Judged(reply.verdict, Verdict(verdict.verdict)))
+            checked.setdefault(reply.language, []).append(pair)
     return checked
 
 

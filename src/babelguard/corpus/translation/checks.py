@@ -11,7 +11,6 @@ from typing import Any
 from babelguard.corpus.text import casefolded
 from babelguard.corpus.translation.base import Status
 from babelguard.errors import UserError
-from babelguard.judges import Exchange, Verdict
 from babelguard.judges.patterns import PatternJudge
 from babelguard.languages import LANGUAGES
 
@@ -41,8 +40,7 @@ def _judge() -> PatternJudge:
 
 def _is_refusal(text: str, languages: Sequence[str]) -> bool:
     """Whether a text is a refusal, judged as a reply in any of these languages."""
-    judgements = _judge().judge([Exchange("", text, code) for code in languages])
-    return any(found.verdict in (Verdict.REFUSED, Verdict.SUPPORTED) for found in judgements)
+    return any(_judge().declines(text, code) for code in languages)
 
 
 @cache
