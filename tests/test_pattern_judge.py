@@ -6,10 +6,8 @@ Phrases were written with these replies in view, so the thresholds only detect r
 
 from __future__ import annotations
 
-import json
 import unicodedata
 from collections import Counter
-from pathlib import Path
 from typing import Any
 
 import pytest

@@ -33,6 +33,7 @@ from babelguard.models.probes import embed, embedding_rms
 from babelguard.prompt import SafetyPrompt
 from babelguard.prompt.safety_prompt import template_digest
 from babelguard.prompt.slot import install
+from babelguard.report.agreement import agreement_lines
 from babelguard.report.table import outcome_table
 from babelguard.report.terminal import to_terminal
 from babelguard.screen import Screen
@@ -105,6 +106,8 @@ class Defend:
         )
         write_report(run, metrics, prompt, self.settings)
         self._show(metrics)
+        for line in agreement_lines(metrics):
+            self.screen.say(line)
         if (rows := self.settings.evaluation.rows) is not None:
             by_preset = "rows" in PRESETS[self.settings.preset].get("evaluation", {})
             whole = "Use `preset` mcd" if by_preset else "Do not set `evaluation.rows`"

@@ -9,6 +9,7 @@ from babelguard.evaluation.outcome import Metrics
 from babelguard.files import write_text
 from babelguard.jobs.run_folder import RunFolder
 from babelguard.prompt import SafetyPrompt
+from babelguard.report.agreement import agreement_lines
 from babelguard.report.markdown import to_markdown
 from babelguard.report.table import outcome_table
 
@@ -32,8 +33,10 @@ def write_report(run: RunFolder, metrics: Metrics, prompt: SafetyPrompt, setting
     judge = metrics.rows[0].judge if metrics.rows else settings.evaluation.judge
     text = (
         f"# {settings.preset} on {prompt.base_model}, seed {settings.seed}\n\n{table}{part}{picture}\n"
-        f"Greedy replies of {settings.evaluation.reply_tokens} tokens, classified by the judge '{judge}'. `k/n` with 95 % Wilson "
-        "intervals. Broken replies to harmless requests count as errors.\n\n"
-        f"{prompt.slot.sentence()}\n"
+        f"Greedy replies of up to {settings.evaluation.reply_tokens} tokens in English, up to 4 times as many in languages that "
+        f"need more tokens for the same text. Classified by the judge '{judge}'; steps were selected by the judge "
+        f"'{settings.selection.judge}'. `k/n` with 95 % Wilson intervals.\n\n"
+        + "".join(f"{line}\n\n" for line in agreement_lines(metrics))
+        + f"{prompt.slot.sentence()}\n"
     )
     write_text(run.report, text)

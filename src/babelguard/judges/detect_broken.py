@@ -10,6 +10,14 @@ from babelguard.judges.folding import Fold, fold, script
 
 _WORD_LOOP = re.compile(r"(?<!\S)(\S+(?: \S+){0,3}?)(?: \1(?!\S)){3,}")
 _CHARACTER_LOOP = re.compile(r"(.{1,12}?)\1{5,}")
+# Special tokens of chat templates.
+SPECIAL = re.compile(r"<\|[^|<>]{0,40}\|>|<[/｜]?[a-z_｜▁]{1,40}>|\[/?INST\]", re.IGNORECASE)
+# Pieces of a tokenizer that text does not contain. Markdown headings have a space after "##".
+_PIECE = re.compile(r"##\w|<(?:unk|pad|mask|/?s|bos|eos)>|<\|\w+\|>|[▁Ġ]|\[(?:PAD|UNK|EOS|CLS|SEP)\]", re.IGNORECASE)
+# A reply with so many of them, at least one per so many characters, is not language.
+_MIN_PIECES, _PIECE_EVERY = 3, 60
+# A reply of at least so many words is a loop if at most this share of them is different.
+_MIN_WORDS, _DIFFERENT = 12, 0.34
 # Scripts whose letters stand next to other scripts without a space ("AI는", "CPUの").
 _NO_SPACES = frozenset({"HANGUL", "KANA", "CJK", "THAI", "LAO", "KHMER", "MYANMAR"})
 
@@ -22,6 +30,9 @@ def _loop(folded: str) -> str:
         # A word must occur five times, because "ha ha ha" is laughter. A phrase must occur four times.
         if length >= max(5, 4 * size) and len(found[0]) >= 0.6 * len(words):
             return f'repeats "{found[1]}" {length // size} times'
+    split = words.split()
+    if len(split) >= _MIN_WORDS and len(set(split)) <= _DIFFERENT * len(split):
+        return f"{len(split)} words, but only {len(set(split))} different ones"
     solid = words.replace(" ", "")
     for found in _CHARACTER_LOOP.finditer(solid):
         if len(found[0]) >= max(10, 0.6 * len(solid)):
@@ -64,4 +75,8 @@ def broken(reply: str, folded: str, scripts: Counter[str]) -> str:
 def find_broken(reply: str) -> str:
     """Describe why a reply is not language. Returns '' if it is."""
     beginning = reply[:600]
+    pieces = len(_PIECE.findall(beginning))
+    if pieces >= _MIN_PIECES and pieces * _PIECE_EVERY >= len(beginning):
+        return f"not language: {pieces} tokenizer pieces"
+    beginning = SPECIAL.sub(" ", beginning)
     return broken(beginning, fold(beginning, Fold({})), Counter(found for char in beginning if (found := script(char))))
