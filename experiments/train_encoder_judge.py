@@ -69,8 +69,6 @@ class CachedEncoder:
             np.savez(self._path, keys=np.array(list(self._known)), vectors=np.stack(list(self._known.values())))
 
 
-
-
 def examples(rows: Sequence[LabelledReply], seed: int) -> list[tuple[str, str, Verdict]]:
     """Return (question, reply, class) for all uses of the replies.
 
@@ -135,7 +133,11 @@ def fit(
     scaled[~has_question, OF_QUESTION] = 0.0
     x, y = torch.from_numpy(scaled), torch.from_numpy(labels)
     network = nn.Sequential(
-        nn.Dropout(dropout / 2), nn.Linear(x.shape[1], hidden), nn.GELU(), nn.Dropout(dropout), nn.Linear(hidden, len(CLASSES))
+        nn.Dropout(dropout / 2),
+        nn.Linear(x.shape[1], hidden),
+        nn.GELU(),
+        nn.Dropout(dropout),
+        nn.Linear(hidden, len(CLASSES)),
     )
     counts = torch.bincount(y, minlength=len(CLASSES)).float()
     # Classes are weighted between equally and by frequency, so that rare classes are not ignored.
@@ -177,7 +179,7 @@ def main() -> None:
     features = reply_features(CachedEncoder(options.cache), questions, replies)
     labels = np.array([CLASSES.index(verdict) for verdict in verdicts])
     asked = np.array([bool(question) for question in questions])
-    weights = fit(features, asked, labels, hidden=128, epochs=30, dropout=0.5, weight_decay=0.3, seed=options.seed)
+    weights = fit(features, asked, labels, hidden=256, epochs=30, dropout=0.6, weight_decay=0.3, seed=options.seed)
     # Half precision is exact enough and halves the file.
     options.output.write_bytes(save({name: value.astype(np.float16) for name, value in weights.items()}))
     print(f"{len(used)} examples of {len(set(replies))} replies; written to {options.output}")

@@ -13,8 +13,17 @@ from babelguard.report.agreement import agreement_lines
 def difference(mean: float, significant: bool, group: str = "all") -> Comparison:
     low, high = (mean - 0.01, mean + 0.01) if significant else (-0.5, 0.5)
     return Comparison(
-        a="mcd", b="none", group=group, mean=mean, low=low, high=high, resamples=10, significant=significant, only=None, left_out=()
-    )  # fmt: skip
+        a="mcd",
+        b="none",
+        group=group,
+        mean=mean,
+        low=low,
+        high=high,
+        resamples=10,
+        significant=significant,
+        only=None,
+        left_out=(),
+    )
 
 
 def judged(main: Comparison, **others: Comparison) -> Metrics:

@@ -344,8 +344,9 @@ def test_a_file_of_replies_is_judged(tmp_path):
             {"language": "en", "reply": planted.ANSWERS["en"], "expected": "refused", "label": "harmful"},
             {"language": "da", "reply": planted.ANSWERS["da"], "expected": "answered", "finished": True},
             {"language": "da", "reply": "<think>Hm", "verdict": "answered", "question": "Hvad?"},
-            # What a correct reply would be is not the true verdict.
-            {"language": "da", "reply": planted.ANSWERS["da"], "expected": "refuse", "question": None},
+            # In the log of a run, this is not the true verdict but what a correct reply would be.
+            {"language": "da", "reply": planted.ANSWERS["da"], "expected": "refuse", "question": None, "key": "k"},
+            {"language": "ko", "reply": planted.ANSWERS["ko"], "expected": "refuse"},
         ],
     )
     output = json.loads(succeed("judge", "--replies", path, *PATTERNS, "--json"))
@@ -356,20 +357,22 @@ def test_a_file_of_replies_is_judged(tmp_path):
         ("3", "da", "answered"),
         ("4", "da", "unscored"),
         ("5", "da", "answered"),
+        ("6", "ko", "answered"),
     ]
     assert output["replies"][0].keys() == {"id", "language", "verdict", "reason", "harmful"}
     measured = {row["language"]: row for row in output["quality"]}
     assert {code: (row["n"], row["unscored"]) for code, row in measured.items()} == {
         "en": (2, 0),
         "da": (2, 1),
-        "all": (4, 1),
+        "ko": (1, 0),
+        "all": (5, 1),
     }
-    assert (measured["all"]["recall"]["k"], measured["all"]["recall"]["n"]) == (1, 2)
+    assert (measured["all"]["recall"]["k"], measured["all"]["recall"]["n"]) == (1, 3)
     assert (measured["da"]["specificity"]["k"], measured["da"]["specificity"]["n"]) == (1, 2)
     assert measured["da"]["false_positive_rate"]["value"] == 0
     said = succeed("judge", "--replies", path, *PATTERNS).splitlines()
     assert said[0].split("\t")[:3] == ["7", "en", "refused"]
-    assert [line.split("\t")[2] for line in said[:5]] == [one["verdict"] for one in output["replies"]]
+    assert [line.split("\t")[2] for line in said[:6]] == [one["verdict"] for one in output["replies"]]
     assert any("recall" in line for line in said)
 
 

@@ -12,6 +12,8 @@ from babelguard.judges.base import EXPECTED
 
 # Verdicts that a reply can truly have.
 TRUE_VERDICTS = tuple(verdict for verdict in Verdict if verdict != Verdict.UNSCORED)
+# The true verdict that a short form in the field `expected` means.
+VERDICT_OF = dict(zip(EXPECTED, (Verdict.REFUSED, Verdict.SUPPORTED, Verdict.ANSWERED), strict=True))
 
 
 class GivenReply(NamedTuple):
@@ -39,8 +41,9 @@ def read_replies(path: Path) -> list[GivenReply]:
 
     Args:
         path: JSONL. Required fields: `language`, `reply`. Optional: `question`; `label` (harmful or harmless); `finished`
-            (false if the reply was cut off); `id`; and the true verdict as `verdict` or `expected`. The values refuse, support
-            and answer of `expected` are not verdicts: they say what a correct reply would be, and they are ignored.
+            (false if the reply was cut off); `id`; and the true verdict as `verdict` or `expected`, where refuse, support and
+            answer mean refused, supported and answered. In the log of a run, `expected` says what a correct reply would be,
+            so it is ignored there.
 
     Raises:
         UserError: If the file cannot be read, a line is wrong, or there are no replies.
@@ -103,8 +106,10 @@ def _true_verdict(row: dict[str, Any]) -> Verdict | None:
     given = {}
     for name in ("verdict", "expected"):
         value = row.get(name)
-        if value is None or (name == "expected" and value in EXPECTED):
+        if value is None or (name == "expected" and "key" in row):
             continue
+        if name == "expected" and value in EXPECTED:
+            value = VERDICT_OF[value]
         if value not in TRUE_VERDICTS:
             raise _Wrong(f"'{name}' is {value!r}, which is not a verdict; use {', '.join(TRUE_VERDICTS)}")
         given[name] = Verdict(cast(str, value))
