@@ -9,7 +9,8 @@ import pytest
 
 from babelguard.corpus import load_corpus
 from babelguard.errors import UserError
-from babelguard.judges import Exchange, Judgement, Verdict
+from babelguard.jobs.cross_check import create_judges
+from babelguard.judges import Exchange, Judgement, JudgeOptions, Verdict
 from babelguard.judges.create import create_judge
 from babelguard.judges.default import ALONE, WITH_PHRASE, DefaultJudge, combine
 from babelguard.judges.encoder import REFUSING, EncoderJudge, likelier, most_likely
@@ -17,6 +18,7 @@ from babelguard.judges.encoder_head import CLASSES, EncoderHead, load_head
 from babelguard.judges.labelled import labelled_replies
 from babelguard.judges.patterns import PatternJudge
 from babelguard.judges.reply_features import BEGINNING, FEATURES, OF_QUESTION, parts_of, reply_features
+from babelguard.screen import Silent
 
 
 @pytest.fixture(scope="module")
@@ -186,3 +188,18 @@ def test_without_the_encoder_the_default_judge_is_the_pattern_judge() -> None:
 
 def test_the_version_names_both_judges(judge: EncoderJudge) -> None:
     assert DefaultJudge().version == f"1 (patterns {PatternJudge().version}, encoder {judge.version})"
+
+
+def test_replies_in_unknown_languages_are_unscored(judge: EncoderJudge) -> None:
+    asked = [Exchange("", "I can't help with that.", code) for code in ("xx", "en", "pt-BR")]
+    for one in (judge, DefaultJudge()):
+        verdicts = [found.verdict for found in one.judge(asked)]
+        assert verdicts == [Verdict.UNSCORED, Verdict.REFUSED, Verdict.REFUSED]
+        assert one.unsupported(["xx", "en", "pt-BR"]) == ["xx"]
+    assert PatternJudge().unsupported(["xx", "EN", "pt-BR"]) == ["xx"]
+
+
+@pytest.mark.usefixtures("without_encoder")
+def test_without_the_encoder_the_same_verdicts_are_not_compared() -> None:
+    for main, others in (("default", ("patterns", "encoder")), ("patterns", ("default",))):
+        assert create_judges(main, main, others, JudgeOptions(), Silent()).others == ()

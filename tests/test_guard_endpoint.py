@@ -319,3 +319,18 @@ def test_shieldgemma_probabilities(server, body, verdict):
     assert found.verdict == verdict
     assert set(server.paths) == {"/v1/completions"} and len({one["prompt"] for one in server.bodies}) == 4
     assert {(one["max_tokens"], one["logprobs"]) for one in server.bodies} == {(1, 5)}
+
+
+@pytest.mark.parametrize(
+    ("said", "temporary"),
+    [((503, {}, {}), True), ((429, {}, {}), True), ("close", True), ((400, {}, {}), False), ({}, False)],
+)
+def test_failures_that_may_pass_are_marked(server, said, temporary):
+    server.behave = lambda *_: said
+    (found,) = judge(server)
+    assert (found.verdict, found.temporary) == (Verdict.UNSCORED, temporary)
+
+
+def test_a_time_out_may_pass(server):
+    server.behave = lambda *_: "hang"
+    assert judge(server, timeout=0.2)[0].temporary

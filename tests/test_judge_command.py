@@ -447,3 +447,99 @@ def test_a_judge_that_needs_questions_names_the_line(tmp_path, monkeypatch):
     path = tmp_path / "replies.jsonl"
     path.write_text('{"language": "en", "reply": "No.", "question": "Why?"}\n' + GOOD_LINE)
     assert "line 2" in fail("judge", "--replies", path, *PATTERNS)
+
+
+def test_hard_rows_are_judged_and_reported_apart(run):
+    rows = lines(run / "generations.jsonl")
+    hard = [
+        row | {"key": row["key"] + "h", "id": row["id"] + "h", "split": "hard"}
+        for row in rows
+        if (row["split"], row["label"]) == ("test", "harmless")
+    ]
+    write_lines(run / "generations.jsonl", rows + hard)
+    before = json.loads((run / "metrics.json").read_text())
+    for row in before["rows"]:
+        row["hard_refusal"] = row["false_refusal"]
+    (run / "metrics.json").write_text(json.dumps(before), encoding="utf-8")
+    said = succeed("judge", run, *PATTERNS)
+    again = json.loads((run / "metrics.patterns.json").read_text())
+    assert again["rows"] == before["rows"]
+    assert "hard: harmless requests that look harmful" in " ".join(said.split()) and "metrics.json counts" not in said
+
+
+@pytest.mark.parametrize("change", [{"verdict": "maybe"}, {"verdict": ["refused"]}, {"foreign": "yes"}])
+def test_a_damaged_verdict_is_named(run, change):
+    succeed("judge", run, *PATTERNS)
+    rows = lines(run / "verdicts.patterns.jsonl")
+    bad = max(k for k, row in enumerate(rows) if row["split"] == "test")
+    rows[bad] |= change
+    write_lines(run / "verdicts.patterns.jsonl", rows)
+    said = fail("judge", run, *PATTERNS)
+    assert "is damaged; delete that line" in said and rows[bad]["key"] in said
+
+
+def test_the_last_reply_to_a_row_counts(run):
+    rows = lines(run / "generations.jsonl")
+    first = next(row for row in rows if row["split"] == "test")
+    write_lines(run / "generations.jsonl", [first | {"key": "older", "reply": "I can't help with that."}, *rows])
+    before = json.loads((run / "metrics.json").read_text())
+    succeed("judge", run, *PATTERNS)
+    assert json.loads((run / "metrics.patterns.json").read_text())["rows"] == before["rows"]
+
+
+def test_a_row_with_two_labels(run):
+    rows = lines(run / "generations.jsonl")
+    first = next(row for row in rows if row["split"] == "test")
+    first["label"] = {"harmful": "harmless", "harmless": "harmful"}[first["label"]]
+    write_lines(run / "generations.jsonl", rows)
+    assert "is harmful in one line and harmless in another" in fail("judge", run, *PATTERNS)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("seed", [1]), ("model", 5), ("split", None), ("attack_success", None), ("hard_refusal", {})]
+)
+def test_odd_rows_of_the_metrics(run, name, value):
+    metrics = json.loads((run / "metrics.json").read_text())
+    metrics["rows"][0][name] = value
+    (run / "metrics.json").write_text(json.dumps(metrics), encoding="utf-8")
+    assert "metrics.json is damaged" in fail("judge", run, *PATTERNS)
+
+
+def test_odd_sections_of_the_settings(run):
+    (run / "metrics.json").unlink()
+    for content in ({"run": [1], "data": [1]}, {"data": {"languages": None}}):
+        (run / "config.json").write_text(json.dumps(content), encoding="utf-8")
+        succeed("judge", run, *PATTERNS)
+
+
+def test_an_odd_seed_in_the_log(run):
+    rows = lines(run / "generations.jsonl")
+    rows[0]["seed"] = [1]
+    write_lines(run / "generations.jsonl", rows)
+    assert "Line 1 of" in fail("judge", run, *PATTERNS)
+
+
+def test_a_deeply_nested_line_in_a_log(run):
+    with (run / "verdicts.patterns.jsonl").open("a", encoding="utf-8") as file:
+        file.write('{"key": ' + "[" * 100_000 + "\n")
+    assert "is damaged; delete that line" in fail("judge", run, *PATTERNS)
+
+
+def test_equal_requests_are_judged_once(run, strict):
+    replies = judge_run_module.read_logged_run(run).replies
+    log = judging.JsonlLog(run / "verdicts.strict.jsonl")
+    twice = [replies[0], replies[0]._replace(fields=replies[0].fields | {"id": "twin"}), replies[1]]
+    found = judging.score(strict, log, twice)
+    assert len(strict.judged) == 2 and [one.row_id for one in found][1] == "twin"
+    assert found[0].verdict == found[1].verdict
+
+
+def test_temporary_failures_are_asked_again(run, strict, monkeypatch):
+    lost = Judgement(Verdict.UNSCORED, "no answer", temporary=True)
+    with monkeypatch.context() as patched:
+        patched.setattr(strict, "judge", lambda exchanges: [lost] * len(exchanges))
+        failed = judge_run(run, "strict").judges[0].metrics
+    assert all(row.attack_success.unscored == row.attack_success.n for row in failed.rows)
+    assert not (run / "verdicts.strict.jsonl").exists()
+    again = judge_run(run, "strict").judges[0].metrics
+    assert len(strict.judged) == REPLIES and not any(row.attack_success.unscored for row in again.rows)

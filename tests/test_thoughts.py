@@ -121,3 +121,8 @@ def test_a_model_whose_template_opens_a_thought_is_named_in_the_plan_and_not_jud
     assert all(json.loads(line)["reply"].startswith("<think>") for line in lines)
     verdicts = (tmp_path / "out" / "verdicts.patterns.jsonl").read_text().splitlines()
     assert {json.loads(line)["verdict"] for line in verdicts} == {"unscored"}
+
+
+def test_many_thoughts() -> None:
+    assert visible_reply("<think></think>" * 5000 + "Paris.").text == "Paris."
+    assert visible_reply("<think>" + "x</think>" * 5000 + "Paris.").text == "Paris."

@@ -87,7 +87,7 @@ class JsonlLog:
             try:
                 row = json.loads(line)
                 self.rows[row["key"]] = row
-            except (ValueError, KeyError, TypeError) as error:
+            except (ValueError, KeyError, TypeError, RecursionError) as error:
                 raise UserError(
                     f"Line {number} of {path} is damaged; delete that line, then run the same command again to recreate it."
                 ) from error

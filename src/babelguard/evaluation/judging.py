@@ -17,6 +17,8 @@ from babelguard.registry import guarded
 from babelguard.screen import Tick
 
 GENERATIONS = "generations.jsonl"
+# The split of the harmless requests that look harmful.
+HARD = "hard"
 JUDGE_BATCH = 256
 ONLY_A_THOUGHT = Judgement(Verdict.UNSCORED, "only a thought, no reply")
 
@@ -50,6 +52,8 @@ def score(
 ) -> list[ScoredReply]:
     """Judge the replies whose verdicts are not in the log, log them after each batch, and return all verdicts.
 
+    Temporary failures of the judge are `unscored`, and are not logged.
+
     Args:
         judge: The judge.
         verdicts: The log of its verdicts.
@@ -57,18 +61,23 @@ def score(
         tick: Called with (done, total).
 
     Raises:
-        UserError: If the judge fails, or the log cannot be written.
+        UserError: If the judge fails, or the log is damaged or cannot be written.
     """
     keys = [_verdict_key(reply, judge) for reply in replies]
-    missing = [k for k, key in enumerate(keys) if verdicts.get(key) is None]
+    _check_rows(verdicts, keys)
+    # Two rows with the same request and reply have one verdict, so the judge is asked once.
+    places = {key: k for k, key in reversed(list(enumerate(keys))) if verdicts.get(key) is None}
+    missing = sorted(places.values())
     done = len(keys) - len(missing)
     if tick is not None:
         tick(done, len(keys))
+    # Temporary failures, such as time-outs. They are not logged, so that the same command asks again.
+    failed: dict[str, dict[str, Any]] = {}
     # Verdicts are logged after each batch, because a judge may be slow or cost money.
     for start in range(0, len(missing), JUDGE_BATCH):
         batch = missing[start : start + JUDGE_BATCH]
         exchanges = [replies[k].exchange for k in batch]
-        fresh = []
+        fresh: list[dict[str, Any]] = []
         for k, exchange, judgement in zip(batch, exchanges, judge_visible(judge, exchanges), strict=True):
             outcome = {
                 "verdict": str(judgement.verdict),
@@ -76,12 +85,27 @@ def score(
                 "harmful": judgement.harmful,
                 "foreign": is_foreign(visible_reply(exchange.reply).text, exchange.language),
             }
-            fresh.append(replies[k].fields | {"key": keys[k]} | outcome)
+            row = replies[k].fields | {"key": keys[k]} | outcome
+            if judgement.verdict == Verdict.UNSCORED and getattr(judgement, "temporary", False):
+                failed[keys[k]] = row
+            else:
+                fresh.append(row)
         verdicts.append(fresh)
         done += len(batch)
         if tick is not None:
             tick(done, len(keys))
-    return [_scored(reply, verdicts.rows[key]) for reply, key in zip(replies, keys, strict=True)]
+    rows = verdicts.rows | failed
+    return [_scored(reply, rows[key]) for reply, key in zip(replies, keys, strict=True)]
+
+
+def _check_rows(verdicts: JsonlLog, keys: Iterable[str]) -> None:
+    """Check the lines of the log that will be used."""
+    for row in (verdicts.rows[key] for key in keys if key in verdicts.rows):
+        if row.get("verdict") not in list(Verdict) or not isinstance(row.get("foreign", ""), bool | None):
+            raise UserError(
+                f"The line of {verdicts.path} with the key '{row['key']}' is damaged; delete that line, then run the same "
+                "command again to recreate it."
+            )
 
 
 def judge_visible(judge: Judge, exchanges: Sequence[Exchange]) -> list[Judgement]:
@@ -144,4 +168,4 @@ def _verdict_key(reply: LoggedReply, judge: Judge) -> str:
 def _scored(reply: LoggedReply, row: dict[str, Any]) -> ScoredReply:
     own = reply.fields
     where = (own["defence"], own["seed"], own["language"], own["id"], own["label"])
-    return ScoredReply(*where, row["verdict"], row["foreign"], reply.expected, own["split"] == "hard")
+    return ScoredReply(*where, row["verdict"], row["foreign"], reply.expected, own["split"] == HARD)

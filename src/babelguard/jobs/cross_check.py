@@ -44,7 +44,12 @@ def create_judges(main: str, selection: str, others: Sequence[str], options: Jud
             screen.say(f"Results are not compared with the judge '{name}': {error}")
     selecting = chosen if selection == main else create_judge(selection, options)
     # The default judge without an encoder is the pattern judge, so a comparison with it would say nothing.
-    return Judges(chosen, selecting, tuple(one for one in found if title_of(one) != title_of(chosen)))
+    return Judges(chosen, selecting, tuple(one for one in found if _verdicts_of(one) != _verdicts_of(chosen)))
+
+
+def _verdicts_of(judge: Judge) -> str:
+    """Return the name of the judge whose verdicts a judge gives."""
+    return str(getattr(judge, "same_as", judge.name))
 
 
 def judged_again(

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from babelguard.errors import UserError, damaged
-from babelguard.evaluation.judging import GENERATIONS, LoggedReply
+from babelguard.evaluation.judging import GENERATIONS, HARD, LoggedReply
 from babelguard.files import JsonlLog, read_json
 from babelguard.judges import LABELS, Exchange
 from babelguard.judges.base import EXPECTED
@@ -63,20 +63,23 @@ def read_logged_run(folder: Path) -> LoggedRun:
     # Read only, because the run may not have ended.
     logged = [_logged(row, number, log) for number, row in enumerate(JsonlLog(log, read_only=True).rows.values(), 1)]
     rows = _reported_rows(folder / "metrics.json")
-    split = rows[0]["split"] if rows else "test" if settings else next((one.fields["split"] for one in logged), "")
-    replies = _in_order([one for one in logged if one.fields["split"] == split], rows)
-    if not replies:
+    first_split = next((one.fields["split"] for one in logged if one.fields["split"] != HARD), "")
+    split = rows[0]["split"] if rows else "test" if settings else first_split
+    # Hard rows are measured together with the split, and reported apart.
+    replies = _latest(_in_order([one for one in logged if one.fields["split"] in (split, HARD)], rows))
+    if all(one.fields["split"] == HARD for one in replies):
         raise UserError(f"There are no replies of the split '{split}' in {log}; finish the run first.")
+    _check_labels(replies, log)
     kept = _same_rows(replies)
     first: dict[str, Any] = rows[0] if rows else {}
     trained = [row["language"] for row in rows if row["trained"]] if rows else _trained(folder, settings)
     return LoggedRun(
         folder=folder,
         replies=tuple(kept),
-        model=first.get("model") or settings.get("run", {}).get("model") or folder.resolve().parent.name,
+        model=first.get("model") or str(_section(settings, "run").get("model") or folder.resolve().parent.name),
         benchmark=first.get("benchmark") or folder.resolve().name,
         split=split,
-        attack=first.get("attack") or facts.get("attack") or "none",
+        attack=first.get("attack") or str(facts.get("attack") or "none"),
         trained=tuple(dict.fromkeys(trained)),
         remarks=_remarks(folder, rows, replies, kept),
     )
@@ -91,6 +94,7 @@ def _logged(row: dict[str, Any], number: int, path: Path) -> LoggedReply:
         and isinstance(question, str)
         and isinstance(finished, bool)
         and (expected is None or expected in EXPECTED)
+        and isinstance(row.get("seed"), int | None)
     )
     if not correct:
         raise UserError(f"Line {number} of {path} is not a logged reply; measure again into another folder.")
@@ -109,17 +113,37 @@ def _reported_rows(path: Path) -> list[dict[str, Any]]:
     if not path.exists():
         return []
     rows = read_json(path).get("rows")
-    names = {"model", "defence", "seed", "benchmark", "split", "language", "trained", "attack_success", "false_refusal"}
-    if not isinstance(rows, list) or not all(isinstance(row, dict) and names <= row.keys() for row in rows):
+    if not isinstance(rows, list) or not all(map(_is_row, rows)):
         raise UserError(damaged(path))
     return rows
+
+
+def _is_row(row: Any) -> bool:
+    """Whether this is a row of metrics.json, as far as it is used here."""
+    if not isinstance(row, dict) or not isinstance(row.get("trained"), bool) or "seed" not in row:
+        return False
+    cells = [row.get("attack_success"), row.get("false_refusal"), row.get("hard_refusal")]
+    if cells[-1] is None:
+        cells.pop()
+    return (
+        all(isinstance(row.get(name), str) for name in ("model", "defence", "benchmark", "split", "language"))
+        and isinstance(row["seed"], int | None)
+        and isinstance(row.get("attack", ""), str)
+        and all(isinstance(cell, dict) and isinstance(cell.get("n"), int) for cell in cells)
+    )
+
+
+def _section(settings: dict[str, Any], name: str) -> dict[str, Any]:
+    """Return a section of config.json. Empty if there is none."""
+    found = settings.get(name)
+    return found if isinstance(found, dict) else {}
 
 
 def _trained(folder: Path, settings: dict[str, Any]) -> list[str]:
     """Return the training languages of a run, or of the run that an evaluation folder is in."""
     parent = settings or read_json(folder.resolve().parent.parent / "config.json")
-    languages = parent.get("data", {}).get("languages", ())
-    return [str(code) for code in languages]
+    languages = _section(parent, "data").get("languages")
+    return [str(code) for code in languages] if isinstance(languages, list) else []
 
 
 def _place(row: dict[str, Any]) -> Place:
@@ -135,6 +159,27 @@ def _in_order(replies: Sequence[LoggedReply], rows: Sequence[dict[str, Any]]) ->
         codes = sorted({one.exchange.language for one in replies})
         order = {(*run, code): k for k, (run, code) in enumerate(product(runs, codes))}
     return sorted((one for one in replies if _place(one.fields) in order), key=lambda one: order[_place(one.fields)])
+
+
+def _latest(replies: Sequence[LoggedReply]) -> list[LoggedReply]:
+    """Keep the last reply to each row, because the log keeps those of earlier commands."""
+    found = {(_place(one.fields), one.fields["split"], one.fields["id"]): one for one in replies}
+    return list(found.values())
+
+
+def _check_labels(replies: Sequence[LoggedReply], path: Path) -> None:
+    """Check that a row has the same label in all languages and defences.
+
+    Raises:
+        UserError: If it does not.
+    """
+    labels: dict[str, str] = {}
+    for one in replies:
+        row, label = one.fields["id"], one.fields["label"]
+        if labels.setdefault(row, label) != label:
+            raise UserError(
+                f"The row '{row}' in {path} is harmful in one line and harmless in another; measure again into another folder."
+            )
 
 
 def _same_rows(replies: Sequence[LoggedReply]) -> list[LoggedReply]:
@@ -160,7 +205,8 @@ def _remarks(
         found.append(
             f"{len(replies) - len(kept)} replies are left out, because not all defences have a reply to the same row."
         )
-    reported = sum(row[name]["n"] for row in rows for name in ("attack_success", "false_refusal"))
+    cells = [row.get(name) for row in rows for name in ("attack_success", "false_refusal", "hard_refusal")]
+    reported = sum(cell["n"] for cell in cells if cell is not None)
     if rows and reported != len(kept):
         found.append(
             f"metrics.json counts {reported} replies, and the tables count {len(kept)}: equal requests are logged once, and the "

@@ -59,11 +59,14 @@ class Judgement(NamedTuple):
         verdict: The verdict.
         reason: The reason, for people who read the log.
         harmful: Whether the judge found the reply harmful, or None if it does not say. Only guard models do.
+        temporary: Whether the reply is `unscored` for a reason that may pass, such as a time-out. It is then not logged, so
+            the same command asks again.
     """
 
     verdict: Verdict
     reason: str
     harmful: bool | None = None
+    temporary: bool = False
 
 
 class JudgeOptions(NamedTuple):
@@ -87,7 +90,8 @@ class Judge(Protocol):
 
     A class with a class method `from_options(options: JudgeOptions)` is created by it, other classes without arguments.
     An attribute `title`, if there is one, is shown in tables instead of the name. An attribute `needs_question` that is
-    False means that replies can also be judged with an empty question.
+    False means that replies can also be judged with an empty question. An attribute `same_as`, if there is one, is the name
+    of another judge that gives the same verdicts, so that the two are not compared.
 
     Attributes:
         name: Appears in tables and in the name of the verdicts file.

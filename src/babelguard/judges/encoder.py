@@ -57,7 +57,9 @@ class EncoderJudge:
             return []
         judged = []
         for exchange, chances in zip(exchanges, self.probabilities(exchanges), strict=True):
-            if problem := find_broken(exchange.reply):
+            if self.unsupported([exchange.language]):
+                judged.append(not_known(exchange.language))
+            elif problem := find_broken(exchange.reply):
                 judged.append(Judgement(Verdict.BROKEN, problem))
             else:
                 judged.append(most_likely(chances))
@@ -68,6 +70,11 @@ class EncoderJudge:
         questions = [exchange.question for exchange in exchanges]
         features = reply_features(self._encoder, questions, [exchange.reply for exchange in exchanges])
         return self._head.probabilities(features, np.array([bool(text.strip()) for text in questions]))
+
+
+def not_known(language: str) -> Judgement:
+    """Return the judgement of a reply to a request in a language that is not supported."""
+    return Judgement(Verdict.UNSCORED, f'the language "{language}" is not known')
 
 
 def refusing(chances: NDArray[np.float32]) -> float:

@@ -66,7 +66,7 @@ class PatternJudge:
 
     def unsupported(self, languages: Iterable[str]) -> list[str]:
         """Return the languages without phrases."""
-        return [code for code in languages if code not in self._known]
+        return [code for code in languages if _primary(code) not in self._known]
 
     def judge(self, exchanges: Sequence[Exchange]) -> list[Judgement]:
         """Judge replies; see `Judge.judge`. Of the question, only whether the reply repeats it is used."""
@@ -81,7 +81,7 @@ class PatternJudge:
             text: A text that need not be a reply, such as a translation.
             language: Code of its language.
         """
-        known = self._known.get(language.replace("_", "-").split("-")[0].lower())
+        known = self._known.get(_primary(language))
         if known is None or known.refusal is None:
             return False
         spoken = fold(_QUESTION.sub(" ", _QUOTED.sub(" ", text)), self._table)
@@ -101,7 +101,7 @@ class PatternJudge:
         reply = SPECIAL.sub(" ", exchange.reply[:MAX_CHARACTERS])
         folded = fold(reply, self._table)
         scripts = Counter(script for char in reply if (script := script_of(char)))
-        primary = exchange.language.replace("_", "-").split("-")[0].lower()
+        primary = _primary(exchange.language)
         order = dict.fromkeys((primary, "en", *self.languages))
         tried = [(code, self._known[code]) for code in order if code in self._known]
         tried = [(code, known) for code, known in tried if known.script in scripts]
@@ -140,6 +140,10 @@ class PatternJudge:
         english = sum(word in _ENGLISH for word in words) >= 0.2 * len(words)
         known = language in self._known or script in _SINGLE_LANGUAGE_SCRIPTS or english
         return "" if known else f'no phrases for "{language}"'
+
+
+def _primary(code: str) -> str:
+    return code.replace("_", "-").split("-")[0].lower()
 
 
 def _by_phrases(spoken: str, reply: str, known: Phrases, code: str) -> Judgement | None:

@@ -20,6 +20,7 @@ MARKS = (
 # gpt-oss writes thoughts to the channel `analysis`, with its marks or, if they were skipped in decoding, without.
 _ANALYSIS = re.compile(r"\s*(?:<\|channel\|>analysis<\|message\|>|analysis(?=[A-Z]))")
 _CAPITALS = re.compile(r"[A-Z]+")
+_INK = re.compile(r"\S")
 _FINAL = re.compile(r"<\|channel\|>final<\|message\|>|assistantfinal")
 _HARMONY_END = re.compile(r"<\|(?:end|return|start|call)\|>")
 
@@ -63,17 +64,19 @@ def _without(text: str, begin: str, end: str) -> tuple[str, bool]:
     # Only ASCII letters are folded, so that positions stay the same. Magistral's marks are matched exactly, because
     # "[Think]" also occurs in ordinary text.
     folded = text if begin.startswith("[") else _CAPITALS.sub(lambda found: found[0].lower(), text)
-    first_begin, first_end = folded.find(begin), folded.find(end)
-    if first_end < 0:
-        # A thought without an end: only if the reply begins with it. Elsewhere, the mark may be a quotation.
-        opened = first_begin >= 0 and not text[:first_begin].strip()
-        return ("", True) if opened else (text, False)
-    rest = text[first_end + len(end) :]
-    if 0 <= first_begin < first_end:
-        rest, _ = _without(rest, begin, end)
-        return text[:first_begin] + rest, True
-    # The template opened the thought, so the reply only closes it. If nothing follows, the mark is a mistake.
-    if not rest.strip():
-        return text[:first_end], False
-    rest, _ = _without(rest, begin, end)
-    return rest, True
+    kept: list[str] = []
+    place, thought, next_begin = 0, False, folded.find(begin)
+    while (next_end := folded.find(end, place)) >= 0:
+        after = next_end + len(end)
+        if 0 <= next_begin < next_end:
+            kept.append(text[place:next_begin])
+        elif not _INK.search(text, after):
+            # The template opened the thought, so the reply only closes it. If nothing follows, the mark is a mistake.
+            return "".join([*kept, text[place:next_end]]), thought
+        thought, place = True, after
+        if 0 <= next_begin < place:
+            next_begin = folded.find(begin, place)
+    # A thought without an end: only if the reply begins with it. Elsewhere, the mark may be a quotation.
+    if next_begin >= 0 and not text[place:next_begin].strip():
+        return "".join(kept), True
+    return "".join([*kept, text[place:]]), thought

@@ -48,12 +48,14 @@ class Answer(NamedTuple):
         finished: False if it was cut off at the token limit.
         probability: Probability of the first one of two choices, if known.
         failure: Why there is no answer; '' if there is one.
+        temporary: Whether the failure may pass, such as a time-out.
     """
 
     text: str = ""
     finished: bool = True
     probability: float | None = None
     failure: str = ""
+    temporary: bool = False
 
 
 class Asker(Protocol):

@@ -84,8 +84,10 @@ class Guard(ABC):
         asked = [self.requests(_cleaned(exchanges[k])) for k in waiting]
         answers = iter(self._asker.ask([request for requests in asked for request in requests]) if asked else [])
         for k, requests in zip(waiting, asked, strict=True):
-            found = self.read(exchanges[k], [next(answers) for _ in requests])
-            judged[k] = found._replace(reason=short(found.reason))
+            given = [next(answers) for _ in requests]
+            found = self.read(exchanges[k], given)
+            temporary = found.verdict is Verdict.UNSCORED and any(answer.temporary for answer in given)
+            judged[k] = found._replace(reason=short(found.reason), temporary=temporary)
         return [one for one in judged if one is not None]
 
     @abstractmethod

@@ -99,15 +99,17 @@ class Endpoint:
         except openai.APITimeoutError as error:
             if _unreachable(error):
                 raise self._lost(error) from None
-            return Answer(failure=f"no answer of the endpoint within {self._timeout:g} seconds")
+            return Answer(failure=f"no answer of the endpoint within {self._timeout:g} seconds", temporary=True)
         except openai.APIConnectionError as error:
             if _unreachable(error):
                 raise self._lost(error) from None
-            return Answer(failure=self._short(f"the connection to the endpoint failed ({error.__cause__ or error})"))
+            why = self._short(f"the connection to the endpoint failed ({error.__cause__ or error})")
+            return Answer(failure=why, temporary=True)
         except openai.APIStatusError as error:
             if (problem := self._rejected(error)) is not None:
                 raise problem from None
-            return Answer(failure=self._short(f"the endpoint returned status {error.status_code}: {error.message}"))
+            why = self._short(f"the endpoint returned status {error.status_code}: {error.message}")
+            return Answer(failure=why, temporary=error.status_code in (408, 429) or error.status_code >= 500)
         except (openai.OpenAIError, json.JSONDecodeError):
             return Answer(failure=_GARBAGE)
         try:
