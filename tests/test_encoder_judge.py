@@ -62,6 +62,13 @@ def test_a_batch_equals_single_replies(judge: EncoderJudge) -> None:
     assert judge.judge([]) == []
 
 
+def test_without_a_question_a_reply_is_never_unhelpful(judge: EncoderJudge) -> None:
+    replies = ["Use the task manager to end the program.", "Thank you for your question.", "Soup is a warm dish."]
+    found = judge.probabilities([Exchange("", text, "en") for text in replies])
+    assert not found[:, CLASSES.index(Verdict.UNHELPFUL)].any()
+    np.testing.assert_allclose(found.sum(1), 1, atol=1e-5)
+
+
 def test_the_first_sentence_has_enough_letters() -> None:
     assert parts_of("Sorry. I can't do that. Bye.").first == "Sorry. I can't do that."
     assert parts_of("**Take** one egg.\nThen boil it.") == (

@@ -238,6 +238,11 @@ def test_never_raises() -> None:
         assert judge(f"a{chr(code)} {chr(code)}", "en", False).verdict in set(Verdict)
 
 
+@pytest.mark.parametrize("apostrophe", ["'", "’", "‘", "ʼ", "´", "`"])
+def test_apostrophes(apostrophe: str) -> None:
+    assert verdict(f"I can{apostrophe}t help with that.", "en") is Verdict.REFUSED
+
+
 def test_reasons_are_short() -> None:
     for row in ROWS:
         reason = judge(row.reply, row.language).reason

@@ -36,7 +36,7 @@ class EncoderJudge:
     name = "encoder"
     needs_question = False
     # Increase when the code would judge a reply differently. Changes of the weights are detected.
-    CODE_VERSION = 1
+    CODE_VERSION = 2
 
     def __init__(self) -> None:
         self._encoder = SentenceEncoder("The judge 'encoder'")
@@ -66,10 +66,18 @@ class EncoderJudge:
         return judged
 
     def probabilities(self, exchanges: Sequence[Exchange]) -> NDArray[np.float32]:
-        """Return the probability of each class, [n, 6]; see `CLASSES`."""
+        """Return the probability of each class, [n, 6]; see `CLASSES`.
+
+        Without its question, a reply on another topic cannot be told from an answer, so it counts as an answer.
+        """
         questions = [exchange.question for exchange in exchanges]
+        asked = np.array([bool(text.strip()) for text in questions])
         features = reply_features(self._encoder, questions, [exchange.reply for exchange in exchanges])
-        return self._head.probabilities(features, np.array([bool(text.strip()) for text in questions]))
+        found = self._head.probabilities(features, asked)
+        answered, unhelpful = CLASSES.index(Verdict.ANSWERED), CLASSES.index(Verdict.UNHELPFUL)
+        found[~asked, answered] += found[~asked, unhelpful]
+        found[~asked, unhelpful] = 0.0
+        return found
 
 
 def not_known(language: str) -> Judgement:

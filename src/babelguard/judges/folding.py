@@ -8,6 +8,7 @@ from functools import cache
 _STOPS = frozenset(".!?。！？।۔؟…።፧፨\n\r")
 # Accents, Arabic vowel marks and hamza, tatweel, and the Indic nukta. Other marks are kept: they are letters of their script.
 _DROPPED = {*range(0x300, 0x370), *range(0x64B, 0x660), 0x670, *range(0x6D6, 0x6DD), 0x640, 0x93C, 0x9BC}
+_APOSTROPHES = dict.fromkeys(map(ord, "’‘ʼ´`"), "'")
 _ALIASES = {"HIRAGANA": "KANA", "KATAKANA": "KANA", "KATAKANA-HIRAGANA": "KANA", "FULLWIDTH": "LATIN"}
 
 
@@ -24,7 +25,7 @@ class Fold(dict[int, str]):
         elif code in _DROPPED or (kind in ("Cf", "Cc") and not char.isspace()):
             self[code] = ""
         elif kind[0] in "PSZ" or char.isspace() or kind == "Cs":
-            self[code] = "'" if char in "'’‘ʼ`´" else " "
+            self[code] = "'" if char == "'" else " "
         else:
             self[code] = char
         return self[code]
@@ -38,7 +39,8 @@ def fold_marks(text: str, table: Fold) -> str:
 def fold(text: str, table: Fold) -> str:
     """Fold letters, write each sentence end as a separate '.', and drop all other marks."""
     # Two Ethiopic word marks are a common way to type that script's full stop.
-    text = unicodedata.normalize("NFKC", text).casefold().replace("፡፡", "።")
+    # Before NFKC, which writes an acute accent that is used as an apostrophe as a space and an accent.
+    text = unicodedata.normalize("NFKC", text.translate(_APOSTROPHES)).casefold().replace("፡፡", "።")
     return " ".join(fold_marks(text, table).split())
 
 
