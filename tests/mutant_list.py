@@ -248,8 +248,8 @@ MUTANTS = (
     Mutant(
         "a reply has the limit of another language",
         "evaluation/bench.py",
-        "if limits[index] == limit:",
-        "if True:",
+        "places = [k for k, found in enumerate(limits) if found == limit]",
+        "places = list(range(len(limits)))",
         (
             "test_bench.py::test_each_language_has_its_own_limit",
             "test_bench.py::test_an_interrupted_bench_gives_the_same_replies",

@@ -38,7 +38,11 @@ def judged(main: Comparison, **others: Comparison) -> Metrics:
     [
         ((-0.1, True), (-0.05, True), "−10.0 (default), −5.0 (encoder). It is significant under all of these judges."),
         ((-0.1, True), (-0.05, False), "It is significant under default only."),
-        ((-0.1, True), (0.05, True), "It is significant under default only."),
+        (
+            (-0.1, True),
+            (0.05, True),
+            "It is significant under default only. Under encoder, it is significant in the other direction.",
+        ),
         ((-0.1, False), (-0.05, True), "It is not significant under default."),
     ],
 )

@@ -27,10 +27,13 @@ def agreement_lines(metrics: Metrics) -> list[str]:
 def _sentence(a: str, b: str, main: str, judged: dict[str, Comparison]) -> str:
     numbers = ", ".join(f"{points(one.mean)} ({judge})" for judge, one in judged.items())
     agree = [judge for judge, one in judged.items() if one.significant and one.mean * judged[main].mean > 0]
+    opposite = [judge for judge, one in judged.items() if one.significant and one.mean * judged[main].mean < 0]
     if len(agree) == len(judged):
         holds = "It is significant under all of these judges."
     elif main not in agree:
         holds = f"It is not significant under {main}."
     else:
         holds = f"It is significant under {', '.join(agree)} only."
+    if opposite:
+        holds += f" Under {', '.join(opposite)}, it is significant in the other direction."
     return f"{a} − {b}, error over all languages in percentage points: {numbers}. {holds}"
