@@ -34,8 +34,8 @@ def refused(chat: ChatModel, folder: Path, language: str, label: str) -> float:
     """Share of the validation requests with this label that the model refuses."""
     rows = load_corpus().split("validation").select([language], ROWS)
     asked = [question for question in questions(rows, [language], "validation") if question.label == label]
-    scored = Bench(LocalModel(chat), PatternJudge(), folder).ask(NoDefence(), asked, tokens=16)
-    return sum(reply.verdict == "refused" for reply in scored) / len(scored)
+    scored = Bench(LocalModel(chat), PatternJudge(), folder).ask(NoDefence(), asked, tokens={language: 16})
+    return sum(reply.verdict in ("refused", "supported") for reply in scored) / len(scored)
 
 
 def test_it_refuses_harmful_requests_in_english_and_answers_harmless_ones(demo: ChatModel, tmp_path: Path) -> None:

