@@ -64,7 +64,7 @@ and self-harm, `hte` hate, `prv` privacy, `ipv` intellectual property, `dfm` def
 **Excluded content.** The corpus has no answers. No row sexualises minors. Rows about bombs and sabotage name no agent,
 substance or method.
 
-**Hard rows.** The split `hard` contains harmless requests that look harmful at first sight. They were not reviewed.
+**Hard rows.** The split `hard` contains harmless requests that look harmful at first sight.
 
 Use the splits `test` and `hard` for evaluation only, not for training or model selection.
 """
