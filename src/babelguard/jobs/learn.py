@@ -24,7 +24,7 @@ from babelguard.method.anchors import Anchors
 from babelguard.method.data import TrainingData, training_data
 from babelguard.method.first_tokens import first_tokens
 from babelguard.method.losses import LOSSES, Context, FirstTokens
-from babelguard.method.objective import active_losses, needs_first_tokens
+from babelguard.method.objective import active_losses, needs_first_tokens, needs_plain_states
 from babelguard.method.space import SafetySpace, fit_space
 from babelguard.method.trainer import train
 from babelguard.models.load import ChatModel
@@ -61,7 +61,7 @@ def learn(
     asked = questions(prepared.train.select(codes, objective.anchor_rows), codes, "train")
     anchors = ask_anchors(model, bench, asked, prepared.budgets(objective.anchor_tokens, codes), screen)
     space = _fit(anchors, settings, folder, screen)
-    data = training_data(model, soft, prepared.train, languages)
+    data = training_data(model, soft, prepared.train, languages, plain=needs_plain_states(weights))
     first = _first_tokens(model.chat, anchors, data, soft, settings, screen)
     aurocs = language_aurocs(data.base_states, data.labels, data.groups, seed=settings.seed)
     for line in separability_lines(languages, aurocs):

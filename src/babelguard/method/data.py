@@ -11,6 +11,7 @@ from torch import Tensor
 
 from babelguard import engine
 from babelguard.corpus import Corpus
+from babelguard.defences import NoDefence
 from babelguard.defences.soft import SoftDefence
 from babelguard.method.losses import Batch
 from babelguard.method.schedule import Step
@@ -28,6 +29,7 @@ class TrainingData:
         labels: 0 harmful, 1 harmless, [rows].
         english: Index of English, or None.
         groups: Indices of the rows. Rows with similar wording (twins) form a group.
+        plain_states: x without a prompt, [L, rows, d], float32, on the CPU, or None.
     """
 
     prefix_ids: list[int]
@@ -36,10 +38,13 @@ class TrainingData:
     labels: Tensor
     english: int | None
     groups: Sequence[Sequence[int]]
+    plain_states: Tensor | None = None
 
 
 @torch.no_grad()
-def training_data(model: LocalModel, soft: SoftDefence, rows: Corpus, languages: Sequence[str]) -> TrainingData:
+def training_data(
+    model: LocalModel, soft: SoftDefence, rows: Corpus, languages: Sequence[str], *, plain: bool = False
+) -> TrainingData:
     """Render the training rows and run them under the start prompt.
 
     Args:
@@ -47,6 +52,7 @@ def training_data(model: LocalModel, soft: SoftDefence, rows: Corpus, languages:
         soft: The soft prompt before training.
         rows: The training rows.
         languages: The training languages.
+        plain: Whether to run the rows without a prompt as well.
 
     Raises:
         UserError: If a row does not fit into the model's context.
@@ -61,7 +67,8 @@ def training_data(model: LocalModel, soft: SoftDefence, rows: Corpus, languages:
         states = [engine.last_states(model.chat.model, prefix, group).float().cpu() for group in suffixes]
     english = languages.index("en") if "en" in languages else None
     labels = torch.tensor(rows.labels, dtype=torch.float32)
-    return TrainingData(chats.prefix_ids, suffixes, torch.stack(states), labels, english, rows.groups)
+    without = model.states(NoDefence(), texts, names=names).reshape(len(languages), count, -1) if plain else None
+    return TrainingData(chats.prefix_ids, suffixes, torch.stack(states), labels, english, rows.groups, without)
 
 
 def step_suffixes(data: TrainingData, step: Step) -> list[list[int]]:
@@ -101,4 +108,5 @@ def gather(data: TrainingData, step: Step, states: Tensor, base_logits: Literal[
         frozen_target=frozen.to(device),
         labels=data.labels[rows].to(device),
         language=centre.to(device),
+        plain_states=None if data.plain_states is None else data.plain_states[centre, rows].to(device),
     )

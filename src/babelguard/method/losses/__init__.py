@@ -5,6 +5,7 @@ from babelguard.method.losses.base import Batch, Context, FirstTokens, Loss
 from babelguard.method.losses.behaviour import BEHAVIOUR
 from babelguard.method.losses.frozen_alignment import FROZEN_ALIGNMENT
 from babelguard.method.losses.harmfulness import HARMFULNESS
+from babelguard.method.losses.keep import KEEP
 from babelguard.method.losses.opening import OPENING
 from babelguard.method.losses.refusal import REFUSAL
 from babelguard.method.losses.residual import RESIDUAL
@@ -17,6 +18,7 @@ LOSSES: tuple[Loss, ...] = (
     FROZEN_ALIGNMENT,
     BEHAVIOUR,
     OPENING,
+    KEEP,
 )
 
 __all__ = ["LOSSES", "Batch", "Context", "FirstTokens", "Loss"]

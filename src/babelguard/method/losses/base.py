@@ -22,6 +22,7 @@ class Batch:
         frozen_target: Mean of x_0 over the other languages, [batch, d].
         labels: 0 harmful, 1 harmless, [batch].
         language: Index of each row's language, [batch].
+        plain_states: x of the centre rows without a prompt, [batch, d], or None. A constant.
     """
 
     states: Tensor
@@ -31,6 +32,7 @@ class Batch:
     frozen_target: Tensor
     labels: Tensor
     language: Tensor
+    plain_states: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -67,6 +69,7 @@ class Loss:
         per_row: Computes the unweighted loss of every row, [batch], from the batch and the context.
         needs_other_languages: Whether `Batch.other_states` is needed. The loss is left out when they are missing.
         needs_first_tokens: Whether `Context.first_tokens` is needed. The loss is left out when they are missing.
+        needs_plain_states: Whether `Batch.plain_states` is needed. They are computed if a loss of the run needs them.
         teaches_refusal: Whether the loss tells the prompt what to refuse and what to answer. One such loss is required.
     """
 
@@ -76,6 +79,7 @@ class Loss:
     per_row: Callable[[Batch, Context], Tensor]
     needs_other_languages: bool = False
     needs_first_tokens: bool = False
+    needs_plain_states: bool = False
     teaches_refusal: bool = False
 
     def applies(self, batch: Batch, context: Context) -> bool:
