@@ -20,7 +20,7 @@ def state(**probabilities: float) -> torch.Tensor:
 def anchors(refused: list[torch.Tensor], answered: list[torch.Tensor]) -> Anchors:
     states = torch.stack([*refused, *answered])
     compliance = torch.tensor([0.0] * len(refused) + [1.0] * len(answered))
-    return Anchors(states=states, compliance=compliance, harmless=compliance.clone())
+    return Anchors(states=states, last_states=states, compliance=compliance, harmless=compliance.clone())
 
 
 def words(rows: torch.Tensor) -> set[str]:

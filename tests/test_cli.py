@@ -150,7 +150,7 @@ def test_settings_that_did_not_exist_yet_have_their_default(command, tmp_path):
     succeed(*given)
     config = json.loads((tmp_path / "config.json").read_text())
     assert config["objective"]["weights"].pop("opening") == 0.0
-    assert config["objective"].pop("language_weighting") == "mean"
+    assert config["objective"].pop("weighting") == "mean"
     (tmp_path / "config.json").write_text(json.dumps(config))
     assert "This run is complete" in succeed(*given)
     config["objective"]["weights"]["opening"] = 1.0

@@ -123,5 +123,5 @@ def test_training_is_given_the_settings(given):
     assert given["training"] == settings.training
     assert given["context"].harmless_weight == 1.5
     assert given["validate_every"] == 80
-    assert given["base_logits"] == "own" and not given["worst_language"]
+    assert given["base_logits"] == "own" and given["weighting"] == "mean"
     assert given["ids"] == given["job"].slot.token_ids

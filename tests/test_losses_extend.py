@@ -81,7 +81,7 @@ def test_a_new_loss_with_weight_0_is_left_out(extended, tmp_path):
 
 
 def test_the_names_of_the_weights_are_checked(extended, tmp_path):
-    with pytest.raises(UserError, match=r"There is no loss 'distnace'.*opening, distance\."):
+    with pytest.raises(UserError, match=r"There is no loss 'distnace'.*keep, distance\."):
         Defend(settings(tmp_path, distnace=1.0), tmp_path / "run", Silent())
     assert objective.resolve_weights({})["distance"] == 0.0
 

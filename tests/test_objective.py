@@ -11,6 +11,7 @@ from babelguard.method.losses.alignment import alignment_loss
 from babelguard.method.losses.behaviour import answer_margin, behaviour_loss
 from babelguard.method.losses.frozen_alignment import frozen_alignment_loss
 from babelguard.method.losses.harmfulness import harmfulness_loss
+from babelguard.method.losses.keep import keep_loss
 from babelguard.method.losses.opening import opening_loss
 from babelguard.method.losses.refusal import refusal_loss
 from babelguard.method.losses.residual import residual_loss
@@ -21,7 +22,6 @@ from babelguard.method.objective import (
     resolve_weights,
     row_losses,
     total_loss,
-    worst_language_weights,
 )
 from babelguard.method.space import SafetySpace
 
@@ -50,6 +50,9 @@ def batch():
         frozen_target=draw(ROWS, D, seed=14),
         labels=torch.tensor([0, 1, 0, 1, 1, 0], dtype=torch.float64),
         language=torch.tensor([0, 1, 2, 0, 1, 2]),
+        last_states=draw(ROWS, D, seed=15).requires_grad_(),
+        last_base_states=draw(ROWS, D, seed=16),
+        plain_states=draw(ROWS, D, seed=17),
     )
 
 
@@ -152,13 +155,14 @@ def test_objective_is_the_weighted_sum_of_the_method(space, batch):
         "frozen_alignment": 0.3,
         "behaviour": 3.0,
         "opening": 0.7,
+        "keep": 0.9,
     }
     first = FirstTokens(draw(4, D, seed=20), draw(2, D, seed=21))
     z = lambda x: (x - space.mean) @ space.components.T  # noqa: E731
     f_r = lambda x: z(x) @ space.refusal_weight + space.refusal_bias  # noqa: E731
     f_h = lambda x: z(x) @ space.harmfulness_weight + space.harmfulness_bias  # noqa: E731
     x, label = batch.states, batch.labels
-    margin = answer_margin(x, first.answering, first.refusing)
+    margin = answer_margin(batch.last_states, first.answering, first.refusing)
     expected = {
         "refusal": 2.0 * cross_entropy(f_r(x) - f_r(batch.reference_states), label),
         "harmfulness": 0.5 * cross_entropy(f_h(x) - f_h(batch.reference_states), label),
@@ -167,13 +171,14 @@ def test_objective_is_the_weighted_sum_of_the_method(space, batch):
         "frozen_alignment": 0.3 * frozen_alignment_loss(x, batch.frozen_target),
         "behaviour": 3.0 * (1 + 0.5 * label) * cross_entropy(margin, label),
         # Only for harmless queries: answers to harmful queries need not begin as before.
-        "opening": 0.7 * label * opening_loss(x, batch.base_states, first.answering),
+        "opening": 0.7 * label * opening_loss(batch.last_states, batch.last_base_states, first.answering),
+        "keep": 0.9 * label * keep_loss(batch.last_states, batch.plain_states, first.answering, first.refusing),
     }
     terms = row_losses(batch, Context(space, first, harmless_weight=1.5), weights)
     assert terms.keys() == expected.keys()
     for name, value in terms.items():
         torch.testing.assert_close(value, expected[name])
-    total = total_loss(terms, batch.language, torch.ones(3, dtype=torch.float64))
+    total = total_loss(terms, batch.language, batch.labels, torch.ones(3, 2, dtype=torch.float64))
     torch.testing.assert_close(total, sum(expected.values()).mean())
 
 
@@ -198,7 +203,7 @@ def test_each_weight_changes_only_its_own_term(space, batch):
 def test_only_alignment_reaches_the_other_languages(space, batch):
     def backward(**weights):
         terms = row_losses(batch, Context(space, None), resolve_weights(weights))
-        total_loss(terms, batch.language, torch.ones(3).double()).backward()
+        total_loss(terms, batch.language, batch.labels, torch.ones(3, 2).double()).backward()
 
     backward(alignment=0.0, frozen_alignment=1e-3)
     assert batch.other_states.grad is None
@@ -220,6 +225,7 @@ def test_weights_that_are_not_given_have_their_default():
         "frozen_alignment": 0.0,
         "behaviour": 2.0,
         "opening": 0.0,
+        "keep": 0.0,
     }
     with pytest.raises(
         UserError, match=r"There is no loss 'refusals' \(`objective.weights`\); available: refusal, harm"
@@ -246,16 +252,8 @@ def test_what_the_active_losses_need():
     assert needs_first_tokens(resolve_weights({"opening": 1.0}))
 
 
-def test_rows_are_weighted_by_language():
+def test_rows_are_weighted_by_language_and_label():
     terms = {"a": torch.tensor([1.0, 2.0, 3.0]), "b": torch.tensor([1.0, 0.0, 0.0])}
-    assert float(total_loss(terms, torch.tensor([0, 1, 1]), torch.tensor([0.5, 1.5]))) == pytest.approx(
-        (1 + 3 + 4.5) / 3
-    )
-
-
-def test_worst_language_gains_weight_and_the_mean_stays_one():
-    language = torch.tensor([0, 0, 1])
-    weights = worst_language_weights(torch.ones(3), {"a": torch.tensor([2.0, 4.0, 1.0])}, language, step_size=0.1)
-    raw = torch.tensor([0.3, 0.1, 0.0]).exp()
-    torch.testing.assert_close(weights, raw * 3 / raw.sum())
-    assert weights[0] > weights[1] > weights[2]
+    weights = torch.tensor([[0.5, 7.0], [1.5, 2.0]])
+    total = total_loss(terms, torch.tensor([0, 1, 1]), torch.tensor([0.0, 0.0, 1.0]), weights)
+    assert float(total) == pytest.approx((1 + 3 + 6) / 3)

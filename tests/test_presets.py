@@ -45,7 +45,7 @@ DEFAULTS = {
         "base_logits": "own",
         "harmless_weight": 1.0,
         "alignment_languages": 1,
-        "language_weighting": "mean",
+        "weighting": "mean",
         "dimensions": 4,
         "harmfulness_folds": "ten",
         "anchors": "training",

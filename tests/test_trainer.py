@@ -25,10 +25,11 @@ TWINS = [[k, k + 5] for k in range(5)]
 def test_gather_puts_every_constant_beside_its_row():
     base = torch.arange(3 * ROWS, dtype=torch.float32).reshape(3, ROWS, 1).repeat(1, 1, 2)
     labels = (torch.arange(ROWS) % 2).float()
-    data = TrainingData([1], [], base, labels, 0, TWINS)
+    data = TrainingData([1], [], base, base + 100, labels, 0, TWINS, 7, base + 200)
     step = Step(rows=[4, 1], languages=[2, 1], others=[[0, 2], [1, 0]])
     states = torch.arange(12, dtype=torch.float32).reshape(6, 2)
-    batch = gather(data, step, states, "english")
+    last = states + 50
+    batch = gather(data, step, torch.stack([last, states]), "english")
     assert batch.states.tolist() == states[:2].tolist()
     assert batch.other_states.tolist() == [states[2:4].tolist(), states[4:].tolist()]
     assert batch.base_states[:, 0].tolist() == [24, 11]
@@ -36,7 +37,11 @@ def test_gather_puts_every_constant_beside_its_row():
     assert batch.frozen_target[:, 0].tolist() == [(4 + 14) / 2, (1 + 21) / 2]
     assert batch.labels.tolist() == [0, 1]
     assert batch.language.tolist() == [2, 1]
-    own = gather(data, step, states)
+    assert batch.last_states.tolist() == last[:2].tolist()
+    assert batch.last_base_states[:, 0].tolist() == [124, 111]
+    assert batch.plain_states[:, 0].tolist() == [224, 211]
+    own = gather(data, step, states.unsqueeze(0))
+    assert own.last_states.tolist() == own.states.tolist() == states[:2].tolist()
     assert own.reference_states.tolist() == own.base_states.tolist()
 
 
@@ -56,7 +61,7 @@ def job(loaded):
     with torch.no_grad(), soft_prompt(model, theta, slot.token_ids):
         prefix = engine.run_prefix(model, prefix_ids)
         base = torch.stack([engine.last_states(model, prefix, group) for group in suffixes])
-    data = TrainingData(prefix_ids, suffixes, base, (torch.arange(ROWS) % 2).float(), 0, TWINS)
+    data = TrainingData(prefix_ids, suffixes, base, base, (torch.arange(ROWS) % 2).float(), 0, TWINS)
     rng = torch.Generator().manual_seed(0)
     components = torch.linalg.qr(torch.randn(64, 4, generator=rng))[0].T
     draw = lambda *shape: torch.randn(*shape, generator=rng)  # noqa: E731
@@ -84,10 +89,10 @@ class Killed(Exception):
     pass
 
 
-@pytest.mark.parametrize("worst", [False, True])
+@pytest.mark.parametrize("weighting", ["mean", "worst", "errors"])
 @pytest.mark.parametrize("killed_after", [3, 10, 13])
-def test_a_killed_run_resumes_bit_for_bit(job, tmp_path, worst, killed_after):
-    chosen = {"worst_language": worst, "weights": {"behaviour": 0.5}}
+def test_a_killed_run_resumes_bit_for_bit(job, tmp_path, weighting, killed_after):
+    chosen = {"weighting": weighting, "weights": {"behaviour": 0.5}}
     whole, whole_progress = run(job, tmp_path / "whole", **chosen)
 
     def kill(step, _):
@@ -103,10 +108,11 @@ def test_a_killed_run_resumes_bit_for_bit(job, tmp_path, worst, killed_after):
     assert not torch.equal(whole, job[1])
 
 
-def test_group_dro_trains_another_prompt(job, tmp_path):
-    mean, _ = run(job, tmp_path / "mean")
-    worst, _ = run(job, tmp_path / "worst", worst_language=True)
+def test_each_weighting_trains_another_prompt(job, tmp_path):
+    mean, worst, errors = (run(job, tmp_path / name, weighting=name)[0] for name in ("mean", "worst", "errors"))
     assert not torch.equal(mean, worst)
+    assert not torch.equal(mean, errors)
+    assert not torch.equal(worst, errors)
 
 
 def test_a_finished_run_is_not_trained_again(job, tmp_path):

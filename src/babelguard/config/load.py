@@ -48,7 +48,7 @@ RENAMED = OPTIONS | {
     "harmless_weight": "objective.harmless_weight",
     "alignment": "objective.weights.alignment (live) or objective.weights.frozen_alignment (frozen)",
     "alignment_languages": "objective.alignment_languages",
-    "language_weighting": "objective.language_weighting",
+    "language_weighting": "objective.weighting",
     "dimensions": "objective.dimensions",
     "harmfulness_folds": "objective.harmfulness_folds",
     "anchors": "objective.anchors",

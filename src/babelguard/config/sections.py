@@ -99,10 +99,15 @@ class Objective(Section):
     alignment_languages: int = Field(
         default=1, ge=1, description="number of other languages sampled per row for the alignment loss"
     )
-    language_weighting: Literal["mean", "worst"] = Field(
+    weighting: Literal["mean", "worst", "errors"] = Field(
         default="mean",
         description="mean: equal weights; worst: group distributionally robust optimisation, which increases the weight of "
-        "languages with a high loss",
+        "languages with a high loss; errors: each language and label is weighted by its error rate on training rows",
+    )
+    layer: Literal["last", "auto"] | int = Field(
+        default="last",
+        description="layer of the safety space: last (after the final norm), auto (the layer that best separates harmful from "
+        "harmless training rows), or the number of a layer, counted from 1",
     )
     dimensions: int = Field(default=4, ge=1, le=64, description="number of directions of the safety space (m)")
     harmfulness_folds: Literal["ten", "one"] = Field(

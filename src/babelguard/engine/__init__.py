@@ -2,6 +2,16 @@
 
 from babelguard.engine.generation import Reply, generate, generation_batches
 from babelguard.engine.prefix import Prefix, run_prefix, shared_prefix, split
-from babelguard.engine.states import last_states
+from babelguard.engine.states import last_states, states_at_layers
 
-__all__ = ["Prefix", "Reply", "generate", "generation_batches", "last_states", "run_prefix", "shared_prefix", "split"]
+__all__ = [
+    "Prefix",
+    "Reply",
+    "generate",
+    "generation_batches",
+    "last_states",
+    "run_prefix",
+    "shared_prefix",
+    "split",
+    "states_at_layers",
+]

@@ -130,7 +130,7 @@ def _generate_batch(
     stop = set(stop_ids)
     lengths = torch.tensor([len(suffix) for suffix in suffixes], device=device)
     before, width = len(prefix.token_ids), int(lengths.max())
-    hidden, cache = run_suffixes(model, prefix, suffixes)
+    (hidden,), cache = run_suffixes(model, prefix, suffixes)
     state = hidden[torch.arange(len(suffixes), device=device), lengths - 1]
     mask = (torch.arange(before + width, device=device) < before + lengths.unsqueeze(1)).long()
     positions = before + lengths
@@ -155,7 +155,7 @@ def _generate_batch(
             alive, chosen = [alive[k] for k in keep], [chosen[k] for k in keep]
         ids = torch.tensor(chosen, device=device).unsqueeze(1)
         mask = torch.cat([mask, torch.ones_like(ids)], dim=1)
-        hidden = run_decoder(model, cache, input_ids=ids, attention_mask=mask, position_ids=positions.unsqueeze(1))
+        (hidden,) = run_decoder(model, cache, input_ids=ids, attention_mask=mask, position_ids=positions.unsqueeze(1))
         positions = positions + 1
         state = hidden[:, -1]
     return [Reply(t, f) for t, f in zip(tokens, finished, strict=True)]

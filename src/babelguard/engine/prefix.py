@@ -62,13 +62,23 @@ def split(chats: Sequence[Sequence[int]], prefix_ids: Sequence[int]) -> list[lis
     return [list(chat[length:]) for chat in chats]
 
 
-def run_decoder(model: Any, cache: DynamicCache, **inputs: Tensor) -> Tensor:
-    """Return the hidden states after the final norm, [batch, tokens, d]. The cache is read and appended to."""
+def run_decoder(model: Any, cache: DynamicCache, layers: Sequence[int] = (), **inputs: Tensor) -> tuple[Tensor, ...]:
+    """Return hidden states, each [batch, tokens, d]: those after the final norm, then those after each of the given layers.
+
+    The cache is read and appended to.
+
+    Args:
+        model: A causal language model.
+        cache: Keys and values of the tokens before.
+        layers: Numbers of layers, counted from 1.
+        inputs: Other inputs of the decoder.
+    """
     decoder = backbone(model)
     # transformers renamed this argument in 5.24. Models with their own code may still use the old name.
     name = "cache" if "cache" in signature(decoder.forward).parameters else "past_key_values"
-    states: Tensor = decoder(**inputs, **{name: cache}, use_cache=True).last_hidden_state
-    return states
+    extra = {"output_hidden_states": True} if layers else {}
+    out = decoder(**inputs, **{name: cache}, use_cache=True, **extra)
+    return (out.last_hidden_state, *(out.hidden_states[layer] for layer in layers))
 
 
 def run_prefix(model: Any, token_ids: list[int]) -> Prefix:
@@ -83,8 +93,14 @@ def run_prefix(model: Any, token_ids: list[int]) -> Prefix:
     return Prefix(token_ids, [(layer.keys, layer.values) for layer in layers])
 
 
-def run_suffixes(model: Any, prefix: Prefix, suffixes: Sequence[Sequence[int]]) -> tuple[Tensor, DynamicCache]:
-    """Run suffixes after the prefix, padded on the right. Returns hidden states [batch, tokens, d] and the cache."""
+def run_suffixes(
+    model: Any, prefix: Prefix, suffixes: Sequence[Sequence[int]], layers: Sequence[int] = ()
+) -> tuple[tuple[Tensor, ...], DynamicCache]:
+    """Run suffixes after the prefix, padded on the right.
+
+    Returns:
+        The hidden states of `run_decoder`, each [batch, tokens, d], and the cache.
+    """
     device = model.get_input_embeddings().weight.device
     lengths = [len(suffix) for suffix in suffixes]
     batch, width, before = len(suffixes), max(lengths), len(prefix.token_ids)
@@ -96,5 +112,5 @@ def run_suffixes(model: Any, prefix: Prefix, suffixes: Sequence[Sequence[int]]) 
         mask[row, before : before + len(suffix)] = 1
     positions = torch.arange(before, before + width, device=device).unsqueeze(0).expand(batch, -1)
     cache = prefix.cache(batch)
-    hidden = run_decoder(model, cache, input_ids=ids.to(device), attention_mask=mask.to(device), position_ids=positions)
-    return hidden, cache
+    inputs = {"input_ids": ids.to(device), "attention_mask": mask.to(device), "position_ids": positions}
+    return run_decoder(model, cache, layers, **inputs), cache

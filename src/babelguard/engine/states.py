@@ -15,6 +15,19 @@ from babelguard.engine.prefix import Prefix, run_decoder, run_prefix, run_suffix
 def last_states(model: Any, prefix: Prefix, suffixes: Sequence[Sequence[int]], max_tokens: int = 512) -> Tensor:
     """Return the hidden state after the final norm at the last token of each chat, x(q, P) in docs/method.md.
 
+    See `states_at_layers`.
+
+    Returns:
+        States [batch, d], in the dtype of the model.
+    """
+    return states_at_layers(model, prefix, suffixes, (), max_tokens)[0]
+
+
+def states_at_layers(
+    model: Any, prefix: Prefix, suffixes: Sequence[Sequence[int]], layers: Sequence[int], max_tokens: int = 512
+) -> Tensor:
+    """Return the hidden states at the last token of each chat: after the final norm, then after each of the given layers.
+
     Suffixes run in groups of at most `max_tokens` tokens. They are packed into one row if the model supports it.
     Otherwise, and for chats longer than a sliding window, they are padded on the right. Both are exact under causal
     attention; padding is slower, because padding tokens are computed and the prefix is copied for every suffix.
@@ -23,10 +36,11 @@ def last_states(model: Any, prefix: Prefix, suffixes: Sequence[Sequence[int]], m
         model: A causal language model.
         prefix: The shared prefix of all chats.
         suffixes: Token ids of each chat after the prefix.
+        layers: Numbers of layers, counted from 1.
         max_tokens: Largest group, in tokens.
 
     Returns:
-        States [batch, d], in the dtype of the model.
+        States [1 + layers, batch, d], in the dtype of the model.
     """
     order = sorted(range(len(suffixes)), key=lambda k: len(suffixes[k]))
     longest = len(prefix.token_ids) + len(suffixes[order[-1]])
@@ -35,19 +49,21 @@ def last_states(model: Any, prefix: Prefix, suffixes: Sequence[Sequence[int]], m
     states: dict[int, Tensor] = {}
     for group in _groups([len(suffixes[k]) for k in order], max_tokens):
         rows = [order[k] for k in group]
-        states.update(zip(rows, forward(model, prefix, [suffixes[k] for k in rows]), strict=True))
-    return torch.stack([states[k] for k in range(len(suffixes))])
+        found = forward(model, prefix, [suffixes[k] for k in rows], layers)
+        states.update(zip(rows, found.unbind(1), strict=True))
+    return torch.stack([states[k] for k in range(len(suffixes))], dim=1)
 
 
-def _padded_states(model: Any, prefix: Prefix, suffixes: Sequence[Sequence[int]]) -> Tensor:
-    """Return the last states [batch, d] of suffixes padded on the right."""
-    hidden, _ = run_suffixes(model, prefix, suffixes)
-    last = torch.tensor([len(suffix) - 1 for suffix in suffixes], device=hidden.device)
-    return hidden[torch.arange(len(suffixes), device=hidden.device), last]
+def _padded_states(model: Any, prefix: Prefix, suffixes: Sequence[Sequence[int]], layers: Sequence[int] = ()) -> Tensor:
+    """Return the states [1 + layers, batch, d] of suffixes padded on the right."""
+    hidden, _ = run_suffixes(model, prefix, suffixes, layers)
+    device = hidden[0].device
+    last = torch.tensor([len(suffix) - 1 for suffix in suffixes], device=device)
+    return torch.stack([states[torch.arange(len(suffixes), device=device), last] for states in hidden])
 
 
-def _packed_states(model: Any, prefix: Prefix, suffixes: Sequence[Sequence[int]]) -> Tensor:
-    """Return the last states [batch, d] of suffixes packed into one row, with a mask that separates them.
+def _packed_states(model: Any, prefix: Prefix, suffixes: Sequence[Sequence[int]], layers: Sequence[int] = ()) -> Tensor:
+    """Return the states [1 + layers, batch, d] of suffixes packed into one row, with a mask that separates them.
 
     There is no padding, and all suffixes share one copy of the prefix's keys and values. On a CPU this takes about a
     third less time.
@@ -62,9 +78,8 @@ def _packed_states(model: Any, prefix: Prefix, suffixes: Sequence[Sequence[int]]
     mask = torch.zeros(hidden_pairs.shape, dtype=weight.dtype, device=weight.device)
     mask = torch.nn.functional.pad(mask.masked_fill(hidden_pairs, torch.finfo(weight.dtype).min), (before, 0))
     ids = torch.tensor([[token for suffix in suffixes for token in suffix]], device=weight.device)
-    positions = (before + place).unsqueeze(0)
-    states = run_decoder(model, prefix.cache(1), input_ids=ids, attention_mask=mask[None, None], position_ids=positions)
-    return states[0, ends - 1]
+    inputs = {"input_ids": ids, "attention_mask": mask[None, None], "position_ids": (before + place).unsqueeze(0)}
+    return torch.stack([states[0, ends - 1] for states in run_decoder(model, prefix.cache(1), layers, **inputs)])
 
 
 _PACKING: WeakKeyDictionary[Any, bool] = WeakKeyDictionary()

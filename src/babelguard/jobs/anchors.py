@@ -13,7 +13,12 @@ from babelguard.targets import LocalModel
 
 
 def ask_anchors(
-    model: LocalModel, bench: Bench, questions: Sequence[Question], tokens: Budgets, screen: Screen
+    model: LocalModel,
+    bench: Bench,
+    questions: Sequence[Question],
+    tokens: Budgets,
+    screen: Screen,
+    layer: int | None = None,
 ) -> Anchors:
     """Ask the anchor queries under every anchor prompt.
 
@@ -23,6 +28,7 @@ def ask_anchors(
         questions: The anchor queries.
         tokens: Maximum length of a reply by language.
         screen: Shows progress.
+        layer: Layer of the safety space, or None for the state after the final norm.
     """
     with screen.progress("anchor replies") as (tick, _):
 
@@ -32,4 +38,4 @@ def ask_anchors(
 
             return [reply.verdict for reply in bench.ask(defence, questions, tokens=tokens, tick=counted)]
 
-        return collect_anchors(model, questions, ask)
+        return collect_anchors(model, questions, ask, layer)

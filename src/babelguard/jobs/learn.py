@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from torch import Tensor
 
+from babelguard.analysis.layers import best_layer, layer_aurocs
 from babelguard.analysis.separability import MIN_AUROC, language_aurocs
 from babelguard.config import Settings
 from babelguard.corpus import questions
 from babelguard.defences import SoftDefence
-from babelguard.errors import NothingToAlign
+from babelguard.errors import NothingToAlign, UserError
 from babelguard.evaluation.bench import Bench
 from babelguard.evaluation.error_rates import UNSCORED_ONE_IN, selection_error
 from babelguard.evaluation.outcome import ScoredReply
@@ -59,11 +61,12 @@ def learn(
     objective = settings.objective
     codes = languages if objective.anchors == "training" else ("en",)
     asked = questions(prepared.train.select(codes, objective.anchor_rows), codes, "train")
-    anchors = ask_anchors(model, bench, asked, prepared.budgets(objective.anchor_tokens, codes), screen)
+    layer = _layer_of_space(prepared, model, screen)
+    anchors = ask_anchors(model, bench, asked, prepared.budgets(objective.anchor_tokens, codes), screen, layer)
     space = _fit(anchors, settings, folder, screen)
-    data = training_data(model, soft, prepared.train, languages, plain=needs_plain_states(weights))
+    data = training_data(model, soft, prepared.train, languages, layer=layer, plain=needs_plain_states(weights))
     first = _first_tokens(model.chat, anchors, data, soft, settings, screen)
-    aurocs = language_aurocs(data.base_states, data.labels, data.groups, seed=settings.seed)
+    aurocs = language_aurocs(data.last_base_states, data.labels, data.groups, seed=settings.seed)
     for line in separability_lines(languages, aurocs):
         screen.say(f"  {line}")
     screen.title(f"Training {len(start)} soft tokens")
@@ -100,7 +103,7 @@ def learn(
             folder=folder / "training",
             base_logits=settings.objective.base_logits,
             alignment_languages=settings.objective.alignment_languages,
-            worst_language=settings.objective.language_weighting == "worst",
+            weighting=settings.objective.weighting,
             validate=validate if by_validation else None,
             validate_every=settings.selection.every,
             report=report,
@@ -120,6 +123,32 @@ def learn(
         "separability_auroc": ", ".join(f"{c} {a:.2f}" for c, a in zip(languages, aurocs, strict=True)),
         "last_losses": ", ".join(f"{k} {v:.4f}" for k, v in last.items() if k != "step"),
     }
+
+
+def _layer_of_space(prepared: Prepared, model: LocalModel, screen: Screen) -> int | None:
+    """Return the layer of the safety space, counted from 1, or None for the state after the final norm.
+
+    Raises:
+        UserError: If the model does not have the layer.
+    """
+    wanted, count = prepared.settings.objective.layer, model.chat.model.config.get_text_config().num_hidden_layers
+    if wanted == "last":
+        return None
+    if wanted != "auto":
+        if not 1 <= wanted <= count:
+            raise UserError(
+                f"`objective.layer` is {wanted}, but this model has {count} layers; choose one from 1 to {count}."
+            )
+        return wanted
+    with screen.progress("layers") as (tick, _):
+        found = layer_aurocs(model, prepared.train, prepared.languages, prepared.settings.seed, tick)
+    best = best_layer(found)
+    screen.say(
+        "  mean AUROC by layer: "
+        + ", ".join(f"{layer or 'last'} {fmean(values):.2f}" for layer, values in found.items())
+        + f"; the safety space uses layer {best or 'last'}"
+    )
+    return best
 
 
 def _fit(anchors: Anchors, settings: Settings, folder: Path, screen: Screen) -> SafetySpace:
@@ -150,7 +179,7 @@ def _first_tokens(
     first = first_tokens(
         chat.model.get_output_embeddings().weight,
         anchors,
-        data.base_states,
+        data.last_base_states,
         data.labels,
         languages=len(settings.data.languages),
         banned=(*soft.banned_ids, *chat.stop_ids),  # an empty reply is not an answer

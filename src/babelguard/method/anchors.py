@@ -29,12 +29,14 @@ class Anchors:
     """Hidden states and behaviour of the anchor queries.
 
     Attributes:
-        states: x of each (prompt, query) pair, [pairs, d], float32, on the CPU.
+        states: x of each (prompt, query) pair at the layer of the safety space, [pairs, d], float32, on the CPU.
+        last_states: x of each pair after the final norm, [pairs, d], float32, on the CPU.
         compliance: 1 answered or partial, 0 refused or supported, nan otherwise, [pairs].
         harmless: 1 for harmless queries, [pairs].
     """
 
     states: Tensor
+    last_states: Tensor
     compliance: Tensor
     harmless: Tensor
 
@@ -53,7 +55,10 @@ def anchor_defences(tokenizer: Any) -> list[Defence]:
 
 @torch.no_grad()
 def collect_anchors(
-    model: LocalModel, questions: Sequence[Question], ask: Callable[[Defence, int, int], Sequence[str]]
+    model: LocalModel,
+    questions: Sequence[Question],
+    ask: Callable[[Defence, int, int], Sequence[str]],
+    layer: int | None = None,
 ) -> Anchors:
     """Collect the states and verdicts of every anchor query under every prompt.
 
@@ -64,17 +69,20 @@ def collect_anchors(
         questions: The anchor queries.
         ask: Returns the verdicts on the replies to all questions under a defence. It is called with the defence, its number,
             and the number of defences.
+        layer: Layer of the safety space, or None for the state after the final norm.
     """
     states, compliance = [], []
     prompts = anchor_defences(model.chat.tokenizer)
     texts = [question.text for question in questions]
     for number, defence in enumerate(prompts):
         verdicts = ask(defence, number, len(prompts))
-        states.append(model.states(defence, texts))
+        states.append(model.states_at_layers(defence, texts, () if layer is None else (layer,)))
         compliance += [COMPLIANCE.get(verdict, float("nan")) for verdict in verdicts]
     harmless = [float(question.label == "harmless") for question in questions]
+    found = torch.cat(states, dim=1)
     return Anchors(
-        states=torch.cat(states),
+        states=found[-1],
+        last_states=found[0],
         compliance=torch.tensor(compliance),
         harmless=torch.tensor(harmless * len(prompts)),
     )

@@ -25,25 +25,35 @@ class TrainingData:
     Attributes:
         prefix_ids: Token ids that all chats begin with, including the placeholders.
         suffixes: Token ids of the rest of each chat, [language][row][token].
-        base_states: x_0 under the start prompt, [L, rows, d], float32, on the CPU.
+        base_states: x_0 under the start prompt at the layer of the safety space, [L, rows, d], float32, on the CPU.
+        last_base_states: x_0 after the final norm, [L, rows, d], float32, on the CPU.
         labels: 0 harmful, 1 harmless, [rows].
         english: Index of English, or None.
         groups: Indices of the rows. Rows with similar wording (twins) form a group.
-        plain_states: x without a prompt, [L, rows, d], float32, on the CPU, or None.
+        layer: Layer of the safety space, counted from 1, or None for the state after the final norm.
+        plain_states: x without a prompt after the final norm, [L, rows, d], float32, on the CPU, or None.
     """
 
     prefix_ids: list[int]
     suffixes: Sequence[Sequence[Sequence[int]]]
     base_states: Tensor
+    last_base_states: Tensor
     labels: Tensor
     english: int | None
     groups: Sequence[Sequence[int]]
+    layer: int | None = None
     plain_states: Tensor | None = None
 
 
 @torch.no_grad()
 def training_data(
-    model: LocalModel, soft: SoftDefence, rows: Corpus, languages: Sequence[str], *, plain: bool = False
+    model: LocalModel,
+    soft: SoftDefence,
+    rows: Corpus,
+    languages: Sequence[str],
+    *,
+    layer: int | None = None,
+    plain: bool = False,
 ) -> TrainingData:
     """Render the training rows and run them under the start prompt.
 
@@ -52,6 +62,7 @@ def training_data(
         soft: The soft prompt before training.
         rows: The training rows.
         languages: The training languages.
+        layer: Layer of the safety space, or None for the state after the final norm.
         plain: Whether to run the rows without a prompt as well.
 
     Raises:
@@ -64,11 +75,13 @@ def training_data(
     suffixes = [chats.suffixes[k * count : (k + 1) * count] for k in range(len(languages))]
     with soft.active(model.chat.model):
         prefix = engine.run_prefix(model.chat.model, chats.prefix_ids)
-        states = [engine.last_states(model.chat.model, prefix, group).float().cpu() for group in suffixes]
+        layers = () if layer is None else (layer,)
+        found = [engine.states_at_layers(model.chat.model, prefix, group, layers).float().cpu() for group in suffixes]
     english = languages.index("en") if "en" in languages else None
     labels = torch.tensor(rows.labels, dtype=torch.float32)
+    states = torch.stack(found, dim=1)
     without = model.states(NoDefence(), texts, names=names).reshape(len(languages), count, -1) if plain else None
-    return TrainingData(chats.prefix_ids, suffixes, torch.stack(states), labels, english, rows.groups, without)
+    return TrainingData(chats.prefix_ids, suffixes, states[-1], states[0], labels, english, rows.groups, layer, without)
 
 
 def step_suffixes(data: TrainingData, step: Step) -> list[list[int]]:
@@ -85,7 +98,7 @@ def gather(data: TrainingData, step: Step, states: Tensor, base_logits: Literal[
     Args:
         data: The training data.
         step: The rows and languages.
-        states: x_theta in the order of `step_suffixes`, [(1 + k) * batch, d].
+        states: From `engine.states_at_layers`, in the order of `step_suffixes`, [1 or 2, (1 + k) * batch, d].
         base_logits: Base logits of L_r and L_h: those of the query itself, or of its English version.
     """
     batch = len(step.rows)
@@ -98,6 +111,7 @@ def gather(data: TrainingData, step: Step, states: Tensor, base_logits: Literal[
     frozen = base
     if count > 1:
         frozen = (data.base_states[:, rows].sum(0) - base) / (count - 1)
+    last, states = states[0], states[-1]
     others = states[batch:].reshape(len(step.others), batch, -1) if step.others else None
     device = states.device
     return Batch(
@@ -108,5 +122,7 @@ def gather(data: TrainingData, step: Step, states: Tensor, base_logits: Literal[
         frozen_target=frozen.to(device),
         labels=data.labels[rows].to(device),
         language=centre.to(device),
+        last_states=last[:batch],
+        last_base_states=data.last_base_states[centre, rows].to(device),
         plain_states=None if data.plain_states is None else data.plain_states[centre, rows].to(device),
     )

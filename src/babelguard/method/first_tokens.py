@@ -47,7 +47,7 @@ def first_tokens(
     Returns:
         The tokens, or None if no token begins refusals or none begins answers.
     """
-    refused, answered = (_openings(head, scale * anchors.states[anchors.compliance == kind]) for kind in (0, 1))
+    refused, answered = (_openings(head, scale * anchors.last_states[anchors.compliance == kind]) for kind in (0, 1))
     common = refused >= min(COMMON, COMMON_IN_ONE / languages)
     refusing = common & (refused >= RATIO * answered)
     answering = torch.zeros_like(common)

@@ -80,36 +80,14 @@ def row_losses(batch: Batch, context: Context, weights: Mapping[str, float]) -> 
     }
 
 
-def total_loss(terms: Mapping[str, Tensor], language: Tensor, language_weights: Tensor) -> Tensor:
-    """Return the mean over rows of the sum of all terms, weighted by language. A scalar.
+def total_loss(terms: Mapping[str, Tensor], language: Tensor, labels: Tensor, weights: Tensor) -> Tensor:
+    """Return the mean over rows of the sum of all terms, weighted by language and label. A scalar.
 
     Args:
         terms: From `row_losses`, [batch] each.
         language: Index of each row's language, [batch].
-        language_weights: Weight of each language, [L], mean 1.
+        labels: 0 harmful, 1 harmless, [batch].
+        weights: Weight of each language and label, [L, 2], mean 1.
     """
     rows = torch.stack(list(terms.values())).sum(0)
-    return (rows * language_weights[language]).mean()
-
-
-def worst_language_weights(
-    weights: Tensor, terms: Mapping[str, Tensor], language: Tensor, step_size: float = 0.1
-) -> Tensor:
-    """One step of group distributionally robust optimisation (group DRO, arXiv 1911.08731).
-
-    Languages with a high loss gain weight.
-
-    Args:
-        weights: Weight of each language, [L], mean 1.
-        terms: From `row_losses`, [batch] each.
-        language: Index of each row's language, [batch].
-        step_size: Step size of the exponentiated gradient.
-
-    Returns:
-        The new weights, [L], mean 1. Languages that are not in the batch keep their weight before normalisation.
-    """
-    rows = torch.stack([t.detach() for t in terms.values()]).sum(0)
-    raised = weights.clone()
-    for index in language.unique():
-        raised[index] = raised[index] * torch.exp(step_size * rows[language == index].mean())
-    return raised * (len(raised) / raised.sum())
+    return (rows * weights[language, labels.long()]).mean()

@@ -13,15 +13,34 @@ from babelguard import engine
 from babelguard.config.sections import Training
 from babelguard.method.checkpoint import Progress, load_checkpoint, save_checkpoint
 from babelguard.method.data import TrainingData, gather, step_suffixes
-from babelguard.method.losses import Context
-from babelguard.method.objective import needs_other_languages, row_losses, total_loss, worst_language_weights
+from babelguard.method.losses import Batch, Context
+from babelguard.method.losses.behaviour import answer_margin
+from babelguard.method.objective import needs_other_languages, row_losses, total_loss
 from babelguard.method.schedule import learning_rate_factor, plan_step
+from babelguard.method.weighting import Weighting, averaged_errors, initial_state, raised_by_loss, weights_of
 from babelguard.prompt.hook import soft_prompt
 
 CHECKPOINT_EVERY = 10
 # A validation error this much above that of the start prompt counts as a collapse: replies are no longer usable text.
 COLLAPSE = 0.1
 GRADIENT_NORM = 1.0
+
+
+@torch.no_grad()
+def begins_wrongly(batch: Batch, context: Context) -> Tensor:
+    """Return whether the reply to each row begins wrongly: an answer to a harmful row, or a refusal of a harmless one.
+
+    Without tokens that begin answers and refusals, the compliance logit of the safety space decides.
+
+    Returns:
+        Truth values, [batch].
+    """
+    first = context.first_tokens
+    if first is None:
+        answers = context.space.compliance_logit(batch.states) > 0
+    else:
+        answers = answer_margin(batch.last_states, first.answering, first.refusing) > 0
+    return answers != (batch.labels > 0.5)
 
 
 def train(
@@ -38,7 +57,7 @@ def train(
     folder: Path,
     base_logits: Literal["own", "english"] = "own",
     alignment_languages: int = 1,
-    worst_language: bool = False,
+    weighting: Weighting = "mean",
     validate: Callable[[Tensor, int], float] | None = None,
     validate_every: int = 20,
     report: Callable[[int, dict[str, float]], None] | None = None,
@@ -58,7 +77,7 @@ def train(
         folder: Folder of the checkpoints. An existing checkpoint is resumed.
         base_logits: Base logits of L_r and L_h: those of the query itself, or of its English version.
         alignment_languages: Other languages sampled per row, if a loss compares languages.
-        worst_language: Increase the weight of languages with a high loss (group DRO).
+        weighting: How rows are weighted by language and label; see `babelguard.method.weighting`.
         validate: Called with (theta, step) before training and at each validation. Returns the validation error. Without it,
             the last step is kept.
         validate_every: Steps between validations.
@@ -71,13 +90,13 @@ def train(
     # AdamW stalls with a bfloat16 parameter, so theta and the optimiser state are float32.
     parameter = torch.nn.Parameter(theta.detach().to(device=device, dtype=torch.float32).clone())
     optimiser = torch.optim.AdamW([parameter], lr=step_size, betas=(0.9, training.beta2), weight_decay=0.0)
-    language_weights = torch.ones(data.base_states.shape[0], device=device)
+    balance = initial_state(weighting, data.base_states.shape[0]).to(device)
     progress, best = Progress(), parameter.detach().clone()
     saved = load_checkpoint(folder)
     if saved is not None:
         tensors, progress = saved
         parameter.data.copy_(tensors["theta"])
-        language_weights, best = tensors["weights"].to(device), tensors["best"].to(device)
+        balance, best = tensors["balance"].to(device), tensors["best"].to(device)
         if progress.optimised:
             state = {"step": torch.tensor(float(progress.optimised))}
             state |= {k: tensors[k].to(device) for k in ("exp_avg", "exp_avg_sq")}
@@ -102,7 +121,7 @@ def train(
     def save() -> None:
         state = optimiser.state.get(parameter, {})
         moments = {k: state.get(k, torch.zeros_like(parameter)) for k in ("exp_avg", "exp_avg_sq")}
-        tensors = {"theta": parameter.detach(), "best": best, "weights": language_weights, **moments}
+        tensors = {"theta": parameter.detach(), "best": best, "balance": balance, **moments}
         save_checkpoint(folder, tensors, progress)
 
     if saved is None:
@@ -121,18 +140,21 @@ def train(
         )
         with soft_prompt(model, parameter, token_ids):
             prefix = engine.run_prefix(model, data.prefix_ids)
-            states = engine.last_states(model, prefix, step_suffixes(data, step)).float()
+            layers = () if data.layer is None else (data.layer,)
+            states = engine.states_at_layers(model, prefix, step_suffixes(data, step), layers).float()
             batch = gather(data, step, states, base_logits)
             terms = row_losses(batch, context, weights)
-            loss = total_loss(terms, batch.language, language_weights)
+            loss = total_loss(terms, batch.language, batch.labels, weights_of(weighting, balance))
             optimiser.zero_grad()
             loss.backward()
         torch.nn.utils.clip_grad_norm_([parameter], GRADIENT_NORM)
         factor = learning_rate_factor(progress.step, steps=training.steps, decay=training.decay)
         optimiser.param_groups[0]["lr"] = step_size * factor / 2**progress.halved
         optimiser.step()
-        if worst_language:
-            language_weights = worst_language_weights(language_weights, terms, batch.language)
+        if weighting == "worst":
+            balance = raised_by_loss(balance, torch.stack([t.detach() for t in terms.values()]).sum(0), batch.language)
+        elif weighting == "errors":
+            balance = averaged_errors(balance, begins_wrongly(batch, context), batch.language, batch.labels)
         progress.step, progress.optimised = progress.step + 1, progress.optimised + 1
         values = {name: float(term.detach().mean()) for name, term in terms.items()}
         progress.history.append({"step": progress.step, "total": float(loss.detach()), **values})

@@ -93,9 +93,28 @@ class LocalModel:
         prefix_ids = engine.shared_prefix(chats)
         return RenderedChats(prefix_ids, engine.split(chats, prefix_ids))
 
-    @torch.no_grad()
     def states(self, defence: Defence, texts: Sequence[str], *, names: Sequence[str] | None = None) -> Tensor:
-        """Return the hidden state at the last token of each chat, [texts, d], float32, on the CPU.
+        """Return the hidden state after the final norm at the last token of each chat, [texts, d], float32, on the CPU.
+
+        Raises:
+            UserError: If a chat does not fit into the model's context.
+        """
+        return self.states_at_layers(defence, texts, (), names=names)[0]
+
+    @torch.no_grad()
+    def states_at_layers(
+        self, defence: Defence, texts: Sequence[str], layers: Sequence[int], *, names: Sequence[str] | None = None
+    ) -> Tensor:
+        """Return the hidden states at the last token of each chat: after the final norm, then after each of the given layers.
+
+        Args:
+            defence: The defence.
+            texts: The questions.
+            layers: Numbers of layers, counted from 1.
+            names: Name of each question in messages.
+
+        Returns:
+            States [1 + layers, texts, d], float32, on the CPU.
 
         Raises:
             UserError: If a chat does not fit into the model's context.
@@ -103,7 +122,7 @@ class LocalModel:
         model, chats = self.chat.model, self.render(defence, texts, names=names)
         with defence.active(model):
             prefix = engine.run_prefix(model, chats.prefix_ids)
-            return engine.last_states(model, prefix, chats.suffixes).float().cpu()
+            return engine.states_at_layers(model, prefix, chats.suffixes, layers).float().cpu()
 
     def replies(
         self,

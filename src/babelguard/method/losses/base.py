@@ -14,15 +14,20 @@ from babelguard.method.space import SafetySpace
 class Batch:
     """The hidden states of one training step.
 
+    The losses of the safety space use the states at its layer, which is the last one unless `objective.layer` is set. The losses
+    on first tokens use the states after the final norm.
+
     Attributes:
-        states: x_theta of the centre rows, [batch, d]. Gradients flow through it.
+        states: x_theta of the centre rows at the layer of the space, [batch, d]. Gradients flow through it.
         other_states: x_theta of the same queries in k other languages, [k, batch, d], or None.
         base_states: x_0 of the centre rows under the start prompt, [batch, d].
         reference_states: x_0 of the base logits in L_r and L_h: the same rows, or their English versions, [batch, d].
         frozen_target: Mean of x_0 over the other languages, [batch, d].
         labels: 0 harmful, 1 harmless, [batch].
         language: Index of each row's language, [batch].
-        plain_states: x of the centre rows without a prompt, [batch, d], or None. A constant.
+        last_states: x_theta of the centre rows after the final norm, [batch, d]. Gradients flow through it.
+        last_base_states: x_0 of the centre rows after the final norm, [batch, d].
+        plain_states: x of the centre rows without a prompt after the final norm, [batch, d], or None. A constant.
     """
 
     states: Tensor
@@ -32,6 +37,8 @@ class Batch:
     frozen_target: Tensor
     labels: Tensor
     language: Tensor
+    last_states: Tensor
+    last_base_states: Tensor
     plain_states: Tensor | None = None
 
 

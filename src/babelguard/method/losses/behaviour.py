@@ -47,7 +47,7 @@ def behaviour_loss(margin: Tensor, label: Tensor) -> Tensor:
 
 def _rows(batch: Batch, context: Context) -> Tensor:
     first = first_tokens_of(context)
-    margin = answer_margin(batch.states, first.answering, first.refusing)
+    margin = answer_margin(batch.last_states, first.answering, first.refusing)
     by_label = torch.where(batch.labels > 0.5, context.harmless_weight, 1.0)
     return by_label * behaviour_loss(margin, batch.labels)
 

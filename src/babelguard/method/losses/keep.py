@@ -35,7 +35,7 @@ def _rows(batch: Batch, context: Context) -> Tensor:
         raise ValueError("the keep loss needs the states without a prompt")
     first = first_tokens_of(context)
     # Harmful rows have label 0: they should not be answered at all.
-    return batch.labels * keep_loss(batch.states, batch.plain_states, first.answering, first.refusing)
+    return batch.labels * keep_loss(batch.last_states, batch.plain_states, first.answering, first.refusing)
 
 
 KEEP = Loss("keep", "answers as before", 0.0, _rows, needs_first_tokens=True, needs_plain_states=True)

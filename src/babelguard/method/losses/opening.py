@@ -29,7 +29,7 @@ def opening_loss(states: Tensor, base_states: Tensor, answering_rows: Tensor) ->
 
 def _rows(batch: Batch, context: Context) -> Tensor:
     # Harmful rows have label 0: they should not be answered at all.
-    return batch.labels * opening_loss(batch.states, batch.base_states, first_tokens_of(context).answering)
+    return batch.labels * opening_loss(batch.last_states, batch.last_base_states, first_tokens_of(context).answering)
 
 
 OPENING = Loss("opening", "answer openings", 0.0, _rows, needs_first_tokens=True)
