@@ -152,8 +152,8 @@ MUTANTS = (
     Mutant(
         "English base logits ignored",
         "method/data.py",
-        "reference = data.base_states[data.english, rows]",
-        "reference = base",
+        "at_layer[data.english, rows] if english else own",
+        "own",
         ("test_trainer.py::test_gather_puts_every_constant_beside_its_row",),
         "The preset mcd-code would not be the released method.",
     ),

@@ -28,10 +28,7 @@ def words(rows: torch.Tensor) -> set[str]:
 
 
 def found(anchor_rows: Anchors, harmless: torch.Tensor, per_row: int = 3, languages: int = 1):
-    base = torch.stack([harmless, state(sorry=1.0)])[None]
-    return first_tokens(
-        HEAD, anchor_rows, base, torch.tensor([1.0, 0.0]), languages=languages, banned=[7, 8], per_row=per_row
-    )
+    return first_tokens(HEAD, anchor_rows, harmless[None], languages=languages, banned=[7, 8], per_row=per_row)
 
 
 def test_only_replies_that_refuse_or_comply_count():
@@ -88,8 +85,8 @@ def test_the_logit_scale_of_the_model_is_applied():
     known = [state(sorry=0.9, cannot=0.05, rare=0.004)], [state(yes=0.7, first=0.3)]
     plain = found(anchors(*known), state(yes=0.5, take=0.4, rare=0.1))
     halved = anchors(*[[one / 2 for one in states] for states in known])
-    base = torch.stack([state(yes=0.5, take=0.4, rare=0.1), state(sorry=1.0)])[None]
-    doubled = first_tokens(HEAD, halved, base, torch.tensor([1.0, 0.0]), languages=1, banned=[7], scale=2.0, per_row=3)
+    harmless = state(yes=0.5, take=0.4, rare=0.1)[None]
+    doubled = first_tokens(HEAD, halved, harmless, languages=1, banned=[7], scale=2.0, per_row=3)
     assert plain is not None
     assert doubled is not None
     torch.testing.assert_close(doubled.refusing, 2 * plain.refusing)

@@ -67,6 +67,22 @@ def test_loss_and_gradient_equal_those_of_whole_sequences(defended):
         assert relative(mine, plain) <= 1e-5
 
 
+@pytest.mark.parametrize("layers", [(1,), (2, 1)])
+def test_states_at_layers_equal_those_of_whole_sequences(defended, layers):
+    _, model, theta, ids, chats = defended
+    prefix_ids = engine.shared_prefix(chats)
+    suffixes = engine.split(chats, prefix_ids)
+    with torch.no_grad(), soft_prompt(model, theta, ids):
+        prefix = engine.run_prefix(model, prefix_ids)
+        states = engine.states_at_layers(model, prefix, suffixes, layers, max_tokens=60)
+        whole = [model(torch.tensor([chat]), output_hidden_states=True).hidden_states for chat in chats]
+        last = engine.last_states(model, prefix, suffixes, max_tokens=60)
+    assert torch.equal(states[0], last)
+    for found, layer in zip(states[1:], layers, strict=True):
+        # The entry after the last layer includes the final norm in transformers.
+        assert relative(found, torch.stack([hidden[layer][0, -1] for hidden in whole])) <= 1e-5
+
+
 def test_training_in_one_group_equals_training_in_many(loaded, defended):
     _, model, theta, ids, chats = defended
     prefix_ids = engine.shared_prefix(chats)

@@ -75,8 +75,8 @@ def test_validation_measures_the_prompt_it_is_given(given):
 def test_training_labels_are_those_of_the_rows(given):
     data = given["data"]
     assert data.labels.tolist() == [0.0, 1.0] * (ROWS // 2)
-    assert data.base_states.shape == (3, ROWS, planted.WIDTH)
-    seen = data.base_states[:, :, [planted.SEEN_HARMFUL, planted.SEEN_HARMLESS]].argmax(-1).float()
+    assert data.start_states.shape == (1, 3, ROWS, planted.WIDTH)
+    seen = data.start_states[0][:, :, [planted.SEEN_HARMFUL, planted.SEEN_HARMLESS]].argmax(-1).float()
     assert torch.equal(seen, data.labels.expand(3, -1))
     assert data.english == 0
 
@@ -96,7 +96,7 @@ def test_anchors_are_compliant_where_the_model_answered(given):
 
 
 def test_the_heads_of_the_safety_space_point_the_right_way(given):
-    space, states, labels = given["context"].space, given["data"].base_states, given["data"].labels
+    space, states, labels = given["context"].space, given["data"].start_states[0], given["data"].labels
     compliance, harmlessness = space.compliance_logit(states), space.harmlessness_logit(states)
     complies = states[:, :, planted.REFUSE] < 0
     assert compliance[complies].mean() > compliance[~complies].mean() + 1

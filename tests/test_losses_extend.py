@@ -19,7 +19,7 @@ from babelguard.screen import Silent
 
 
 def distance(batch, context):
-    return (batch.states - batch.base_states).pow(2).sum(-1) + 1.0
+    return (batch.states - batch.start.states).pow(2).sum(-1) + 1.0
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from babelguard.errors import UserError
-from babelguard.method.losses import Batch, Context, FirstTokens, behaviour
+from babelguard.method.losses import Batch, Context, FirstTokens, StartStates, behaviour
 from babelguard.method.losses.alignment import alignment_loss
 from babelguard.method.losses.behaviour import answer_margin, behaviour_loss
 from babelguard.method.losses.frozen_alignment import frozen_alignment_loss
@@ -45,13 +45,10 @@ def batch():
     return Batch(
         states=draw(ROWS, D, seed=10).requires_grad_(),
         other_states=draw(2, ROWS, D, seed=11).requires_grad_(),
-        base_states=draw(ROWS, D, seed=12),
-        reference_states=draw(ROWS, D, seed=13),
-        frozen_target=draw(ROWS, D, seed=14),
         labels=torch.tensor([0, 1, 0, 1, 1, 0], dtype=torch.float64),
         language=torch.tensor([0, 1, 2, 0, 1, 2]),
         last_states=draw(ROWS, D, seed=15).requires_grad_(),
-        last_base_states=draw(ROWS, D, seed=16),
+        start=StartStates(*(draw(ROWS, D, seed=seed) for seed in (12, 16, 13, 14))),
         plain_states=draw(ROWS, D, seed=17),
     )
 
@@ -146,6 +143,20 @@ def test_opening_loss_is_the_divergence_among_answers_only():
     torch.testing.assert_close(opening_loss(base + 5 * extra, base, answering), torch.zeros(3, dtype=base.dtype))
 
 
+def test_keep_loss_is_the_divergence_from_an_answer_without_a_prompt():
+    states, plain = draw(3, D, seed=1), draw(3, D, seed=2)
+    answering, refusing = draw(4, D, seed=3), draw(2, D, seed=4)
+    before = torch.softmax(plain @ answering.T, -1)
+    after = torch.softmax(states @ torch.cat([answering, refusing]).T, -1)
+    expected = (before * torch.log(before / after[:, :4])).sum(-1)
+    torch.testing.assert_close(keep_loss(states, plain, answering, refusing), expected)
+    # Unlike the opening loss, it is not 0 while a refusal is possible, and it falls with the probability of a refusal.
+    assert (keep_loss(plain, plain, answering, refusing) > 0).all()
+    torch.testing.assert_close(
+        keep_loss(plain[:1], plain[:1], answering, -50 * plain[:1]), torch.zeros(1, dtype=plain.dtype)
+    )
+
+
 def test_objective_is_the_weighted_sum_of_the_method(space, batch):
     weights = {
         "refusal": 2.0,
@@ -164,14 +175,14 @@ def test_objective_is_the_weighted_sum_of_the_method(space, batch):
     x, label = batch.states, batch.labels
     margin = answer_margin(batch.last_states, first.answering, first.refusing)
     expected = {
-        "refusal": 2.0 * cross_entropy(f_r(x) - f_r(batch.reference_states), label),
-        "harmfulness": 0.5 * cross_entropy(f_h(x) - f_h(batch.reference_states), label),
-        "residual": 0.1 * residual_loss(x - batch.base_states, space.components),
+        "refusal": 2.0 * cross_entropy(f_r(x) - f_r(batch.start.reference), label),
+        "harmfulness": 0.5 * cross_entropy(f_h(x) - f_h(batch.start.reference), label),
+        "residual": 0.1 * residual_loss(x - batch.start.states, space.components),
         "alignment": 0.2 * alignment_loss(torch.stack([x, *batch.other_states])),
-        "frozen_alignment": 0.3 * frozen_alignment_loss(x, batch.frozen_target),
+        "frozen_alignment": 0.3 * frozen_alignment_loss(x, batch.start.frozen_target),
         "behaviour": 3.0 * (1 + 0.5 * label) * cross_entropy(margin, label),
         # Only for harmless queries: answers to harmful queries need not begin as before.
-        "opening": 0.7 * label * opening_loss(batch.last_states, batch.last_base_states, first.answering),
+        "opening": 0.7 * label * opening_loss(batch.last_states, batch.start.last_states, first.answering),
         "keep": 0.9 * label * keep_loss(batch.last_states, batch.plain_states, first.answering, first.refusing),
     }
     terms = row_losses(batch, Context(space, first, harmless_weight=1.5), weights)
@@ -190,7 +201,7 @@ def test_each_weight_changes_only_its_own_term(space, batch):
     frozen = row_losses(batch, context, resolve_weights({"alignment": 0.0, "frozen_alignment": 1e-3}))
     assert frozen.keys() == {"refusal", "harmfulness", "residual", "frozen_alignment"}
     torch.testing.assert_close(
-        frozen["frozen_alignment"], 1e-3 * frozen_alignment_loss(batch.states, batch.frozen_target)
+        frozen["frozen_alignment"], 1e-3 * frozen_alignment_loss(batch.states, batch.start.frozen_target)
     )
     for name in ("refusal", "harmfulness", "residual"):
         torch.testing.assert_close(frozen[name], live[name])

@@ -25,24 +25,24 @@ TWINS = [[k, k + 5] for k in range(5)]
 def test_gather_puts_every_constant_beside_its_row():
     base = torch.arange(3 * ROWS, dtype=torch.float32).reshape(3, ROWS, 1).repeat(1, 1, 2)
     labels = (torch.arange(ROWS) % 2).float()
-    data = TrainingData([1], [], base, base + 100, labels, 0, TWINS, 7, base + 200)
+    data = TrainingData([1], [], labels, 0, TWINS, 7, torch.stack([base + 100, base]), base + 200)
     step = Step(rows=[4, 1], languages=[2, 1], others=[[0, 2], [1, 0]])
     states = torch.arange(12, dtype=torch.float32).reshape(6, 2)
     last = states + 50
     batch = gather(data, step, torch.stack([last, states]), "english")
     assert batch.states.tolist() == states[:2].tolist()
     assert batch.other_states.tolist() == [states[2:4].tolist(), states[4:].tolist()]
-    assert batch.base_states[:, 0].tolist() == [24, 11]
-    assert batch.reference_states[:, 0].tolist() == [4, 1]  # the English rows
-    assert batch.frozen_target[:, 0].tolist() == [(4 + 14) / 2, (1 + 21) / 2]
+    assert batch.start.states[:, 0].tolist() == [24, 11]
+    assert batch.start.reference[:, 0].tolist() == [4, 1]  # the English rows
+    assert batch.start.frozen_target[:, 0].tolist() == [(4 + 14) / 2, (1 + 21) / 2]
     assert batch.labels.tolist() == [0, 1]
     assert batch.language.tolist() == [2, 1]
     assert batch.last_states.tolist() == last[:2].tolist()
-    assert batch.last_base_states[:, 0].tolist() == [124, 111]
+    assert batch.start.last_states[:, 0].tolist() == [124, 111]
     assert batch.plain_states[:, 0].tolist() == [224, 211]
     own = gather(data, step, states.unsqueeze(0))
     assert own.last_states.tolist() == own.states.tolist() == states[:2].tolist()
-    assert own.reference_states.tolist() == own.base_states.tolist()
+    assert own.start.reference.tolist() == own.start.states.tolist()
 
 
 @pytest.fixture
@@ -61,7 +61,7 @@ def job(loaded):
     with torch.no_grad(), soft_prompt(model, theta, slot.token_ids):
         prefix = engine.run_prefix(model, prefix_ids)
         base = torch.stack([engine.last_states(model, prefix, group) for group in suffixes])
-    data = TrainingData(prefix_ids, suffixes, base, base, (torch.arange(ROWS) % 2).float(), 0, TWINS)
+    data = TrainingData(prefix_ids, suffixes, (torch.arange(ROWS) % 2).float(), 0, TWINS, None, base.unsqueeze(0))
     rng = torch.Generator().manual_seed(0)
     components = torch.linalg.qr(torch.randn(64, 4, generator=rng))[0].T
     draw = lambda *shape: torch.randn(*shape, generator=rng)  # noqa: E731

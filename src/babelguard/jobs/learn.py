@@ -26,7 +26,7 @@ from babelguard.method.anchors import Anchors
 from babelguard.method.data import TrainingData, training_data
 from babelguard.method.first_tokens import first_tokens
 from babelguard.method.losses import LOSSES, Context, FirstTokens
-from babelguard.method.objective import active_losses, needs_first_tokens, needs_plain_states
+from babelguard.method.objective import active_losses, needs_first_tokens, needs_plain_states, needs_start_states
 from babelguard.method.space import SafetySpace, fit_space
 from babelguard.method.trainer import train
 from babelguard.models.load import ChatModel
@@ -64,11 +64,15 @@ def learn(
     layer = _layer_of_space(prepared, model, screen)
     anchors = ask_anchors(model, bench, asked, prepared.budgets(objective.anchor_tokens, codes), screen, layer)
     space = _fit(anchors, settings, folder, screen)
-    data = training_data(model, soft, prepared.train, languages, layer=layer, plain=needs_plain_states(weights))
+    from_start = needs_start_states(weights)
+    plain = needs_plain_states(weights) or (needs_first_tokens(weights) and not from_start)
+    data = training_data(model, soft, prepared.train, languages, layer=layer, start=from_start, plain=plain)
     first = _first_tokens(model.chat, anchors, data, soft, settings, screen)
-    aurocs = language_aurocs(data.last_base_states, data.labels, data.groups, seed=settings.seed)
-    for line in separability_lines(languages, aurocs):
-        screen.say(f"  {line}")
+    aurocs: list[float] = []
+    if data.start_states is not None:
+        aurocs = language_aurocs(data.start_states[0], data.labels, data.groups, seed=settings.seed)
+        for line in separability_lines(languages, aurocs):
+            screen.say(f"  {line}")
     screen.title(f"Training {len(start)} soft tokens")
     by_validation = settings.selection.keep == "validation"
     validation = prepared.validation_questions if by_validation else []
@@ -120,7 +124,7 @@ def learn(
         "learning_rate_halved": progress.halved,
         "train_rows": len(prepared.train.rows),
         "learning_rate": settings.training.learning_rate,
-        "separability_auroc": ", ".join(f"{c} {a:.2f}" for c, a in zip(languages, aurocs, strict=True)),
+        "separability_auroc": ", ".join(f"{c} {a:.2f}" for c, a in zip(languages, aurocs, strict=False)),
         "last_losses": ", ".join(f"{k} {v:.4f}" for k, v in last.items() if k != "step"),
     }
 
@@ -176,11 +180,13 @@ def _first_tokens(
     weights: Mapping[str, float] = settings.objective.weights
     if not needs_first_tokens(weights):
         return None
+    states = data.plain_states if data.start_states is None else data.start_states[0]
+    if states is None:
+        raise ValueError("the training data has no states to find the first tokens by")
     first = first_tokens(
         chat.model.get_output_embeddings().weight,
         anchors,
-        data.last_base_states,
-        data.labels,
+        states[:, data.labels.bool()].flatten(0, 1),
         languages=len(settings.data.languages),
         banned=(*soft.banned_ids, *chat.stop_ids),  # an empty reply is not an answer
         scale=logit_scale(chat.model),
@@ -191,9 +197,7 @@ def _first_tokens(
                 "There is nothing to align: no token begins refusals of this model more often than answers, and the behaviour "
                 "loss is the only one used; set refusal or harmfulness in `objective.weights`."
             )
-        screen.say(
-            "  no token begins refusals more often than answers, so the behaviour and opening losses are not used"
-        )
+        screen.say("  no token begins refusals more often than answers, so the losses on first tokens are not used")
     return first
 
 

@@ -13,7 +13,7 @@ from babelguard import engine
 from babelguard.corpus import Corpus
 from babelguard.defences import NoDefence
 from babelguard.defences.soft import SoftDefence
-from babelguard.method.losses import Batch
+from babelguard.method.losses import Batch, StartStates
 from babelguard.method.schedule import Step
 from babelguard.targets.local import LocalModel
 
@@ -25,23 +25,22 @@ class TrainingData:
     Attributes:
         prefix_ids: Token ids that all chats begin with, including the placeholders.
         suffixes: Token ids of the rest of each chat, [language][row][token].
-        base_states: x_0 under the start prompt at the layer of the safety space, [L, rows, d], float32, on the CPU.
-        last_base_states: x_0 after the final norm, [L, rows, d], float32, on the CPU.
         labels: 0 harmful, 1 harmless, [rows].
         english: Index of English, or None.
         groups: Indices of the rows. Rows with similar wording (twins) form a group.
         layer: Layer of the safety space, counted from 1, or None for the state after the final norm.
-        plain_states: x without a prompt after the final norm, [L, rows, d], float32, on the CPU, or None.
+        start_states: x_0 under the start prompt, after the final norm and at the layer of the safety space (the same if it
+            is the last), [1 or 2, L, rows, d], float32, on the CPU, or None.
+        plain_states: x without a prompt after the final norm, [L, rows, d], float32, on the CPU, or None. 0 for harmful rows.
     """
 
     prefix_ids: list[int]
     suffixes: Sequence[Sequence[Sequence[int]]]
-    base_states: Tensor
-    last_base_states: Tensor
     labels: Tensor
     english: int | None
     groups: Sequence[Sequence[int]]
     layer: int | None = None
+    start_states: Tensor | None = None
     plain_states: Tensor | None = None
 
 
@@ -53,9 +52,10 @@ def training_data(
     languages: Sequence[str],
     *,
     layer: int | None = None,
+    start: bool = True,
     plain: bool = False,
 ) -> TrainingData:
-    """Render the training rows and run them under the start prompt.
+    """Render the training rows, and run them under the start prompt and without a prompt.
 
     Args:
         model: The model.
@@ -63,7 +63,8 @@ def training_data(
         rows: The training rows.
         languages: The training languages.
         layer: Layer of the safety space, or None for the state after the final norm.
-        plain: Whether to run the rows without a prompt as well.
+        start: Whether to run the rows under the start prompt.
+        plain: Whether to run the harmless rows without a prompt.
 
     Raises:
         UserError: If a row does not fit into the model's context.
@@ -71,17 +72,30 @@ def training_data(
     texts = [text for code in languages for text in rows.texts(code)]
     names = [f"{row.id} ({code})" for code in languages for row in rows.rows]
     chats = model.render(soft, texts, names=names)
-    count = len(rows.rows)
-    suffixes = [chats.suffixes[k * count : (k + 1) * count] for k in range(len(languages))]
-    with soft.active(model.chat.model):
-        prefix = engine.run_prefix(model.chat.model, chats.prefix_ids)
-        layers = () if layer is None else (layer,)
-        found = [engine.states_at_layers(model.chat.model, prefix, group, layers).float().cpu() for group in suffixes]
-    english = languages.index("en") if "en" in languages else None
-    labels = torch.tensor(rows.labels, dtype=torch.float32)
-    states = torch.stack(found, dim=1)
-    without = model.states(NoDefence(), texts, names=names).reshape(len(languages), count, -1) if plain else None
-    return TrainingData(chats.prefix_ids, suffixes, states[-1], states[0], labels, english, rows.groups, layer, without)
+    count, labels = len(rows.rows), torch.tensor(rows.labels, dtype=torch.float32)
+    layers = () if layer is None else (layer,)
+    start_states = plain_states = None
+    if start:
+        with soft.active(model.chat.model):
+            prefix = engine.run_prefix(model.chat.model, chats.prefix_ids)
+            found = engine.states_at_layers(model.chat.model, prefix, chats.suffixes, layers)
+        start_states = found.float().cpu().unflatten(1, (len(languages), count))
+    if plain:
+        harmless = [k for k in range(len(texts)) if labels[k % count]]
+        states = model.states(NoDefence(), [texts[k] for k in harmless], names=[names[k] for k in harmless])
+        plain_states = states.new_zeros(len(texts), states.shape[-1])
+        plain_states[harmless] = states
+        plain_states = plain_states.unflatten(0, (len(languages), count))
+    return TrainingData(
+        prefix_ids=chats.prefix_ids,
+        suffixes=[chats.suffixes[k * count : (k + 1) * count] for k in range(len(languages))],
+        labels=labels,
+        english=languages.index("en") if "en" in languages else None,
+        groups=rows.groups,
+        layer=layer,
+        start_states=start_states,
+        plain_states=plain_states,
+    )
 
 
 def step_suffixes(data: TrainingData, step: Step) -> list[list[int]]:
@@ -101,28 +115,35 @@ def gather(data: TrainingData, step: Step, states: Tensor, base_logits: Literal[
         states: From `engine.states_at_layers`, in the order of `step_suffixes`, [1 or 2, (1 + k) * batch, d].
         base_logits: Base logits of L_r and L_h: those of the query itself, or of its English version.
     """
-    batch = len(step.rows)
+    batch, device = len(step.rows), states.device
     rows, centre = torch.tensor(step.rows), torch.tensor(step.languages)
-    base = data.base_states[centre, rows]
-    reference = base
-    if base_logits == "english" and data.english is not None:
-        reference = data.base_states[data.english, rows]
-    count = data.base_states.shape[0]
-    frozen = base
-    if count > 1:
-        frozen = (data.base_states[:, rows].sum(0) - base) / (count - 1)
-    last, states = states[0], states[-1]
-    others = states[batch:].reshape(len(step.others), batch, -1) if step.others else None
-    device = states.device
+    last, at_layer = states[0], states[-1]
+    start = plain = None
+    if data.start_states is not None:
+        start = _start_states(data, data.start_states, rows, centre, base_logits)
+        start = StartStates(**{name: tensor.to(device) for name, tensor in vars(start).items()})
+    if data.plain_states is not None:
+        plain = data.plain_states[centre, rows].to(device)
     return Batch(
-        states=states[:batch],
-        other_states=others,
-        base_states=base.to(device),
-        reference_states=reference.to(device),
-        frozen_target=frozen.to(device),
+        states=at_layer[:batch],
+        other_states=at_layer[batch:].reshape(len(step.others), batch, -1) if step.others else None,
         labels=data.labels[rows].to(device),
         language=centre.to(device),
         last_states=last[:batch],
-        last_base_states=data.last_base_states[centre, rows].to(device),
-        plain_states=None if data.plain_states is None else data.plain_states[centre, rows].to(device),
+        start=start,
+        plain_states=plain,
+    )
+
+
+def _start_states(
+    data: TrainingData, states: Tensor, rows: Tensor, centre: Tensor, base_logits: Literal["own", "english"]
+) -> StartStates:
+    at_layer, count = states[-1], states.shape[1]
+    own = at_layer[centre, rows]
+    english = base_logits == "english" and data.english is not None
+    return StartStates(
+        states=own,
+        last_states=states[0][centre, rows],
+        reference=at_layer[data.english, rows] if english else own,
+        frozen_target=(at_layer[:, rows].sum(0) - own) / (count - 1) if count > 1 else own,
     )

@@ -19,8 +19,7 @@ COMMON, COMMON_IN_ONE, RATIO = 0.01, 0.05, 2.0
 def first_tokens(
     head: Tensor,
     anchors: Anchors,
-    base_states: Tensor,
-    harmless: Tensor,
+    harmless_states: Tensor,
     *,
     languages: int,
     banned: Sequence[int],
@@ -37,8 +36,8 @@ def first_tokens(
     Args:
         head: Output embeddings, [V, d].
         anchors: The anchors.
-        base_states: x_0 of all training rows, [L, rows, d].
-        harmless: 1 for harmless rows, [rows].
+        harmless_states: States of all harmless training rows after the final norm, under the start prompt or without a prompt,
+            [rows, d].
         languages: Number of languages of the anchors.
         banned: Token ids to leave out: placeholders, and tokens that end a reply.
         scale: Factor between head times state and the logits.
@@ -51,7 +50,7 @@ def first_tokens(
     common = refused >= min(COMMON, COMMON_IN_ONE / languages)
     refusing = common & (refused >= RATIO * answered)
     answering = torch.zeros_like(common)
-    for rows in base_states[:, harmless.bool()].flatten(0, 1).split(64):
+    for rows in harmless_states.split(64):
         logits = rows.to(head.device, head.dtype) @ head.T
         answering[logits.topk(min(per_row, len(head)), -1).indices.flatten()] = True
     answering &= ~(common & (RATIO * refused > answered))

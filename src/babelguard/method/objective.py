@@ -62,6 +62,11 @@ def needs_first_tokens(weights: Mapping[str, float]) -> bool:
     return any(loss.needs_first_tokens for loss in active_losses(weights))
 
 
+def needs_start_states(weights: Mapping[str, float]) -> bool:
+    """Whether a loss compares states with those under the start prompt."""
+    return any(loss.needs_start_states for loss in active_losses(weights))
+
+
 def needs_plain_states(weights: Mapping[str, float]) -> bool:
     """Whether a loss compares states with those without a prompt."""
     return any(loss.needs_plain_states for loss in active_losses(weights))

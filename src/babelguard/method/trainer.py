@@ -90,7 +90,7 @@ def train(
     # AdamW stalls with a bfloat16 parameter, so theta and the optimiser state are float32.
     parameter = torch.nn.Parameter(theta.detach().to(device=device, dtype=torch.float32).clone())
     optimiser = torch.optim.AdamW([parameter], lr=step_size, betas=(0.9, training.beta2), weight_decay=0.0)
-    balance = initial_state(weighting, data.base_states.shape[0]).to(device)
+    balance = initial_state(weighting, len(data.suffixes)).to(device)
     progress, best = Progress(), parameter.detach().clone()
     saved = load_checkpoint(folder)
     if saved is not None:

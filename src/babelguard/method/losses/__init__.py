@@ -1,7 +1,7 @@
 """The losses, one file each. To add one, write a file with a `Loss` and add it to `LOSSES`."""
 
 from babelguard.method.losses.alignment import ALIGNMENT
-from babelguard.method.losses.base import Batch, Context, FirstTokens, Loss
+from babelguard.method.losses.base import Batch, Context, FirstTokens, Loss, StartStates
 from babelguard.method.losses.behaviour import BEHAVIOUR
 from babelguard.method.losses.frozen_alignment import FROZEN_ALIGNMENT
 from babelguard.method.losses.harmfulness import HARMFULNESS
@@ -21,4 +21,4 @@ LOSSES: tuple[Loss, ...] = (
     KEEP,
 )
 
-__all__ = ["LOSSES", "Batch", "Context", "FirstTokens", "Loss"]
+__all__ = ["LOSSES", "Batch", "Context", "FirstTokens", "Loss", "StartStates"]

@@ -11,6 +11,23 @@ from babelguard.method.space import SafetySpace
 
 
 @dataclass(frozen=True)
+class StartStates:
+    """The states of one training step under the start prompt, x_0. All are constants.
+
+    Attributes:
+        states: x_0 of the centre rows at the layer of the space, [batch, d].
+        last_states: x_0 of the centre rows after the final norm, [batch, d].
+        reference: x_0 of the base logits in L_r and L_h: the same rows, or their English versions, [batch, d].
+        frozen_target: Mean of x_0 over the other languages, [batch, d].
+    """
+
+    states: Tensor
+    last_states: Tensor
+    reference: Tensor
+    frozen_target: Tensor
+
+
+@dataclass(frozen=True)
 class Batch:
     """The hidden states of one training step.
 
@@ -20,25 +37,20 @@ class Batch:
     Attributes:
         states: x_theta of the centre rows at the layer of the space, [batch, d]. Gradients flow through it.
         other_states: x_theta of the same queries in k other languages, [k, batch, d], or None.
-        base_states: x_0 of the centre rows under the start prompt, [batch, d].
-        reference_states: x_0 of the base logits in L_r and L_h: the same rows, or their English versions, [batch, d].
-        frozen_target: Mean of x_0 over the other languages, [batch, d].
         labels: 0 harmful, 1 harmless, [batch].
         language: Index of each row's language, [batch].
         last_states: x_theta of the centre rows after the final norm, [batch, d]. Gradients flow through it.
-        last_base_states: x_0 of the centre rows after the final norm, [batch, d].
-        plain_states: x of the centre rows without a prompt after the final norm, [batch, d], or None. A constant.
+        start: The constants under the start prompt, or None.
+        plain_states: x of the centre rows without a prompt after the final norm, [batch, d], or None. A constant. Only the
+            states of harmless rows are computed; the others are 0.
     """
 
     states: Tensor
     other_states: Tensor | None
-    base_states: Tensor
-    reference_states: Tensor
-    frozen_target: Tensor
     labels: Tensor
     language: Tensor
     last_states: Tensor
-    last_base_states: Tensor
+    start: StartStates | None = None
     plain_states: Tensor | None = None
 
 
@@ -75,6 +87,7 @@ class Loss:
         weight: Default weight; 0 leaves it out.
         per_row: Computes the unweighted loss of every row, [batch], from the batch and the context.
         needs_other_languages: Whether `Batch.other_states` is needed. The loss is left out when they are missing.
+        needs_start_states: Whether `Batch.start` is needed. It is computed if a loss of the run needs it.
         needs_first_tokens: Whether `Context.first_tokens` is needed. The loss is left out when they are missing.
         needs_plain_states: Whether `Batch.plain_states` is needed. They are computed if a loss of the run needs them.
         teaches_refusal: Whether the loss tells the prompt what to refuse and what to answer. One such loss is required.
@@ -85,6 +98,7 @@ class Loss:
     weight: float
     per_row: Callable[[Batch, Context], Tensor]
     needs_other_languages: bool = False
+    needs_start_states: bool = False
     needs_first_tokens: bool = False
     needs_plain_states: bool = False
     teaches_refusal: bool = False
@@ -94,6 +108,17 @@ class Loss:
         missing_languages = self.needs_other_languages and batch.other_states is None
         missing_tokens = self.needs_first_tokens and context.first_tokens is None
         return not (missing_languages or missing_tokens)
+
+
+def start_of(batch: Batch) -> StartStates:
+    """Return the states under the start prompt.
+
+    Raises:
+        ValueError: If they were not computed. Losses without `needs_start_states` may not use them.
+    """
+    if batch.start is None:
+        raise ValueError("this loss needs the states under the start prompt (needs_start_states)")
+    return batch.start
 
 
 def first_tokens_of(context: Context) -> FirstTokens:

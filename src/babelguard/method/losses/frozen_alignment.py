@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from babelguard.method.losses.base import Batch, Context, Loss
+from babelguard.method.losses.base import Batch, Context, Loss, start_of
 
 
 def frozen_alignment_loss(states: Tensor, target: Tensor) -> Tensor:
@@ -23,7 +23,7 @@ def frozen_alignment_loss(states: Tensor, target: Tensor) -> Tensor:
 
 
 def _rows(batch: Batch, context: Context) -> Tensor:
-    return frozen_alignment_loss(batch.states, batch.frozen_target)
+    return frozen_alignment_loss(batch.states, start_of(batch).frozen_target)
 
 
-FROZEN_ALIGNMENT = Loss("frozen_alignment", "alignment", 0.0, _rows)
+FROZEN_ALIGNMENT = Loss("frozen_alignment", "alignment", 0.0, _rows, needs_start_states=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 from torch.nn import functional as F
 
-from babelguard.method.losses.base import Batch, Context, Loss
+from babelguard.method.losses.base import Batch, Context, Loss, start_of
 
 
 def harmfulness_loss(new_logit: Tensor, base_logit: Tensor, label: Tensor) -> Tensor:
@@ -25,8 +25,8 @@ def harmfulness_loss(new_logit: Tensor, base_logit: Tensor, label: Tensor) -> Te
 
 
 def _rows(batch: Batch, context: Context) -> Tensor:
-    new, base = (context.space.harmlessness_logit(x) for x in (batch.states, batch.reference_states))
+    new, base = (context.space.harmlessness_logit(x) for x in (batch.states, start_of(batch).reference))
     return harmfulness_loss(new, base, batch.labels)
 
 
-HARMFULNESS = Loss("harmfulness", "harmfulness", 1.0, _rows, teaches_refusal=True)
+HARMFULNESS = Loss("harmfulness", "harmfulness", 1.0, _rows, needs_start_states=True, teaches_refusal=True)

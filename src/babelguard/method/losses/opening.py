@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from babelguard.method.losses.base import Batch, Context, Loss, first_tokens_of
+from babelguard.method.losses.base import Batch, Context, Loss, first_tokens_of, start_of
 
 
 def opening_loss(states: Tensor, base_states: Tensor, answering_rows: Tensor) -> Tensor:
@@ -29,7 +29,9 @@ def opening_loss(states: Tensor, base_states: Tensor, answering_rows: Tensor) ->
 
 def _rows(batch: Batch, context: Context) -> Tensor:
     # Harmful rows have label 0: they should not be answered at all.
-    return batch.labels * opening_loss(batch.last_states, batch.last_base_states, first_tokens_of(context).answering)
+    return batch.labels * opening_loss(
+        batch.last_states, start_of(batch).last_states, first_tokens_of(context).answering
+    )
 
 
-OPENING = Loss("opening", "answer openings", 0.0, _rows, needs_first_tokens=True)
+OPENING = Loss("opening", "answer openings", 0.0, _rows, needs_start_states=True, needs_first_tokens=True)

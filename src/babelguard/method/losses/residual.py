@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from babelguard.method.losses.base import Batch, Context, Loss
+from babelguard.method.losses.base import Batch, Context, Loss, start_of
 
 
 def residual_loss(change: Tensor, components: Tensor) -> Tensor:
@@ -25,7 +25,7 @@ def residual_loss(change: Tensor, components: Tensor) -> Tensor:
 
 
 def _rows(batch: Batch, context: Context) -> Tensor:
-    return residual_loss(batch.states - batch.base_states, context.space.components)
+    return residual_loss(batch.states - start_of(batch).states, context.space.components)
 
 
-RESIDUAL = Loss("residual", "drift", 1e-3, _rows)
+RESIDUAL = Loss("residual", "drift", 1e-3, _rows, needs_start_states=True)
