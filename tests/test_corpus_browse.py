@@ -36,7 +36,7 @@ def two_splits(folder: Path) -> Path:
 
 def test_list_describes_languages(tmp_path: Path) -> None:
     described = {one["code"]: one for one in json.loads(succeed("corpus", "list", "--json"))}
-    assert described["ko"]["rows"] == {"train": 128, "validation": 64, "test": 200, "hard": 60}
+    assert described["ko"]["rows"] == {"train": 344, "validation": 64, "test": 200, "hard": 60}
     assert len(described) == 29
     rows = {
         one["code"]: one["rows"]
@@ -114,7 +114,7 @@ def test_datasets_opens_the_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     cache = str(tmp_path / "cache")
     korean = datasets.load_dataset(str(tmp_path / "hf"), "ko", cache_dir=cache)
     counts = {split: rows.num_rows for split, rows in korean.items()}
-    assert counts == {"train": 128, "validation": 64, "test": 200, "hard": 60}
+    assert counts == {"train": 344, "validation": 64, "test": 200, "hard": 60}
     assert korean["test"]["text"][:] == load_corpus().split("test").texts("ko")
     assert "cc-by-4.0" in (tmp_path / "hf/README.md").read_text()
     # A language that only one split has.

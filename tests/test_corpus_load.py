@@ -252,7 +252,7 @@ def test_built_in_corpus() -> None:
     corpus = load_corpus()
     parts = {name: corpus.split(name) for name in ("train", "validation", "test")}
     for name, count, languages in (
-        ("train", 64, TRAINED),
+        ("train", 172, TRAINED),
         ("validation", 32, TRAINED),
         ("test", 100, TESTED),
     ):
