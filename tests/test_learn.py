@@ -44,16 +44,16 @@ def given(tmp_path_factory):
         seen.update(named, model=model, start=theta, ids=token_ids, data=data, context=context, better=better)
         return better, Progress(step=1, best_step=1)
 
-    from babelguard.jobs import learn
+    from babelguard.jobs import learn, safety_space
 
     def spy_fit(states, compliance, harmless, **named):
         seen.update(anchor_states=states, compliance=compliance, harmless=harmless)
         return fit_space(states, compliance, harmless, **named)
 
-    fit_space = learn.fit_space
+    fit_space = safety_space.fit_space
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(learn, "train", fake_train)
-        patch.setattr(learn, "fit_space", spy_fit)
+        patch.setattr(safety_space, "fit_space", spy_fit)
         job = Defend(settings, root / "run", Silent())
         prompt = job.run()
     return seen | {"prompt": prompt, "job": job}

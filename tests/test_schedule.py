@@ -7,7 +7,7 @@ from collections import Counter
 import pytest
 
 from babelguard.config.sections import Training
-from babelguard.method.schedule import learning_rate_factor, plan_step
+from babelguard.method.schedule import learning_rate_factor, plan_step, planned_pairs
 
 ROWS = 10
 TWINS = [[k, k + 5] for k in range(5)]
@@ -100,3 +100,12 @@ def test_the_learning_rate_rises_and_falls_to_a_twentieth():
     assert factors[1:] == sorted(factors[1:], reverse=True)
     assert factors[-1] == pytest.approx(0.05)
     assert learning_rate_factor(0, steps=1, decay="cosine") == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize("schedule", ["english", "rotate", "shuffled"])
+def test_planned_pairs_are_the_centres_of_all_steps(schedule):
+    training = Training(steps=9, batch_size=4, schedule=schedule)
+    found = planned_pairs(training=training, seed=3, groups=TWINS, languages=3, english=0)
+    steps = plans(9, seed=3, schedule=schedule)
+    assert found == {pair for step in steps for pair in zip(step.languages, step.rows, strict=True)}
+    assert {language for language, _ in found} == ({0} if schedule == "english" else {0, 1, 2})

@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
-from statistics import fmean
 from typing import Any
 
 from torch import Tensor
 
-from babelguard.analysis.layers import best_layer, layer_aurocs
 from babelguard.analysis.separability import MIN_AUROC, language_aurocs
 from babelguard.config import Settings
 from babelguard.corpus import questions
 from babelguard.defences import SoftDefence
-from babelguard.errors import NothingToAlign, UserError
+from babelguard.errors import NothingToAlign
 from babelguard.evaluation.bench import Bench
 from babelguard.evaluation.error_rates import UNSCORED_ONE_IN, selection_error
 from babelguard.evaluation.outcome import ScoredReply
 from babelguard.jobs.anchors import ask_anchors
 from babelguard.jobs.prepare import Prepared
+from babelguard.jobs.safety_space import fit_on_anchors, layer_of_space
 from babelguard.judges import Verdict
 from babelguard.languages import display_name
 from babelguard.method.anchors import Anchors
@@ -27,7 +25,7 @@ from babelguard.method.data import TrainingData, training_data
 from babelguard.method.first_tokens import first_tokens
 from babelguard.method.losses import LOSSES, Context, FirstTokens
 from babelguard.method.objective import active_losses, needs_first_tokens, needs_plain_states, needs_start_states
-from babelguard.method.space import SafetySpace, fit_space
+from babelguard.method.schedule import planned_pairs
 from babelguard.method.trainer import train
 from babelguard.models.load import ChatModel
 from babelguard.models.probes import embedding_rms, logit_scale
@@ -61,11 +59,19 @@ def learn(
     objective = settings.objective
     codes = languages if objective.anchors == "training" else ("en",)
     asked = questions(prepared.train.select(codes, objective.anchor_rows), codes, "train")
-    layer = _layer_of_space(prepared, model, screen)
+    layer = layer_of_space(prepared, model, screen)
     anchors = ask_anchors(model, bench, asked, prepared.budgets(objective.anchor_tokens, codes), screen, layer)
-    space = _fit(anchors, settings, folder, screen)
+    space = fit_on_anchors(anchors, settings, folder, screen)
     from_start = needs_start_states(weights)
-    plain = needs_plain_states(weights) or (needs_first_tokens(weights) and not from_start)
+    plain: set[tuple[int, int]] = set()
+    if needs_plain_states(weights) or (needs_first_tokens(weights) and not from_start):
+        plain = planned_pairs(
+            training=settings.training,
+            seed=settings.seed,
+            groups=prepared.train.groups,
+            languages=len(languages),
+            english=languages.index("en") if "en" in languages else None,
+        )
     data = training_data(model, soft, prepared.train, languages, layer=layer, start=from_start, plain=plain)
     first = _first_tokens(model.chat, anchors, data, soft, settings, screen)
     aurocs: list[float] = []
@@ -129,51 +135,6 @@ def learn(
     }
 
 
-def _layer_of_space(prepared: Prepared, model: LocalModel, screen: Screen) -> int | None:
-    """Return the layer of the safety space, counted from 1, or None for the state after the final norm.
-
-    Raises:
-        UserError: If the model does not have the layer.
-    """
-    wanted, count = prepared.settings.objective.layer, model.chat.model.config.get_text_config().num_hidden_layers
-    if wanted == "last":
-        return None
-    if wanted != "auto":
-        if not 1 <= wanted <= count:
-            raise UserError(
-                f"`objective.layer` is {wanted}, but this model has {count} layers; choose one from 1 to {count}."
-            )
-        return wanted
-    with screen.progress("layers") as (tick, _):
-        found = layer_aurocs(model, prepared.train, prepared.languages, prepared.settings.seed, tick)
-    best = best_layer(found)
-    screen.say(
-        "  mean AUROC by layer: "
-        + ", ".join(f"{layer or 'last'} {fmean(values):.2f}" for layer, values in found.items())
-        + f"; the safety space uses layer {best or 'last'}"
-    )
-    return best
-
-
-def _fit(anchors: Anchors, settings: Settings, folder: Path, screen: Screen) -> SafetySpace:
-    objective = settings.objective
-    space = fit_space(
-        anchors.states,
-        anchors.compliance,
-        anchors.harmless,
-        dimensions=objective.dimensions,
-        harmfulness_folds=objective.harmfulness_folds,
-        seed=settings.seed,
-    )
-    space.save(folder / "safety_space.safetensors")
-    refused = float((anchors.compliance == 0).float().mean())
-    screen.say(
-        f"  {100 * refused:.0f} % of anchor replies are refusals; {len(space.components)} directions explain "
-        f"{100 * space.explained:.0f} % of the variance"
-    )
-    return space
-
-
 def _first_tokens(
     chat: ChatModel, anchors: Anchors, data: TrainingData, soft: SoftDefence, settings: Settings, screen: Screen
 ) -> FirstTokens | None:
@@ -186,7 +147,7 @@ def _first_tokens(
     first = first_tokens(
         chat.model.get_output_embeddings().weight,
         anchors,
-        states[:, data.labels.bool()].flatten(0, 1),
+        _harmless(states, data.labels),
         languages=len(settings.data.languages),
         banned=(*soft.banned_ids, *chat.stop_ids),  # an empty reply is not an answer
         scale=logit_scale(chat.model),
@@ -199,6 +160,12 @@ def _first_tokens(
             )
         screen.say("  no token begins refusals more often than answers, so the losses on first tokens are not used")
     return first
+
+
+def _harmless(states: Tensor, labels: Tensor) -> Tensor:
+    """Return the states of the harmless rows that were computed, [rows, d]."""
+    rows = states[:, labels.bool()].flatten(0, 1)
+    return rows[rows.abs().sum(-1) > 0]
 
 
 def unscored_line(replies: Sequence[ScoredReply]) -> str | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -31,7 +31,8 @@ class TrainingData:
         layer: Layer of the safety space, counted from 1, or None for the state after the final norm.
         start_states: x_0 under the start prompt, after the final norm and at the layer of the safety space (the same if it
             is the last), [1 or 2, L, rows, d], float32, on the CPU, or None.
-        plain_states: x without a prompt after the final norm, [L, rows, d], float32, on the CPU, or None. 0 for harmful rows.
+        plain_states: x without a prompt after the final norm, [L, rows, d], float32, on the CPU, or None. 0 for harmful rows and
+            rows that no step uses.
     """
 
     prefix_ids: list[int]
@@ -53,7 +54,7 @@ def training_data(
     *,
     layer: int | None = None,
     start: bool = True,
-    plain: bool = False,
+    plain: Collection[tuple[int, int]] = (),
 ) -> TrainingData:
     """Render the training rows, and run them under the start prompt and without a prompt.
 
@@ -64,7 +65,7 @@ def training_data(
         languages: The training languages.
         layer: Layer of the safety space, or None for the state after the final norm.
         start: Whether to run the rows under the start prompt.
-        plain: Whether to run the harmless rows without a prompt.
+        plain: The (language, row) pairs to run without a prompt. Harmful rows are left out.
 
     Raises:
         UserError: If a row does not fit into the model's context.
@@ -81,7 +82,7 @@ def training_data(
             found = engine.states_at_layers(model.chat.model, prefix, chats.suffixes, layers)
         start_states = found.float().cpu().unflatten(1, (len(languages), count))
     if plain:
-        harmless = [k for k in range(len(texts)) if labels[k % count]]
+        harmless = [language * count + row for language, row in sorted(plain) if labels[row]]
         states = model.states(NoDefence(), [texts[k] for k in harmless], names=[names[k] for k in harmless])
         plain_states = states.new_zeros(len(texts), states.shape[-1])
         plain_states[harmless] = states

@@ -84,6 +84,18 @@ def plan_step(
     return Step([row for row, _ in dealt], centre, others)
 
 
+def planned_pairs(
+    *, training: Training, seed: int, groups: Sequence[Sequence[int]], languages: int, english: int | None
+) -> set[tuple[int, int]]:
+    """Return the (language, row) pairs that are the centre of a step at least once; see `plan_step`."""
+    return {
+        pair
+        for step in range(training.steps)
+        for plan in [plan_step(step, training=training, seed=seed, groups=groups, languages=languages, english=english)]
+        for pair in zip(plan.languages, plan.rows, strict=True)
+    }
+
+
 def learning_rate_factor(step: int, *, steps: int, decay: str) -> float:
     """Return the factor of the learning rate at a step (counted from 0).
 
