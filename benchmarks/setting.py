@@ -31,7 +31,9 @@ class Loaded(NamedTuple):
 def arguments(description: str | None) -> argparse.ArgumentParser:
     """Return a parser with the options of all benchmarks."""
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", default="qwen2.5-coder-0.5b", help="name of a packaged model, a local folder or a hub id")
+    parser.add_argument(
+        "--model", default="qwen2.5-coder-0.5b", help="name of a packaged model, a local folder or a hub id"
+    )
     parser.add_argument(
         "--chat-template", type=Path, help="Jinja file with a chat template, for a base model that has none"
     )
