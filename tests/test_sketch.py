@@ -126,11 +126,13 @@ def test_packed_weights_are_left_out_but_the_rest_is_compared(loaded):
     model, _ = loaded("llama")
     base = Sketch.of(model)
     packed = copy.deepcopy(model)
+    packed.model.layers[0].self_attn.to(torch.float8_e4m3fn)
     packed.config.quantization_config = SimpleNamespace(quant_method="bitsandbytes")
     for layer in packed.model.layers:
         layer.mlp.up_proj.weight = torch.nn.Parameter(torch.zeros(8, 1, dtype=torch.uint8), requires_grad=False)
         del layer.mlp.down_proj.weight
-    assert base.difference(Sketch.of(packed)) == ("", False)
+    assert base.difference(Sketch.of(packed)) == ("weight matrices are packed and were not compared", False)
+    assert Sketch.of(packed).difference(Sketch.of(packed)) == ("", False)
     packed.model.embed_tokens.weight.data.mul_(-1)
     assert base.difference(Sketch.of(packed)).other
     # Without the note in its configuration, a model whose weights are missing is another model.

@@ -72,7 +72,8 @@ class Sketch(NamedTuple):
             kind = [(name, value) for name, value in named if (value.ndim == 1) == vectors]
             for k in _spread(len(kind), count):
                 name, value = kind[k]
-                if value.is_floating_point():
+                # Numbers of one byte are packed: they have scales elsewhere.
+                if value.is_floating_point() and value.element_size() > 1:
                     parts[name] = _sketch(name, value, ROWS)
         return cls(parts, packed=getattr(model.config, "quantization_config", None) is not None)
 
@@ -106,9 +107,11 @@ class Sketch(NamedTuple):
         Args:
             given: The sketch of the given model. Packed weights are not compared.
         """
+        skipped = False
         for name, part in self.parts.items():
             other = given.parts.get(name)
             if given.packed and len(part.shape) > 1 and (other is None or other.shape != part.shape):
+                skipped = True
                 continue
             if other is None:
                 return Difference("its weight matrices have another number or other names", True)
@@ -117,11 +120,9 @@ class Sketch(NamedTuple):
                 return Difference(f"the shape of {name} is {shapes}", True)
         found = distances(self, given)
         limits = {name: OF_VECTORS if len(self.parts[name].shape) == 1 else OF_MATRICES for name in found}
-        if not found:  # everything is packed
-            return Difference("", False)
+        if max(found.values(), default=0.0) <= ROUNDING:
+            return Difference("weight matrices are packed and were not compared" if skipped else "", False)
         name = max(found, key=lambda name: found[name] / limits[name])
-        if max(found.values()) <= ROUNDING:
-            return Difference("", False)
         reason = f"{name} differs by {_percent(found[name])}, and the limit is {_percent(limits[name])}"
         return Difference(reason, found[name] > limits[name])
 
