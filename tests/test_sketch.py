@@ -64,6 +64,7 @@ OTHER = {
     "one layer of another model": (lambda weight: weight.flip(0) if weight.ndim > 1 else weight, "layers.2"),
     "a large adapter": (lambda weight: low_rank(weight, 0.6), "layers"),
     "fine-tuned norms": (lambda weight: weight * 1.02 + 0.001, "norm"),
+    "norms that are not numbers": (lambda weight: weight * float("nan"), "norm"),
     "scaled weights": (lambda weight: weight * 1.4, ""),
 }
 

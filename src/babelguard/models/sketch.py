@@ -89,8 +89,11 @@ class Sketch(NamedTuple):
             shape, *numbers = line.split()
             scale, *values = map(float, numbers or ("nan",))
             parts[name] = Part(tuple(map(int, shape.split("x"))), scale, tuple(values))
-        finite = (part.values and all(map(math.isfinite, (part.scale, *part.values))) for part in parts.values())
-        if EMBEDDING not in parts or not all(finite):
+        sound = (
+            part.values and part.scale >= 0 and all(map(math.isfinite, (part.scale, *part.values)))
+            for part in parts.values()
+        )
+        if EMBEDDING not in parts or not all(sound):
             raise ValueError("the sketch of the base model is incomplete")
         return cls(parts)
 
@@ -171,6 +174,8 @@ def _part(shape: tuple[int, ...], chosen: Tensor, numbers: Tensor) -> Part:
 def _distance(base: Part, given: Part) -> float:
     """Root mean square of the difference, relative to the weights of `base`."""
     change = math.dist(base.values, given.values) / math.sqrt(len(base.values))
+    if not math.isfinite(change):  # weights that are not numbers
+        return math.inf
     return change / base.scale if base.scale else (math.inf if change else 0.0)
 
 
