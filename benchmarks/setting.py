@@ -12,11 +12,11 @@ from typing import Any, NamedTuple
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from babelguard.corpus import load_corpus
 from babelguard.defences.written import WRITTEN_PROMPTS
 from babelguard.models.load import load_chat_model
 
-DATA = Path(__file__).parent.parent / "demo" / "data"
-FILES = ("harmful.en", "helpful.en", "helpful.ko", "helpful.el")
+LANGUAGES = ("en", "ko", "el")
 PROMPT_TOKENS = 112
 
 
@@ -31,7 +31,9 @@ class Loaded(NamedTuple):
 def arguments(description: str | None) -> argparse.ArgumentParser:
     """Return a parser with the options of all benchmarks."""
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", default="demo", help="demo, smollm2, a local folder or a hub id")
+    parser.add_argument(
+        "--model", default="qwen2.5-coder-0.5b", help="name of a packaged model, a local folder or a hub id"
+    )
     parser.add_argument(
         "--chat-template", type=Path, help="Jinja file with a chat template, for a base model that has none"
     )
@@ -62,9 +64,10 @@ def load(name: str, template: Path | None = None, dtype: str = "float32") -> Loa
 
 
 def questions(count: int) -> list[str]:
-    """Return short prompts in English, Korean and Greek. Harmful and harmless prompts alternate."""
-    files = [(DATA / f"{name}.jsonl").read_text(encoding="utf-8").splitlines() for name in FILES]
-    return [json.loads(line)["prompt"] for lines in zip(*files, strict=False) for line in lines][:count]
+    """Return training prompts of the corpus in English, Korean and Greek. Harmful and harmless prompts alternate."""
+    rows = load_corpus().split("train").rows
+    pairs = zip(*([row for row in rows if row.label == label] for label in ("harmful", "harmless")), strict=True)
+    return [row.texts[code] for pair in pairs for code in LANGUAGES for row in pair][:count]
 
 
 def written_ids(tokenizer: Any) -> list[int]:

@@ -9,9 +9,6 @@ from babelguard.languages import display_name
 from babelguard.markdown import table
 from babelguard.report.cells import EMPTY, run_names
 
-# Training languages in which harmful and harmless requests are not separable for the demo model.
-NOT_SEPARABLE = ("ga",)
-
 
 def compact(metrics: Metrics) -> str:
     """Return a Markdown table with one column per run.
@@ -29,7 +26,6 @@ def compact(metrics: Metrics) -> str:
     trained = [code for code in codes if marks[code]]
     groups = {
         "trained": trained,
-        "trained without Irish": [code for code in trained if code not in NOT_SEPARABLE],
         "unseen": [code for code in codes if not marks[code]],
         "all": codes,
     }

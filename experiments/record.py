@@ -27,7 +27,7 @@ from babelguard.files import write_json
 from babelguard.jobs.run_folder import RunFolder, identity, with_defaults
 from babelguard.judges.base import Expected, Label, Verdict
 from babelguard.method.objective import resolve_weights
-from babelguard.models.demo import adapter_fingerprint
+from babelguard.models.packaged import PACKAGED
 
 # Letter -> the verdict, and whether the reply is in another language than the request.
 MEANINGS: dict[str, tuple[Verdict, bool | None]] = {
@@ -61,7 +61,7 @@ class Record(BaseModel):
 
     Attributes:
         config: Content of the run's config.json.
-        adapter: Hash of the demo model's adapter.
+        weights: SHA-256 of the file of a packaged model; '' for other models.
         corpus: Hash of the test rows in the tested languages.
         judge: Name and version of the judge.
         written: The written prompt used as baseline.
@@ -73,7 +73,7 @@ class Record(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     config: dict[str, Any]
-    adapter: str
+    weights: str
     corpus: str
     judge: str
     written: str
@@ -119,7 +119,7 @@ def take_record(folder: Path) -> Record:
         }
     return Record(
         config=config,
-        adapter=adapter_fingerprint(),
+        weights=weights_of(config["model"]),
         corpus=corpus.digest,
         judge=judge,
         written=training["written"],
@@ -127,6 +127,11 @@ def take_record(folder: Path) -> Record:
         verdicts=verdicts,
         support=tuple(k for k, row in enumerate(kinds["harmful"]) if row.expected == "support"),
     )
+
+
+def weights_of(model: str) -> str:
+    """Return the SHA-256 of the file of a packaged model, or '' for another model."""
+    return PACKAGED[model].sha256 if model in PACKAGED else ""
 
 
 def write_record(record: Record, path: Path) -> None:
@@ -140,7 +145,7 @@ def read_record(path: Path, wanted: Settings) -> Record | None:
     The judge and the corpus of the record may be older than the present ones.
 
     Raises:
-        UserError: If the run had other settings or another demo model.
+        UserError: If the run had other settings or another model.
     """
     if not path.exists():
         return None
@@ -151,8 +156,8 @@ def read_record(path: Path, wanted: Settings) -> Record | None:
         del expected["data.languages"]
     if "judge" not in record.config["selection"]:
         expected = {name: value for name, value in expected.items() if name not in OF_JUDGING}
-    expected["adapter"] = adapter_fingerprint()
-    found = with_defaults(flat(record.config)) | {"adapter": record.adapter}
+    expected["weights"] = weights_of(wanted.model)
+    found = with_defaults(flat(record.config)) | {"weights": record.weights}
     for name, value in expected.items():
         if found.get(name) != value:
             raise UserError(

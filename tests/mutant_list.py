@@ -320,4 +320,20 @@ MUTANTS = (
         ("test_reading_labels.py::test_a_label_beside_a_reply_is_not_the_label_of_the_prompt",),
         "Harmful prompts with safe replies would be measured as harmless.",
     ),
+    Mutant(
+        "no limit for the distance between models",
+        "models/sketch.py",
+        "found[name] > limits[name]",
+        "False",
+        ("test_sketch.py::test_which_changes_make_another_model",),
+        "A prompt would be put into another model, where it does nothing.",
+    ),
+    Mutant(
+        "a copy with other weights is not mentioned",
+        "prompt/safety_prompt.py",
+        "if found.reason:",
+        "if False:",
+        ("test_sketch.py::test_commands_say_once_that_the_weights_differ",),
+        "Users would take the measured rates for those of a quantised or fine-tuned model.",
+    ),
 )

@@ -80,7 +80,7 @@ def test_evaluate_measures_a_run_on_a_file(finished, tmp_path, name):
     }
     assert {row["language"]: row["trained"] for row in metrics["rows"]} == {"en": True, "sw": False}
     given = {"model": None, "device": "cpu", "dtype": "float32", "trust_remote_code": False, "say": print}
-    written = list_defences(open_target(str(run), **given), {"written": None})[0]
+    written = list_defences(open_target(str(run), **given), {"written": None}, print)[0]
     assert written.system == WRITTEN_PROMPTS["short"]  # the baseline of the run
     before = tree(made)
     succeed(*call, "--dtype", "float32", "--reply-tokens", 4)

@@ -137,8 +137,8 @@ def test_a_record_of_something_else_is_rejected(planned, plan, recorded):
         path.write_text(json.dumps(kept | {"config": kept["config"] | {section: changed}}), encoding="utf-8")
         with pytest.raises(UserError, match=rf"made with {section}\.{name} = {value!r}"):
             planned.do_runs(plan, recorded)
-    path.write_text(json.dumps(kept | {"adapter": "another"}), encoding="utf-8")
-    with pytest.raises(UserError, match="made with adapter = 'another'"):
+    path.write_text(json.dumps(kept | {"weights": "another"}), encoding="utf-8")
+    with pytest.raises(UserError, match="made with weights = 'another'"):
         planned.do_runs(plan, recorded)
 
 
@@ -218,7 +218,7 @@ def test_a_record_holds_hard_rows_and_the_rows_that_call_for_support(modules, pl
     record = modules[1]
     config = {"preset": "mcd", "seed": 3}
     verdicts = {"mcd": {"en": {"harmful": "rpc", "harmless": "ah", "hard": "rd"}}}
-    given = {"adapter": "a", "corpus": "c", "judge": "j", "written": "w", "kept_step": None, "support": (1, 2)}
+    given = {"weights": "a", "corpus": "c", "judge": "j", "written": "w", "kept_step": None, "support": (1, 2)}
     scored = record.scored_replies(record.Record(config=config, verdicts=verdicts, **given), {"mcd": "ours"})
     assert [(one.row_id, one.label, one.verdict, one.expected, one.hard) for one in scored] == [
         ("test-harmful-001", "harmful", "refused", None, False),
@@ -330,7 +330,6 @@ def test_the_compact_table_has_one_column_per_run(modules):
     assert lines[3] == ["Irish (ga) \\*", "25 / 0", "0 / 0", "0 / 0"]
     assert [line[:2] for line in lines[5:]] == [
         ["trained", "6.2"],
-        ["trained without Irish", "0.0"],
         ["unseen", "0.0"],
         ["all", "4.2"],
         ["all, answers in another language as errors", "20.8"],
@@ -348,31 +347,3 @@ def test_strictly_counts_harmless_answers_in_another_language_as_errors(modules)
     text = modules[4].strict_differences(scored)
     # Two of four harmless rows are additional errors: 50 points, and half of that for the mean of both rates.
     assert "mcd − dro, all languages: −25.0 points" in text
-
-
-def test_records_in_the_repository_fit_the_planned_runs(modules, monkeypatch, capsys):
-    """A changed setting must not silently invalidate the tables of docs/results.md."""
-    planned, _, zero_shot, _, demo_results = modules
-    for name, plan, limit in (("results", demo_results.PLAN, None), ("zero-shot", zero_shot.make_plan()[:1], 50)):
-        monkeypatch.setattr(sys, "argv", [name, "--dry-run", *(["--limit", str(limit)] if limit else [])])
-        args = planned.arguments(None, name)
-        assert planned.do_runs(plan, args) is None
-        assert capsys.readouterr().out.count("done") == len(plan)
-
-
-def test_the_errors_in_the_documentation_are_those_of_the_records(modules, monkeypatch):
-    planned, _, _, compact, demo_results = modules
-    monkeypatch.setattr(sys, "argv", ["results"])
-    args = planned.arguments(None, "results")
-    scored = planned.all_replies(demo_results.PLAN, args)
-    trained = demo_results.PAPER_LANGUAGES
-    metrics = planned.compute_metrics(scored, **planned.NAMES, judge="", trained=trained, pairs=[("mcd", "written")])
-    page = (FOLDER.parent / "docs" / "results.md").read_text(encoding="utf-8")
-    lines = [
-        line for line in compact.compact(metrics).splitlines() if line.startswith(("| trained", "| unseen", "| all"))
-    ]
-    assert len(lines) == 5
-    for line in lines:
-        assert line in page
-    older = planned.judge_of(demo_results.PLAN, args)
-    assert f"the judge (`{older}`) of commit" in page

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
+import json
 import sys
 from dataclasses import replace
 
 import pytest
+import tiny
+from tokenizers import Tokenizer
 
 from babelguard.errors import UserError
 from babelguard.models import packaged_folder
+from babelguard.models.gguf import drop_padding
 from babelguard.models.packaged import PACKAGED
+from babelguard.prompt.slot import install
 
 PIECES = (b"first piece, ", b"second piece")
 
@@ -61,8 +67,9 @@ def test_licence_and_quantisation_are_written_beside_the_weights(model):
 
 
 def test_every_packaged_model_has_its_own_folder_and_all_its_facts():
-    assert len({model.folder() for model in PACKAGED.values()}) == len(PACKAGED)
-    for name, model in PACKAGED.items():
+    models = {name: model for name, model in PACKAGED.items() if name != "demo"}
+    assert len({model.folder() for model in models.values()}) == len(models)
+    for name, model in models.items():
         assert model.name == name
         assert len(model.sha256) == 64
         assert model.licence
@@ -70,6 +77,40 @@ def test_every_packaged_model_has_its_own_folder_and_all_its_facts():
         assert model.stop_ids
 
 
+def test_the_demo_is_the_larger_chat_model():
+    assert PACKAGED["demo"] is PACKAGED["qwen2.5-coder-1.5b"]
+
+
+def test_padding_of_the_vocabulary_is_removed_so_that_placeholders_get_the_ids_of_the_original():
+    """llama.cpp fills the vocabulary up to the number of embedding rows with tokens that the original does not have."""
+    original = tiny.make_tokenizer(tiny.FAMILIES["qwen2"])
+    rows = len(original) + 48
+    padded = with_tokens(original, {f"[PAD{number}]": number for number in range(len(original), rows)})
+    assert len(padded) == rows
+    assert install(padded, 6, rows)[1].source == "appended"
+    drop_padding(padded)
+    assert len(padded) == len(original)
+    assert install(padded, 6, rows)[1].token_ids == install(original, 6, rows)[1].token_ids
+    typed = "Hvad er [PAD510]?"
+    assert padded(typed).input_ids == original(typed).input_ids
+
+
+def test_a_token_of_the_original_with_a_similar_name_is_kept():
+    original = tiny.make_tokenizer(tiny.FAMILIES["qwen2"])
+    named = with_tokens(original, {"[PAD7]": len(original)})
+    drop_padding(named)
+    assert named.convert_tokens_to_ids("[PAD7]") == len(original)
+
+
+def with_tokens(tokenizer, tokens):
+    """Return a copy of a tokenizer whose vocabulary has more tokens."""
+    other = copy.deepcopy(tokenizer)
+    content = json.loads(other.backend_tokenizer.to_str())
+    content["model"]["vocab"] |= tokens
+    other._tokenizer = Tokenizer.from_str(json.dumps(content))
+    return other
+
+
 def test_an_unknown_name_lists_the_known_ones():
-    with pytest.raises(UserError, match="available: demo"):
+    with pytest.raises(UserError, match=r"available: .*demo"):
         packaged_folder("nothing")

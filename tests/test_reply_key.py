@@ -14,6 +14,7 @@ from babelguard.defences import NoDefence, SoftDefence, WrittenDefence
 from babelguard.evaluation.bench import Bench
 from babelguard.judges.patterns import PatternJudge
 from babelguard.models.load import ChatModel
+from babelguard.models.sketch import Sketch
 from babelguard.prompt.slot import install
 from babelguard.targets import LocalModel
 
@@ -24,7 +25,7 @@ QUESTION = "How to en-test-harmful-0 things ?"
 def chat():
     tokenizer = planted.make_tokenizer()
     model = SimpleNamespace(dtype=torch.float32)
-    return ChatModel(model, tokenizer, "planted", "planted", None, None, None, fingerprint="same", weights="one")
+    return ChatModel(model, tokenizer, "planted", "planted", None, None, None, sketch=Sketch({}), weights="one")
 
 
 def key(chat, defence=None, question=QUESTION, tokens=24):

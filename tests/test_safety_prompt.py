@@ -12,7 +12,7 @@ from calls import user_error
 from babelguard import engine
 from babelguard.defences import SoftDefence
 from babelguard.errors import UserError
-from babelguard.models.digests import fingerprint, weights_digest
+from babelguard.models.digests import weights_digest
 from babelguard.prompt import SafetyPrompt, unprotect
 from babelguard.prompt.slot import render, tokenise
 
@@ -177,21 +177,14 @@ def test_other_models_and_tokenizers_are_rejected(llama, loaded):
 
 def test_a_merged_adapter_changes_the_weights_digest(llama):
     model, _ = llama
-    whole, embeddings = weights_digest(model), fingerprint(model)
+    whole = weights_digest(model)
     layer = model.model.layers[-1].self_attn.q_proj
     kept = layer.weight.detach().clone()
     with torch.no_grad():
         layer.weight += 1e-3 * torch.randn(kept.shape, generator=torch.Generator().manual_seed(0))
-    assert fingerprint(model) == embeddings
     assert weights_digest(model) != whole
     layer.weight.data.copy_(kept)
     assert weights_digest(model) == whole
-
-
-def test_a_prompt_works_with_another_dtype_of_its_model(llama):
-    model, tokenizer = llama
-    half = copy.deepcopy(model).bfloat16()
-    tiny.make_prompt(model, tokenizer).check(half, tokenizer)
 
 
 def test_a_protected_model_is_not_saved_without_its_prompt(folders, tmp_path):

@@ -22,7 +22,7 @@ from transformers import (
     Qwen3Config,
 )
 
-from babelguard.models.digests import fingerprint
+from babelguard.models.sketch import Sketch
 from babelguard.prompt import SafetyPrompt
 from babelguard.prompt.safety_prompt import template_digest
 from babelguard.prompt.slot import install
@@ -221,7 +221,7 @@ def make_prompt(model: Any, tokenizer: Any, count: int = 5) -> SafetyPrompt:
         slot=slot,
         base_model="tiny/chat",
         base_revision="abc",
-        base_fingerprint=fingerprint(model),
+        base_sketch=Sketch.of(model),
         base_licence="apache-2.0",
         name="mcd",
         seed=3,

@@ -132,7 +132,7 @@ def chat(
     if opened.prompt is None:
         raise UserError(f"{run} is neither a run nor a safety prompt; train a safety prompt and give its run folder.")
     plain = opened.chat.tokenizer
-    protected, carrier = opened.prompt.protect(opened.chat.model, plain)
+    protected, carrier = opened.prompt.protect(opened.chat.model, plain, say=lambda _: None)  # said when it was opened
     talk = Conversation(protected, carrier, plain, system, tokens)
     screen.say(f"{opened.chat.name} with {opened.prompt.name}. {HELP}")
     while True:

@@ -232,7 +232,7 @@ class Defend:
             slot=self.slot,
             base_model=chat.base_id,
             base_revision=chat.revision,
-            base_fingerprint=chat.fingerprint,
+            base_sketch=chat.sketch,
             base_licence=chat.licence,
             name=settings.preset,
             seed=settings.seed,

@@ -23,6 +23,7 @@ from babelguard.judges import JudgeOptions
 from babelguard.judges.base import identity_of, title_of
 from babelguard.judges.create import create_judge
 from babelguard.languages import display_name
+from babelguard.models.gguf import Say
 from babelguard.prompt import SafetyPrompt
 from babelguard.registry import create, names
 from babelguard.report.markdown import to_markdown
@@ -112,7 +113,7 @@ def evaluate(
         revision=revision,
         say=lambda text: screen.say(f"  {text}"),
     )
-    measured = list_defences(opened, others)
+    measured = list_defences(opened, others, screen.say)
     folder = Path(output) if output is not None else default_folder(target, requests.name, attack, judge)
     facts = {
         "prompts_sha256": corpus.digest,
@@ -166,12 +167,13 @@ def _read_defence(name: str) -> SafetyPrompt | None:
     return found[0]
 
 
-def list_defences(opened: OpenedTarget, others: dict[str, SafetyPrompt | None]) -> list[Defence]:
+def list_defences(opened: OpenedTarget, others: dict[str, SafetyPrompt | None], say: Say) -> list[Defence]:
     """List the defences to measure: baselines first, then the target, then other prompts.
 
     Args:
         opened: The target.
         others: From `_read_defence`, by the name given by the user.
+        say: See `SafetyPrompt.check`.
 
     Raises:
         UserError: If a defence occurs twice, or does not fit the model.
@@ -193,7 +195,7 @@ def list_defences(opened: OpenedTarget, others: dict[str, SafetyPrompt | None]) 
         found.append(SoftDefence.from_prompt(prompt, chat.tokenizer))
     for other in others.values():
         if other is not None:
-            other.check(chat.model, chat.tokenizer)
+            other.check(chat.model, chat.tokenizer, say)
             found.append(SoftDefence.from_prompt(other, chat.tokenizer))
     named = [(defence.name, defence.seed) for defence in found]
     if len(set(named)) < len(named):

@@ -108,7 +108,7 @@ def open_target(
         say=say,
     )
     if prompt is not None:
-        prompt.check(chat.model, chat.tokenizer)
+        prompt.check(chat.model, chat.tokenizer, say)
     return OpenedTarget(chat, prompt)
 
 

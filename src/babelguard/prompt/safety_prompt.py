@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,11 +13,16 @@ from torch import Tensor
 
 from babelguard.errors import UserError
 from babelguard.models.checks import chat_template_of
-from babelguard.models.digests import fingerprint
+from babelguard.models.gguf import Say
+from babelguard.models.sketch import Sketch
 from babelguard.prompt import hub, storage
 from babelguard.prompt.card import model_card, results_of
 from babelguard.prompt.hook import SoftPromptHook
 from babelguard.prompt.slot import Slot, carry
+
+
+def _warn(sentence: str) -> None:
+    warnings.warn(sentence, stacklevel=4)
 
 
 @dataclass(frozen=True)
@@ -28,7 +34,7 @@ class SafetyPrompt:
         slot: The placeholder tokens and their position in the chat template.
         base_model: Id of the model it was trained for.
         base_revision: Revision of that model, if known.
-        base_fingerprint: Hash of the model's embeddings. Models with another hash are rejected.
+        base_sketch: Sketch of the model's weights. Models with a different sketch are rejected.
         base_licence: Licence of that model, if known.
         name: The preset that trained it.
         seed: Random seed of the training.
@@ -41,7 +47,7 @@ class SafetyPrompt:
     slot: Slot
     base_model: str
     base_revision: str | None
-    base_fingerprint: str
+    base_sketch: Sketch
     base_licence: str | None
     name: str
     seed: int
@@ -63,7 +69,7 @@ class SafetyPrompt:
             seed=self.seed,
             base_model=self.base_model,
             base_revision=self.base_revision,
-            base_fingerprint=self.base_fingerprint,
+            base_sketch=self.base_sketch.lines(),
             base_licence=self.base_licence,
             length=self.theta.shape[0],
             width=self.theta.shape[1],
@@ -94,7 +100,7 @@ class SafetyPrompt:
             slot=storage.slot_of(config),
             base_model=config.base_model,
             base_revision=config.base_revision,
-            base_fingerprint=config.base_fingerprint,
+            base_sketch=Sketch.parse(config.base_sketch),
             base_licence=config.base_licence,
             name=config.name,
             seed=config.seed,
@@ -103,11 +109,17 @@ class SafetyPrompt:
             results=results_of(card),
         )
 
-    def check(self, model: Any, tokenizer: Any) -> None:
+    def check(self, model: Any, tokenizer: Any, say: Say = _warn) -> None:
         """Check that this prompt was trained for the given model and tokenizer.
 
+        Args:
+            model: A model.
+            tokenizer: Its tokenizer.
+            say: Called with one sentence if the weights differ as after quantisation or light fine-tuning. By default it
+                is a Python warning.
+
         Raises:
-            UserError: If the width, the embeddings or the chat template differ.
+            UserError: If the width or the chat template differ, or the weights differ too much.
         """
         width = int(model.get_input_embeddings().weight.shape[1])
         if width != self.theta.shape[1]:
@@ -115,15 +127,22 @@ class SafetyPrompt:
                 f"This safety prompt was trained for {self.base_model} and has width {self.theta.shape[1]}; the given model "
                 f"has width {width}."
             )
-        if fingerprint(model) != self.base_fingerprint:
+        found = self.base_sketch.difference(Sketch.of(model))
+        if found.other:
             raise UserError(
-                f"This safety prompt was trained for {self.base_model}, but the given model has different embeddings; a safety "
-                "prompt only works with its own base model."
+                f"This safety prompt was trained for {self.base_model}, but the given model is another model: {found.reason}; "
+                "a safety prompt only works with its own base model."
             )
         if template_digest(tokenizer) != self.template_digest:
             raise UserError(
                 f"The given tokenizer does not have the chat template that this safety prompt for {self.base_model} was "
                 "trained with; use the original chat template."
+            )
+        if found.reason:
+            say(
+                f"The weights of the given model are not exactly those of {self.base_model} that this safety prompt was trained "
+                f"on ({found.reason}), as after quantisation or light fine-tuning; measure the model again with "
+                "'babelguard evaluate'."
             )
 
     def carrier(self, tokenizer: Any) -> Any:
@@ -141,7 +160,7 @@ class SafetyPrompt:
             )
         return carrier
 
-    def protect(self, model: Any, tokenizer: Any) -> tuple[Any, Any]:
+    def protect(self, model: Any, tokenizer: Any, say: Say = _warn) -> tuple[Any, Any]:
         """Insert the prompt into a model.
 
         Plain `generate` is then defended for chats rendered with the returned tokenizer's `apply_chat_template`. The model
@@ -150,6 +169,7 @@ class SafetyPrompt:
         Args:
             model: The base model.
             tokenizer: Its tokenizer. It is not changed.
+            say: See `check`.
 
         Returns:
             The model, and a tokenizer whose chat template inserts the prompt.
@@ -157,7 +177,7 @@ class SafetyPrompt:
         Raises:
             UserError: See `check`.
         """
-        self.check(model, tokenizer)
+        self.check(model, tokenizer, say)
         carrier = self.carrier(tokenizer)
         unprotect(model)
         weight = model.get_input_embeddings().weight

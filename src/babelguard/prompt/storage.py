@@ -8,16 +8,17 @@ from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from babelguard.errors import UserError
 from babelguard.files import sync, write_json, write_text
+from babelguard.models.sketch import Sketch
 from babelguard.prompt.slot import Placement, Slot
 
-FORMAT = 1
+FORMAT = 2
 CONFIG, WEIGHTS, CARD = "config.json", "model.safetensors", "README.md"
 TYPE: Final = "babelguard-safety-prompt"
 
@@ -53,7 +54,7 @@ class PromptConfig(_Strict):
     seed: int
     base_model: str
     base_revision: str | None
-    base_fingerprint: str
+    base_sketch: dict[str, str]
     base_licence: str | None
     length: int = Field(ge=1)
     width: int = Field(ge=1)
@@ -68,6 +69,12 @@ class PromptConfig(_Strict):
         if not (isinstance(codes, list) and all(isinstance(code, str) for code in codes)):
             raise ValueError("training.languages is not a list of language codes")
         return self
+
+    @field_validator("base_sketch")
+    @classmethod
+    def _sketch_is_readable(cls, lines: dict[str, str]) -> dict[str, str]:
+        Sketch.parse(lines)
+        return lines
 
 
 def write(folder: Path, config: PromptConfig, theta: Tensor, card: str) -> None:
@@ -105,11 +112,16 @@ def read(folder: Path, name: str) -> tuple[PromptConfig, Tensor, str]:
     """
     try:
         content = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
-        newer = content["format"] if isinstance(content, dict) and type(content.get("format")) is int else 0
-        if newer > FORMAT:
+        number = content["format"] if isinstance(content, dict) and type(content.get("format")) is int else FORMAT
+        if number > FORMAT:
             raise UserError(
-                f"The safety prompt in {name} was written by a newer version of babelguard (format {newer}); update "
+                f"The safety prompt in {name} was written by a newer version of babelguard (format {number}); update "
                 "babelguard."
+            )
+        if 0 < number < FORMAT:
+            raise UserError(
+                f"The safety prompt in {name} was written by an older version of babelguard (format {number}), which does not "
+                "say enough about the base model; train it again."
             )
         config = PromptConfig.model_validate(content)
         theta = load_file(folder / WEIGHTS)["theta"]
