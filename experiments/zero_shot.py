@@ -3,7 +3,7 @@
     python experiments/zero_shot.py --dry-run        # list the runs, which of them are done, and the cost
     python experiments/zero_shot.py --limit 50       # do the runs; after Ctrl+C, the same command resumes
 
-`five` is trained on the languages of the paper, `all` on all languages, `without-X` on all languages except X, `auto` on the
+`five` is trained on English, Chinese, Arabic, Korean and Thai, `all` on all languages, `without-X` on all languages except X, `auto` on the
 five languages chosen by `auto:5`, and `draw-N` on five random languages.
 
 The tables are written to --output. table.md has both error rates per language. summary.md has one row per run. loopholes.md

@@ -22,7 +22,7 @@ FOLDER = Path(__file__).parents[1] / "experiments"
 @pytest.fixture(scope="module")
 def modules():
     sys.path.insert(0, str(FOLDER))
-    names = ("planned", "record", "zero_shot", "compact", "demo_results")
+    names = ("planned", "record", "zero_shot", "compact", "results")
     yield tuple(map(importlib.import_module, names))
     sys.path.remove(str(FOLDER))
     for name in names:
