@@ -35,7 +35,7 @@ def test_output_folders_of_another_run_or_with_other_files(command, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "place", ["babelguard.files.os.fsync", "babelguard.method.checkpoint.save_file", "babelguard.files.os.replace"]
+    "place", ["babelguard.files.writing.os.fsync", "babelguard.files.tensors.save_file", "babelguard.files.os.replace"]
 )
 def test_a_full_disk_loses_nothing(command, tmp_path, monkeypatch, place):
     def full(*_, **__):

@@ -152,7 +152,7 @@ def test_a_full_disk(call, server, tmp_path, monkeypatch):
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("babelguard.files.os.fsync", full)
+    monkeypatch.setattr("babelguard.files.log.os.fsync", full)
     sentence = fail(*call())
     assert "No space left" in sentence and "free some space" in sentence
     assert server.asked

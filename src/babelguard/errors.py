@@ -10,6 +10,10 @@ class UserError(Exception):
     """An error the user can fix. The message is one sentence: what is wrong, where, and what to do about it."""
 
 
+class Note(UserWarning):
+    """Something that the user should know, in one sentence. The command line prints it without stopping."""
+
+
 class NothingToAlign(UserError):
     """The model refuses (nearly) nothing or (nearly) everything, so it has no refusal behaviour to train on."""
 
@@ -23,9 +27,15 @@ def cannot_write(path: object, error: BaseException) -> str:
     )
 
 
-def damaged(path: object) -> str:
-    """Message for a file of a run that cannot be read, for example after a power cut."""
-    return f"{path} is damaged; delete it, then run the same command again to recreate it."
+def damaged(path: object, why: str, advice: str | None = None) -> str:
+    """Message for a file of a run that cannot be read, for example after a power cut.
+
+    Args:
+        path: The file.
+        why: What is wrong with it, in one clause.
+        advice: What to do; default: delete it.
+    """
+    return f"{path} is damaged ({why}); {advice or 'delete it, then run the same command again to recreate it'}."
 
 
 def out_of_memory(error: BaseException) -> bool:

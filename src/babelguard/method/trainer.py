@@ -73,7 +73,8 @@ def train(
     optimiser = torch.optim.AdamW([parameter], lr=step_size, betas=(0.9, training.beta2), weight_decay=0.0)
     language_weights = torch.ones(data.base_states.shape[0], device=device)
     progress, best = Progress(), parameter.detach().clone()
-    saved = load_checkpoint(folder)
+    names = ("theta", "best", "exp_avg", "exp_avg_sq")
+    saved = load_checkpoint(folder, dict.fromkeys(names, parameter) | {"weights": language_weights})
     if saved is not None:
         tensors, progress = saved
         parameter.data.copy_(tensors["theta"])

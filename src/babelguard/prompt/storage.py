@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import json
-import os
+import warnings
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from babelguard.errors import UserError
-from babelguard.files import sync, write_json, write_text
+from babelguard.errors import Note, UserError
+from babelguard.files import FileFault, read_json_file, read_text, reason, write_json, write_text
+from babelguard.files.tensors import read_tensors, write_tensors
 from babelguard.prompt.slot import Placement, Slot
 
-FORMAT = 1
+# Since format 2, the weights carry a checksum.
+FORMAT = 2
 CONFIG, WEIGHTS, CARD = "config.json", "model.safetensors", "README.md"
 TYPE: Final = "babelguard-safety-prompt"
 
@@ -76,18 +75,9 @@ def write(folder: Path, config: PromptConfig, theta: Tensor, card: str) -> None:
     Raises:
         UserError: If the folder cannot be written.
     """
-    draft = folder / f"{WEIGHTS}.part"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        save_file({"theta": theta.detach().cpu().float().contiguous()}, draft)
-        sync(draft)
-        os.replace(draft, folder / WEIGHTS)
-        write_text(folder / CARD, card)
-        write_json(folder / CONFIG, config.model_dump(mode="json"))
-    except (OSError, SafetensorError) as error:
-        raise UserError(
-            f"The safety prompt could not be written to {folder} ({error}); free some space, then try again."
-        ) from error
+    write_tensors(folder / WEIGHTS, {"theta": theta.float()})
+    write_text(folder / CARD, card)
+    write_json(folder / CONFIG, config.model_dump(mode="json"))
 
 
 def read(folder: Path, name: str) -> tuple[PromptConfig, Tensor, str]:
@@ -104,7 +94,7 @@ def read(folder: Path, name: str) -> tuple[PromptConfig, Tensor, str]:
         UserError: If the folder is not a safety prompt, or a file is damaged.
     """
     try:
-        content = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+        content = read_json_file(folder / CONFIG)
         newer = content["format"] if isinstance(content, dict) and type(content.get("format")) is int else 0
         if newer > FORMAT:
             raise UserError(
@@ -112,16 +102,20 @@ def read(folder: Path, name: str) -> tuple[PromptConfig, Tensor, str]:
                 "babelguard."
             )
         config = PromptConfig.model_validate(content)
-        theta = load_file(folder / WEIGHTS)["theta"]
+        tensors, _, checked = read_tensors(folder / WEIGHTS)
+        if tensors.keys() != {"theta"}:
+            raise FileFault(folder / WEIGHTS, "it does not hold one tensor named theta")
+        if not checked and config.format > 1:
+            raise FileFault(folder / WEIGHTS, "it has no checksum")
         card = folder / CARD
-        text = card.read_text(encoding="utf-8") if card.exists() else ""
-    except FileNotFoundError as error:
-        missing = Path(error.filename).name if error.filename else WEIGHTS
-        raise UserError(f"{name} is not a safety prompt: {missing} is missing.") from error
-    except (OSError, ValueError, KeyError, RecursionError, SafetensorError) as error:
-        raise UserError(
-            f"The safety prompt in {name} is damaged or of an unknown kind ({_reason(error)}); train or download it again."
-        ) from error
+        text = read_text(card) if card.exists() else ""
+    except FileFault as error:
+        if error.missing:
+            raise UserError(f"{name} is not a safety prompt: {error.path.name} is missing.") from error
+        raise _damaged(name, f"{error.path.name}: {error.why}") from error
+    except ValidationError as error:
+        raise _damaged(name, reason(error)) from error
+    theta = tensors["theta"]
     wanted = (config.length, config.width)
     if theta.ndim != 2 or tuple(theta.shape) != wanted or theta.shape[0] != len(config.slot.tokens):
         raise UserError(
@@ -132,6 +126,14 @@ def read(folder: Path, name: str) -> tuple[PromptConfig, Tensor, str]:
         raise UserError(
             f"The safety prompt in {name} is damaged: it contains numbers that are not finite; train or download it again."
         )
+    if not checked:
+        warnings.warn(
+            Note(
+                f"The safety prompt in {name} was written by an older version of babelguard without a checksum, so damage to "
+                "its vectors cannot be found; save it again to add one."
+            ),
+            stacklevel=2,
+        )
     return config, theta.float(), text
 
 
@@ -141,10 +143,7 @@ def slot_of(config: PromptConfig) -> Slot:
     return Slot(tuple(slot.tokens), tuple(slot.token_ids), slot.placement, slot.default_system, slot.source)
 
 
-def _reason(error: Exception) -> str:
-    if isinstance(error, ValidationError):
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        message = first["msg"].removeprefix("Value error, ")
-        return f"{where}: {message}" if where else message
-    return " ".join(str(error).split())
+def _damaged(name: str, why: str) -> UserError:
+    return UserError(
+        f"The safety prompt in {name} is damaged or of an unknown kind ({why}); train or download it again."
+    )

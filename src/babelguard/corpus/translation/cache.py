@@ -7,13 +7,21 @@ import json
 from collections.abc import Iterable
 from pathlib import Path
 
-from babelguard.corpus.translation.base import Engine, Translation
-from babelguard.errors import UserError
-from babelguard.files import JsonlLog
+from babelguard.corpus.translation.base import Engine, Status, Translation
+from babelguard.files import JsonlLog, LogRow
+
+
+class CacheRow(LogRow):
+    """A line of the cache: a translation and its status. The other fields say where it comes from."""
+
+    translation: str
+    status: Status
+    detail: str
 
 
 class Cache:
-    """An append-only JSONL file. Errors are not stored, so the same command tries those texts again.
+    """An append-only JSONL file. Only translations are stored: a text for which the engine returned an error, a refusal, the
+    source or nothing is sent again by the same command.
 
     Args:
         path: The file. An incomplete last line is removed.
@@ -23,10 +31,7 @@ class Cache:
     """
 
     def __init__(self, path: Path) -> None:
-        self._log = JsonlLog(path)
-        for row in self._log.rows.values():
-            if not {"translation", "status", "detail"} <= row.keys():
-                raise UserError(f"{path} contains a row that is not a translation ({row['key']!r}); delete this line.")
+        self._log = JsonlLog(path, CacheRow)
 
     def create(self) -> None:
         """Create the file, to detect before the first request that it cannot be written.
@@ -43,9 +48,13 @@ class Cache:
         return hashlib.sha256(json.dumps(parts, ensure_ascii=False).encode("utf-8", "surrogatepass")).hexdigest()
 
     def get(self, engine: Engine, text: str, source: str, target: str) -> Translation | None:
-        """Return a stored translation, or None."""
+        """Return a stored translation, or None. Older versions also stored refusals, which are ignored."""
         row = self._log.get(self.key(engine, text, source, target))
-        return None if row is None else Translation(row["translation"], row["status"], row["detail"])
+        return (
+            None
+            if row is None or row["status"] != "ok"
+            else Translation(row["translation"], row["status"], row["detail"])
+        )
 
     def add(self, engine: Engine, source: str, target: str, made: Iterable[tuple[str, Translation]]) -> None:
         """Store translations, each with its source text, and flush them to disk.
@@ -68,5 +77,5 @@ class Cache:
                 "detail": given.detail,
             }
             for text, given in made
-            if given.status != "error"
+            if given.status == "ok"
         )

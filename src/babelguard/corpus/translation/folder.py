@@ -10,6 +10,7 @@ from babelguard.corpus.text import casefolded
 from babelguard.corpus.translation.checks import BLOCKING
 from babelguard.corpus.translation.review import ReviewRow, read_review
 from babelguard.errors import UserError, damaged
+from babelguard.files import LOCK
 from babelguard.languages import display_name
 
 OUTPUT_FILES = ("translations.jsonl", "review.csv", "prompts.jsonl", "report.md")
@@ -57,7 +58,7 @@ def _names(output: Path) -> set[str]:
     try:
         if output.is_file():
             raise UserError(f"The output {output} is a file, not a folder; choose another `output`.")
-        return {file.name for file in output.iterdir()}
+        return {file.name for file in output.iterdir()} - {LOCK}
     except FileNotFoundError:
         return set()
     except OSError as error:
@@ -74,8 +75,8 @@ def _earlier(output: Path, names: set[str]) -> tuple[dict[str, Path], dict[tuple
     if prompts.name in names:
         try:
             corpus = load_prompts(prompts)
-        except UserError:
-            raise UserError(damaged(prompts)) from None
+        except UserError as error:
+            raise UserError(damaged(prompts, str(error).rstrip("."))) from None
         languages = dict.fromkeys(corpus.languages, prompts)
         texts = {(row.id, casefolded(row.texts.get("en", ""))): prompts for row in corpus.rows}
     for row in read_review(review).values():

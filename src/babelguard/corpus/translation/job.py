@@ -17,7 +17,7 @@ from babelguard.corpus.translation.result import Cell, corpus_rows, flag_cells
 from babelguard.corpus.translation.review import ReviewRow, merge, read_review, review_text
 from babelguard.corpus.translation.translator import Translator
 from babelguard.errors import UserError
-from babelguard.files import write_text
+from babelguard.files import locked, write_text
 from babelguard.languages import display_name, language
 from babelguard.screen import Screen
 
@@ -67,8 +67,12 @@ class TranslationJob:
         self.min_chrf, self.screen = min_chrf, screen
         engine.check((*self.codes, "en"))
         checks.require_sacrebleu()
-        check_output(output, path, self.rows, self.codes)
-        self.translator = Translator(engine, Cache(output / "translations.jsonl"))
+        self._open()
+
+    def _open(self) -> None:
+        """Check the output folder, and read what is translated already."""
+        check_output(self.output, self.path, self.rows, self.codes)
+        self.translator = Translator(self.engine, Cache(self.output / "translations.jsonl"))
 
     def plan(self) -> None:
         """Show the plan: rows, languages, requests, characters and licence."""
@@ -109,6 +113,11 @@ class TranslationJob:
         Raises:
             UserError: If no request can succeed or a file cannot be written. The same command resumes.
         """
+        with locked(self.output):
+            self._open()  # again, because another process may have changed it until now
+            self._run()
+
+    def _run(self) -> None:
         self.plan()
         texts = [row.texts["en"] for row in self.rows]
         try:
