@@ -126,7 +126,7 @@ def _read_jsonl(path: Path, text: str) -> Iterator[tuple[int, dict[str, str]]]:
         if not source.strip():
             continue
         try:
-            row = parse_json(source, pairs=partial(_json_object, path, line))
+            row = parse_json(source, pairs=partial(_json_object, path, line), surrogates=True)
         except json.JSONDecodeError as error:
             what = f"this is not valid JSON ({error.msg}, column {error.colno}); write one object per line"
             raise mistake(path, line, what) from None

@@ -51,8 +51,8 @@ def locked(folder: Path) -> Iterator[None]:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         lock.acquire()
-    except FileExistsError as error:
-        raise UserError(f"The `output` {folder} is a file, not a folder; choose another `output`.") from error
+    except (FileExistsError, NotADirectoryError) as error:
+        raise UserError(f"The `output` {folder} is not a folder; choose another `output`.") from error
     except Timeout as error:
         raise UserError(
             f"{_holder(path)} is using the folder {folder}; wait until it has finished or stop it, or choose another "

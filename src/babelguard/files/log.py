@@ -69,13 +69,17 @@ class JsonlLog:
         with self._opened():
             pass
 
-    def append(self, rows: Iterable[dict[str, Any]]) -> None:
+    def append(self, rows: Iterable[dict[str, Any]], *, replace: bool = False) -> None:
         """Write rows whose keys are new, and flush them to disk.
+
+        Args:
+            rows: The rows.
+            replace: Also write rows that differ from the row with the same key. The last one counts.
 
         Raises:
             UserError: If the disk is full or the file cannot be written.
         """
-        fresh = [row for row in rows if row["key"] not in self.rows]
+        fresh = [row for row in rows if row["key"] not in self.rows or (replace and self.rows[row["key"]] != row)]
         if not fresh:
             return
         # A lone surrogate, which a service may send, cannot be written.

@@ -14,12 +14,15 @@ MAX_BITS = 10_000
 _TOO_LARGE = "a number is too long or lists are nested too deeply"
 
 
-def parse_json(text: str, *, pairs: Callable[[list[tuple[str, Any]]], Any] | None = None) -> Any:
+def parse_json(
+    text: str, *, pairs: Callable[[list[tuple[str, Any]]], Any] | None = None, surrogates: bool = False
+) -> Any:
     """Parse a JSON value.
 
     Args:
         text: The text.
         pairs: Builds an object from its keys and values; default: dict.
+        surrogates: Accept lone surrogates, because the caller reports where they are.
 
     Raises:
         json.JSONDecodeError: If it is not valid JSON.
@@ -33,7 +36,7 @@ def parse_json(text: str, *, pairs: Callable[[list[tuple[str, Any]]], Any] | Non
         raise ValueError(_TOO_LARGE) from None
     except ValueError as error:
         raise ValueError(_TOO_LARGE if "integer string conversion" in str(error) else str(error)) from None
-    check_value(value)
+    check_value(value, surrogates=surrogates)
     return value
 
 
@@ -55,7 +58,7 @@ def parse_toml(text: str) -> dict[str, Any]:
     return value
 
 
-def check_value(value: Any) -> None:
+def check_value(value: Any, *, surrogates: bool = False) -> None:
     """Check that a parsed value can be handled by recursive code and written again.
 
     Raises:
@@ -66,7 +69,7 @@ def check_value(value: Any) -> None:
         below: list[Any] = []
         for item in level:
             if isinstance(item, str):
-                if not item.isascii() and any("\ud800" <= char <= "\udfff" for char in item):
+                if not surrogates and not item.isascii() and any("\ud800" <= char <= "\udfff" for char in item):
                     raise ValueError("a text contains a lone surrogate")
             elif isinstance(item, dict):
                 below += item.keys()

@@ -119,7 +119,7 @@ def _items(path: Path, value: Any) -> tuple[list[Any], str]:
 
 
 def _parse(text: str) -> Any:
-    return parse_json(text, pairs=_object)
+    return parse_json(text, pairs=_object, surrogates=True)
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

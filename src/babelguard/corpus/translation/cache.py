@@ -20,8 +20,10 @@ class CacheRow(LogRow):
 
 
 class Cache:
-    """An append-only JSONL file. Only translations are stored: a text for which the engine returned an error, a refusal, the
-    source or nothing is sent again by the same command.
+    """An append-only JSONL file. Errors are not stored.
+
+    What an engine returned instead of a translation (a refusal, the source, nothing) is stored for the review file, but it is
+    not `settled`, so the same command sends the text again.
 
     Args:
         path: The file. An incomplete last line is removed.
@@ -48,13 +50,14 @@ class Cache:
         return hashlib.sha256(json.dumps(parts, ensure_ascii=False).encode("utf-8", "surrogatepass")).hexdigest()
 
     def get(self, engine: Engine, text: str, source: str, target: str) -> Translation | None:
-        """Return a stored translation, or None. Older versions also stored refusals, which are ignored."""
+        """Return a stored translation, or None."""
         row = self._log.get(self.key(engine, text, source, target))
-        return (
-            None
-            if row is None or row["status"] != "ok"
-            else Translation(row["translation"], row["status"], row["detail"])
-        )
+        return None if row is None else Translation(row["translation"], row["status"], row["detail"])
+
+    def settled(self, engine: Engine, text: str, source: str, target: str) -> bool:
+        """Whether a translation of a text is stored."""
+        found = self.get(engine, text, source, target)
+        return found is not None and found.status == "ok"
 
     def add(self, engine: Engine, source: str, target: str, made: Iterable[tuple[str, Translation]]) -> None:
         """Store translations, each with its source text, and flush them to disk.
@@ -62,7 +65,7 @@ class Cache:
         Raises:
             UserError: If the disk is full or the file cannot be written.
         """
-        self._log.append(
+        rows = [
             {
                 "key": self.key(engine, text, source, target),
                 "engine": engine.name,
@@ -77,5 +80,6 @@ class Cache:
                 "detail": given.detail,
             }
             for text, given in made
-            if given.status == "ok"
-        )
+            if given.status != "error"
+        ]
+        self._log.append(rows, replace=True)

@@ -78,7 +78,7 @@ class TranslationJob:
         """Show the plan: rows, languages, requests, characters and licence."""
         engine, count = self.engine, len(self.codes)
         texts = [row.texts["en"] for row in self.rows]
-        forward = {code: self.translator.missing(texts, "en", code) for code in self.codes}
+        forward = {code: self.translator.missing(self._wanted_texts(code), "en", code) for code in self.codes}
         done = sum(len(texts) - len(found) for found in forward.values())
         back = {
             code: len(found) + len(self.translator.missing(self._forward_texts(code), code, "en"))
@@ -119,11 +119,9 @@ class TranslationJob:
 
     def _run(self) -> None:
         self.plan()
-        texts = [row.texts["en"] for row in self.rows]
         try:
-            translated = self.translator.translate(
-                "Translating", [("en", code, texts) for code in self.codes], self.screen
-            )
+            wanted = [("en", code, self._wanted_texts(code)) for code in self.codes]
+            translated = self.translator.translate("Translating", wanted, self.screen)
             back = [(code, "en", self._forward_texts(code)) for code in self.codes]
             translated += self.translator.translate("Translating back", back, self.screen)
         finally:
@@ -131,6 +129,13 @@ class TranslationJob:
         if not translated:
             self.screen.say("All texts are already translated.")
         self._write(translated)
+
+    def _wanted_texts(self, code: str) -> list[str]:
+        """Return the texts to translate: all but those that a person translated after the engine did not."""
+        review = read_review(self.output / "review.csv")
+        corrected = {row.id for row in review.values() if row.correction and row.language == code}
+        texts = ((row.id in corrected, row.texts["en"]) for row in self.rows)
+        return [text for done, text in texts if not (done and self.translator.tried(text, "en", code))]
 
     def _forward_texts(self, code: str) -> list[str]:
         results = (self.translator.result(row.texts["en"], "en", code) for row in self.rows)

@@ -34,18 +34,22 @@ class Translator:
 
     def __init__(self, engine: Engine, cache: Cache) -> None:
         self.engine, self.cache = engine, cache
-        self._failed: dict[str, Translation] = {}
+        self._errors: dict[str, Translation] = {}
         self._failures = 0
 
     def missing(self, texts: Iterable[str], source: str, target: str) -> list[str]:
-        """Return the texts that are not in the cache, without repetitions."""
-        return [text for text in dict.fromkeys(texts) if self.cache.get(self.engine, text, source, target) is None]
+        """Return the texts whose translation is not in the cache, without repetitions."""
+        return [text for text in dict.fromkeys(texts) if not self.cache.settled(self.engine, text, source, target)]
+
+    def tried(self, text: str, source: str, target: str) -> bool:
+        """Whether the engine returned anything for a text, in this or an earlier command."""
+        return self.cache.get(self.engine, text, source, target) is not None
 
     def result(self, text: str, source: str, target: str) -> Translation:
-        """Return the translation of a text from the cache. If there is none, return what the engine returned instead."""
+        """Return the translation of a text from the cache. If there is none, return its error."""
         found = self.cache.get(self.engine, text, source, target)
         missing = Translation("", "error", "not translated yet")
-        return found or self._failed.get(Cache.key(self.engine, text, source, target), missing)
+        return found or self._errors.get(Cache.key(self.engine, text, source, target), missing)
 
     def translate(self, what: str, wanted: Iterable[tuple[str, str, Sequence[str]]], screen: Screen) -> int:
         """Translate all texts that are not in the cache.
@@ -87,8 +91,8 @@ class Translator:
             finished, again = self._split(request, result)
             self.cache.add(self.engine, request.source, request.target, finished)
             for text, given in finished:
-                if given.status != "ok":
-                    self._failed[Cache.key(self.engine, text, request.source, request.target)] = given
+                if given.status == "error":
+                    self._errors[Cache.key(self.engine, text, request.source, request.target)] = given
             done += len(finished)
             tick(done, total)
             return again
