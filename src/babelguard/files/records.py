@@ -71,6 +71,8 @@ def read_record(path: Path, kind: type[Found], advice: str | None = None) -> Fou
 def reason(error: ValidationError) -> str:
     """Describe the first mistake that a model found, in one clause."""
     first = error.errors(include_url=False)[0]
+    if first["type"] in ("model_type", "model_attributes_type") and not first["loc"]:
+        return "it is not a JSON object"
     where = ".".join(str(part) for part in first["loc"])[:80]
     message = " ".join(first["msg"].removeprefix("Value error, ").split())
     return f"{where}: {message}" if where else message
