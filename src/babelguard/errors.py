@@ -53,6 +53,8 @@ def explain_system_error(error: BaseException) -> str | None:
         )
     if isinstance(error, RuntimeError) and "home directory" in str(error):
         return f"The home directory cannot be found ({error}); write the path in full."
+    if isinstance(error, RuntimeError) and "Symlink loop" in str(error):
+        return f"There is a link to itself ({error}); remove it."
     if not isinstance(error, OSError):
         return None
     if error.errno in (errno.ENOSPC, errno.EDQUOT):

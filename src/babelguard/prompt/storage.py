@@ -28,7 +28,8 @@ class _Strict(BaseModel):
 class SlotConfig(_Strict):
     """The slot in config.json; see `babelguard.prompt.slot.Slot`."""
 
-    tokens: list[Annotated[str, Field(min_length=1)]] = Field(min_length=1)
+    # The template protects the part of a token before its number.
+    tokens: list[Annotated[str, Field(pattern=r"^\D\D")]] = Field(min_length=1)
     token_ids: list[Annotated[int, Field(ge=0)]]
     placement: Placement
     default_system: str

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -32,7 +33,8 @@ def check_output(output: Path, path: Path, rows: Sequence[Row], codes: Sequence[
             source file, or contains a language that would be dropped.
     """
     names = _names(output)
-    if path.resolve() in [(output / name).resolve() for name in OUTPUT_FILES]:
+    # Path.resolve fails for a link to itself.
+    if os.path.realpath(path) in [os.path.realpath(output / name) for name in OUTPUT_FILES]:
         raise UserError(f"The file {path} would be overwritten by its translation; choose another `output`.")
     if names and names.isdisjoint(_MARKS):
         raise UserError(
