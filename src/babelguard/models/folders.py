@@ -69,8 +69,8 @@ def model_folder(name: str) -> Path:
     if adapter is not None:
         base = adapter.base_model_name_or_path or "its base model"
         raise UserError(
-            f"The folder {name} is a PEFT adapter of {base}; merge it into that model (merge_and_unload in PEFT), save the result, "
-            "and give that folder."
+            f"The folder {name} is a PEFT adapter of {base}; merge it into that model (merge_and_unload in PEFT), save the "
+            "result, and give that folder."
         )
     raise UserError(f"The folder {name} contains no model; give a folder with a config.json.")
 
