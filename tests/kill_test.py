@@ -133,14 +133,11 @@ def commands(root: Path, url: str) -> dict[str, tuple[Callable[[Path], list[str]
     """Return each command as a function of its folder, and the folder that it starts from."""
     model, corpus = root / "model", root / "corpus.csv"
     given = ["--prompts", corpus, "--defence", "none", "--judge", "patterns", "--reply-tokens", "4", "--device", "cpu"]
-    training = ["--config", root / "given.toml", "--corpus", corpus, "--languages", "en,da,ko", "--steps", "12"]
+    training = ["--config", root / "given.toml", "--corpus", corpus, "--languages", "en,da,ko", "--steps", "40"]
     engine = ["--engine", "openai", "--engine-model", "tiny-translator", "--base-url", url, "--batch-size", "1"]
     found = {
         "defend": (
-            lambda folder: (
-                ["defend", model, "--config", root / "given.toml", "--corpus", corpus, "--languages", "en,da,ko"]
-                + ["--steps", "12", "--output", folder]
-            ),
+            lambda folder: ["defend", model, *training, "--output", folder],
             None,
         ),
         "evaluate": (lambda folder: ["evaluate", root / "defend", *given, "--output", folder], None),
