@@ -2,10 +2,11 @@
 
     python tests/kill_test.py [--kills 20] [--seed 0]
 
-Each kill is a SIGKILL to a process that runs `defend`, `evaluate`, `judge` or `corpus translate` on tiny models. The same
-command is then run to its end, in the same folder. Every file must have the same bytes as that of a run that was never killed,
-and no other file may remain. Nothing is exempt: results contain neither dates nor durations. Only the lines of
-translations.jsonl may be in another order, because several requests are under way at a time.
+Each kill is a SIGKILL to a process that runs `defend`, `evaluate`, `judge` or `corpus translate` on tiny models. It comes a
+random time after a random number of writes to the disk, so it does not depend on how busy the machine is. The same command
+is then run to its end, in the same folder. Every file must have the same bytes as that of a run that was never killed, and no
+other file may remain. Nothing is exempt: results contain neither dates nor durations. Only the lines of translations.jsonl
+may be in another order, because several requests are under way at a time.
 
 The processes are forked, so that they need not import torch and transformers again.
 """
@@ -51,7 +52,7 @@ anchor_tokens = 4
 batch_size = 8
 prompt_length = 6
 [selection]
-every = 5
+every = 2
 rows = 2
 judge = "patterns"
 [evaluation]
@@ -64,8 +65,8 @@ rows = 3
 FORK = get_context("fork")
 # Seconds that the translation server takes for a reply.
 DELAY = 0.05
-# Kills are in this part of the time that an undisturbed run takes.
-FROM, TO = 0.02, 0.95
+# The number of times that the running command has flushed a file to disk.
+WRITES = FORK.Value("i", 0)
 
 
 def serve_translations(ready: Connection) -> None:
@@ -85,12 +86,19 @@ def run_command(arguments: list[str], log: Path) -> None:
     with log.open("ab") as file:
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)
-    sys.argv = ["babelguard", *arguments]
-    app()
+    fsync = os.fsync
+
+    def count(handle: int) -> None:
+        fsync(handle)
+        WRITES.value += 1
+
+    os.fsync = count
+    app(arguments)
 
 
 def start(arguments: list[str], log: Path) -> FORK.Process:  # type: ignore[name-defined]
     """Start a command in a process of its own."""
+    WRITES.value = 0
     process = FORK.Process(target=run_command, args=(arguments, log))
     process.start()
     return process
@@ -102,6 +110,17 @@ def run_here(arguments: list[str]) -> float:
     with open(os.devnull, "w") as nowhere, redirect_stdout(nowhere):
         app(arguments, standalone_mode=False)
     return time.monotonic() - began
+
+
+def kill_after(process: FORK.Process, writes: int, seconds: float) -> bool:  # type: ignore[name-defined]
+    """Kill a process after a number of writes and some time more. Returns whether it was still running."""
+    while process.is_alive() and WRITES.value < writes:
+        time.sleep(0.001)
+    process.join(seconds)
+    alive = process.is_alive()
+    process.kill()
+    process.join()
+    return alive
 
 
 def finish(arguments: list[str], log: Path) -> float:
@@ -133,7 +152,7 @@ def commands(root: Path, url: str) -> dict[str, tuple[Callable[[Path], list[str]
     """Return each command as a function of its folder, and the folder that it starts from."""
     model, corpus = root / "model", root / "corpus.csv"
     given = ["--prompts", corpus, "--defence", "none", "--judge", "patterns", "--reply-tokens", "4", "--device", "cpu"]
-    training = ["--config", root / "given.toml", "--corpus", corpus, "--languages", "en,da,ko", "--steps", "40"]
+    training = ["--config", root / "given.toml", "--corpus", corpus, "--languages", "en,da,ko", "--steps", "24"]
     engine = ["--engine", "openai", "--engine-model", "tiny-translator", "--base-url", url, "--batch-size", "1"]
     found = {
         "defend": (
@@ -180,27 +199,25 @@ def kill_all(
     """Run every command undisturbed, then kill and resume it."""
     log, rng = root / "log.txt", random.Random(seed)
     wanted: dict[str, dict[str, bytes]] = {}
-    times: dict[str, float] = {}
+    pauses: dict[str, float] = {}
+    writes: dict[str, int] = {}
     for name, (command, base) in found.items():
         prepare(root / name, base)
         run_here(command(root / name))
         wanted[name] = content(root / name)
         again = root / f"{name}-again"
         prepare(again, base)
-        times[name] = finish(command(again), log)
+        seconds = finish(command(again), log)
+        writes[name], pauses[name] = WRITES.value, seconds / (WRITES.value + 1)
         if different := difference(content(again), wanted[name]):
             sys.exit(f"Two undisturbed runs of {name} differ in {different}.")
-        print(f"{name}: {len(wanted[name])} files in {times[name]:.1f} s", flush=True)
+        print(f"{name}: {len(wanted[name])} files, {writes[name]} writes in {seconds:.1f} s", flush=True)
     for number, name in enumerate(islice(cycle(found), kills), start=1):
         command, base = found[name]
         folder = root / f"killed-{number}"
         prepare(folder, base)
-        moment = times[name] * rng.uniform(FROM, TO)
-        process = start(command(folder), log)
-        process.join(moment)
-        killed = process.is_alive()
-        process.kill()
-        process.join()
+        moment = rng.randrange(writes[name]), pauses[name] * rng.random()
+        killed = kill_after(start(command(folder), log), *moment)
         left = len(tree(folder)) if folder.exists() else 0
         finish(command(folder), log)
         # No file contains the name of the folder.
@@ -208,8 +225,8 @@ def kill_all(
             kept = Path(tempfile.mkdtemp(prefix="kill-test-"))
             shutil.copytree(folder, kept / "killed")
             shutil.copytree(root / name, kept / "undisturbed")
-            sys.exit(f"Kill {number}, {name} after {moment:.2f} s: {different} differ; see {kept}")
-        state = f"killed after {moment:.2f} s with {left} files" if killed else "had ended"
+            sys.exit(f"Kill {number}, {name} after {moment[0]} writes: {different} differ; see {kept}")
+        state = f"killed after {moment[0]} writes with {left} files" if killed else "had ended"
         print(f"{number:3}  {name:10} {state}, resumed to the same bytes", flush=True)
         shutil.rmtree(folder)
 

@@ -168,7 +168,9 @@ def test_two_translations_at_once_send_every_text_once(server, tmp_path):
     path = write_rows(tmp_path / "mine.jsonl")
     server.behave = lambda *_: time.sleep(0.3)
     given = ["--engine", "openai", "--engine-model", "t", "--base-url", server.url, "--output", tmp_path / "out"]
-    line = [str(part) for part in ("corpus", "translate", path, "--to", "da", *given, "--batch-size", 1, "--parallel", 1)]
+    line = [
+        str(part) for part in ("corpus", "translate", path, "--to", "da", *given, "--batch-size", 1, "--parallel", 1)
+    ]
     run = [sys.executable, "-m", "babelguard", *line]
     started = [subprocess.Popen(run, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) for _ in range(2)]
     said = [process.communicate()[1] for process in started]

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ValidationError
 
 from babelguard.config.settings import Settings, merged
 from babelguard.errors import UserError
-from babelguard.files import FileFault, parse_toml, read_text
+from babelguard.files import FileFault, check_value, parse_toml, read_text
 
 # The settings of options of the command line and arguments of `fit`. Options that are not listed have their setting's name.
 OPTIONS = {
@@ -80,6 +80,7 @@ def load_settings(options: Mapping[str, Any], file: Path | None = None) -> Setti
     given: dict[str, Any] = {}
     for name, value in options.items():
         if value is not None:
+            check_text(OPTIONS.get(name, name), value)
             *sections, last = OPTIONS.get(name, name).split(".")
             place = given
             for section in sections:
@@ -89,6 +90,14 @@ def load_settings(options: Mapping[str, Any], file: Path | None = None) -> Setti
         return Settings(**merged(from_file, given))
     except ValidationError as error:
         raise UserError(_explain(error, from_file, given, file)) from error
+
+
+def check_text(name: str, value: Any) -> None:
+    """Check a text of the command line, where bytes that are not UTF-8 become lone surrogates. Paths may contain them."""
+    try:
+        check_value(value)
+    except ValueError as error:
+        raise UserError(f"The setting `{name}` cannot be used ({error}); write it as UTF-8.") from None
 
 
 def read_toml(file: Path) -> dict[str, Any]:

@@ -115,7 +115,7 @@ def read(folder: Path, name: str) -> tuple[PromptConfig, Tensor, str]:
             raise UserError(f"{name} is not a safety prompt: {error.path.name} is missing.") from error
         raise _damaged(name, f"{error.path.name}: {error.why}") from error
     except ValidationError as error:
-        raise _damaged(name, reason(error)) from error
+        raise _damaged(name, f"{CONFIG}: {reason(error)}") from error
     theta = tensors["theta"]
     wanted = (config.length, config.width)
     if theta.ndim != 2 or tuple(theta.shape) != wanted or theta.shape[0] != len(config.slot.tokens):
