@@ -291,3 +291,17 @@ def test_links_to_themselves(tmp_path):
     (tmp_path / "loop").symlink_to(tmp_path / "loop")
     for line in (["evaluate", tmp_path / "loop", "--benchmark", "babelguard-corpus"], ["chat", tmp_path / "loop"]):
         assert invoke(*line).exit_code == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[objective.weights]\nrefusal = true", "true and false are not allowed here"),
+        ("[training]\nsteps = true", "true and false are not allowed here"),
+        ('trust_remote_code = "yes"', "write true or false"),
+        ("trust_remote_code = 1", "write true or false"),
+    ],
+)
+def test_truth_values_are_not_numbers(tmp_path, text, message):
+    (tmp_path / "a.toml").write_text(text)
+    assert message in user_error(lambda: load_settings({"model": "demo"}, tmp_path / "a.toml"))
