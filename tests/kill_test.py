@@ -183,7 +183,7 @@ def main() -> None:
         (root / "given.toml").write_text(SETTINGS, encoding="utf-8")
         write_rows(root / "rows.jsonl")
         here, there = FORK.Pipe()
-        server = FORK.Process(target=serve_translations, args=(there,))
+        server = FORK.Process(target=serve_translations, args=(there,), daemon=True)
         server.start()
         try:
             kill_all(root, commands(root, here.recv()), options.kills, options.seed)
