@@ -87,9 +87,11 @@ def test_text_and_its_faults(tmp_path):
     assert "is a folder" in user_error(lambda: read_text(tmp_path))
 
 
-@pytest.mark.parametrize("value", [10**5000, ["\udfff"], {"\ud800": 1}, [[[10**5000]]]])
+@pytest.mark.parametrize(
+    "value", [10**5000, ["\udfff"], {"\ud800": 1}, [[[10**5000]]]], ids=["number", "text", "key", "nested"]
+)
 def test_values_that_cannot_be_written_again(value):
-    with pytest.raises(ValueError, match="too long|surrogate"):
+    with pytest.raises(ValueError, match=r"too long|surrogate"):
         check_value(value)
 
 
