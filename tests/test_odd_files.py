@@ -14,6 +14,7 @@ from safetensors.torch import load_file, save_file
 from babelguard.config import load_settings
 from babelguard.errors import UserError
 from babelguard.files.tensors import write_tensors
+from babelguard.jobs.open_target import read_prompt
 from babelguard.models.load import load_chat_model
 from babelguard.prompt import SafetyPrompt
 
@@ -305,3 +306,10 @@ def test_links_to_themselves(tmp_path):
 def test_truth_values_are_not_numbers(tmp_path, text, message):
     (tmp_path / "a.toml").write_text(text)
     assert message in user_error(lambda: load_settings({"model": "demo"}, tmp_path / "a.toml"))
+
+
+def test_a_prompt_beside_a_foreign_configuration(prompt):
+    # A folder around the prompt that is not a run.
+    (prompt.parent / "config.json").write_text("// settings of an editor")
+    found = read_prompt(str(prompt))
+    assert found is not None and found[1] == {}

@@ -13,6 +13,7 @@ from babelguard.evaluation.judging import GENERATIONS, HARD, LoggedReply
 from babelguard.evaluation.log_rows import ReplyRow
 from babelguard.files import JsonlLog, read_record
 from babelguard.jobs.run_files import METRICS, Facts, ReportedMetrics, ReportedRow, RunConfig, read_run_config
+from babelguard.jobs.run_folder import RunFolder
 from babelguard.judges import Exchange
 
 # A defence with its seed, and a language.
@@ -95,7 +96,9 @@ def _logged(row: dict[str, Any]) -> LoggedReply:
 
 def _trained(folder: Path, settings: RunConfig | None) -> tuple[str, ...]:
     """Return the training languages of a run, or of the run that an evaluation folder is in."""
-    parent = settings or read_run_config(folder.resolve().parent.parent)
+    around = folder.resolve().parent.parent
+    in_run = RunFolder(around).prompt.is_dir()
+    parent = settings or (read_run_config(around) if in_run else None)
     return parent.data.languages if parent else ()
 
 

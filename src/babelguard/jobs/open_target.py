@@ -41,7 +41,10 @@ def read_prompt(name: str) -> tuple[SafetyPrompt, dict[str, Any]] | None:
         return SafetyPrompt.from_pretrained(run.prompt), settings_of(run)
     config = _config(path / CONFIG)
     if config.get("type") == TYPE:
-        return SafetyPrompt.from_pretrained(path), settings_of(RunFolder(path.resolve().parent))
+        around = RunFolder(path.resolve().parent)
+        # Any other folder may contain a config.json that has nothing to do with the prompt.
+        in_run = around.prompt == path.resolve()
+        return SafetyPrompt.from_pretrained(path), settings_of(around) if in_run else {}
     if "preset" in config:
         raise UserError(f"The run in {name} is not finished and has no safety prompt yet; run its command again.")
     if not path.exists() and is_on_hub(name):

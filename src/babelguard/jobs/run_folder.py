@@ -125,7 +125,7 @@ def open_run(path: Path, settings: Settings, facts: dict[str, Any]) -> RunFolder
 
 def _check_same(run: RunFolder, wanted: dict[str, Any]) -> None:
     """Check that a folder holds the wanted run."""
-    config = read_record(run.settings_file, RunConfig, "choose another `output` or delete the folder")
+    config = read_record(run.settings_file, RunConfig, "choose another `output`")
     content = {} if config is None else config.model_dump(mode="json", exclude_unset=True)
     if any(name in content for name in RENAMED):
         raise UserError(
@@ -151,7 +151,7 @@ def open_folder(path: Path, kind: str, facts: dict[str, str], name: str | None =
         UserError: If it holds another evaluation or analysis, or other files.
     """
     manifest = path / (name or f"{kind}.json")
-    facts_found = read_record(manifest, Facts, "choose another `output` or delete the folder")
+    facts_found = read_record(manifest, Facts, "choose another `output`")
     found = {} if facts_found is None else facts_found.model_dump()
     if found and {**found, "judge": None} == {**facts, "judge": None} and found.get("judge") != facts.get("judge"):
         raise UserError(
