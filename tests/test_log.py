@@ -3,11 +3,22 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 from calls import user_error
 
-from babelguard.files import FileFault, JsonlLog, LogRow, check_value, decode, parse_json, parse_toml, read_text
+from babelguard.files import (
+    FileFault,
+    JsonlLog,
+    LogRow,
+    check_value,
+    decode,
+    parse_json,
+    parse_toml,
+    read_record,
+    read_text,
+)
 
 
 class Row(LogRow):
@@ -101,3 +112,14 @@ def test_ordinary_values_are_unchanged():
     assert parse_toml("a = 1\n[b]\nc = [1]\nd = 2020-01-01").keys() == {"a", "b"}
     nested = json.loads("[" * 90 + "]" * 90)
     assert parse_json(json.dumps(nested)) == nested
+
+
+def test_a_file_that_may_not_be_read_is_not_called_damaged(tmp_path, monkeypatch):
+    def denied(path):
+        raise PermissionError(13, "Permission denied", str(path))
+
+    (tmp_path / "log.jsonl").write_text("")
+    monkeypatch.setattr(Path, "read_bytes", denied)
+    sentence = "log.jsonl cannot be read (Permission denied); make it readable, then run the same command again."
+    assert sentence in user_error(lambda: JsonlLog(tmp_path / "log.jsonl"))
+    assert sentence in user_error(lambda: read_record(tmp_path / "log.jsonl", LogRow))

@@ -144,7 +144,7 @@ def test_an_output_that_cannot_be_read(call, server, tmp_path, monkeypatch):
     assert "out cannot be read (Permission denied); choose another --output." in fail(*call())
     monkeypatch.undo()
     (tmp_path / "out" / "translations.jsonl").mkdir()
-    assert "translations.jsonl cannot be read (Is a directory); make it readable" in fail(*call())
+    assert "translations.jsonl is damaged (Is a directory); delete it" in fail(*call())
     assert not server.asked
 
 

@@ -40,9 +40,7 @@ class JsonlLog:
         except FileFault as error:
             if error.missing:
                 return
-            raise UserError(
-                f"{path} cannot be read ({error.why}); make it readable, then run the same command again."
-            ) from error
+            raise error.in_run() from error
         whole = content[: content.rfind(b"\n") + 1]
         for number, line in enumerate(whole.split(b"\n")[:-1], start=1):
             try:

@@ -63,7 +63,7 @@ def read_record(path: Path, kind: type[Found], advice: str | None = None) -> Fou
     except FileFault as error:
         if error.missing:
             return None
-        raise UserError(damaged(path, error.why, advice)) from error
+        raise error.in_run(advice) from error
     except ValidationError as error:
         raise UserError(damaged(path, reason(error), advice)) from error
 

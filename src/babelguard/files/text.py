@@ -6,7 +6,7 @@ import codecs
 import re
 from pathlib import Path
 
-from babelguard.errors import UserError
+from babelguard.errors import UserError, damaged
 
 # Not str.splitlines, which also splits at characters that a prompt may contain, such as U+2028.
 LINE_END = re.compile(r"\r\n|\n|\r")
@@ -43,6 +43,18 @@ class FileFault(UserError):
         else:
             sentence = f"The file {path} cannot be read ({why}); restore it, or give another file."
         super().__init__(sentence)
+
+    def in_run(self, advice: str | None = None) -> UserError:
+        """Create the error for a file that babelguard wrote.
+
+        Args:
+            advice: What to do if the file is damaged; default: delete it.
+        """
+        if self.unreadable and not self.folder:
+            return UserError(
+                f"{self.path} cannot be read ({self.why}); make it readable, then run the same command again."
+            )
+        return UserError(damaged(self.path, self.why, advice))
 
 
 def read_bytes(path: Path) -> bytes:

@@ -63,7 +63,7 @@ def _config(path: Path) -> dict[str, Any]:
     except FileFault as error:
         if error.missing:
             return {}
-        raise UserError(damaged(path, error.why, "restore it, or name another target")) from error
+        raise error.in_run("restore it, or name another target") from error
     if not isinstance(content, dict) or not content:
         raise UserError(damaged(path, "it is not a JSON object", "restore it, or name another target"))
     return content

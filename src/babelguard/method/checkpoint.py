@@ -75,6 +75,6 @@ def load_checkpoint(
     except FileFault as error:
         if error.missing:
             return None
-        raise UserError(damaged(path, error.why)) from error
+        raise error.in_run() from error
     except ValidationError as error:
         raise UserError(damaged(path, reason(error))) from error

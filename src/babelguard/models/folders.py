@@ -106,7 +106,7 @@ def _check_text(path: Path) -> None:
         read_text(path)
     except FileFault as error:
         if not error.missing:
-            raise UserError(damaged(path, error.why, ADVICE)) from error
+            raise error.in_run(ADVICE) from error
 
 
 def _check_index(folder: Path, index: ShardIndex) -> None:
