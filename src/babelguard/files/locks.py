@@ -52,7 +52,8 @@ def locked(folder: Path) -> Iterator[None]:
         folder.mkdir(parents=True, exist_ok=True)
         lock.acquire()
     except (FileExistsError, NotADirectoryError) as error:
-        raise UserError(f"The `output` {folder} is not a folder; choose another `output`.") from error
+        what = "is a file, not a folder" if folder.is_file() else "is not a folder"
+        raise UserError(f"The `output` {folder} {what}; choose another `output`.") from error
     except Timeout as error:
         raise UserError(
             f"{_holder(path)} is using the folder {folder}; wait until it has finished or stop it, or choose another "

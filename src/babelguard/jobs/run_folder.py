@@ -109,8 +109,6 @@ def open_run(path: Path, settings: Settings, facts: dict[str, Any]) -> RunFolder
     if run.settings_file.exists():
         _check_same(run, identity(settings) | flat({"run": facts}))
         return run
-    if path.exists() and not path.is_dir():
-        raise UserError(f"The `output` {path} is a file, not a folder; choose another `output`.")
     # These files remain if the process is killed before config.json is written.
     first = {LOCK, environment_file.name, environment_file.name + ".part", run.settings_file.name + ".part"}
     if path.is_dir() and any(file.name not in first for file in path.iterdir()):
