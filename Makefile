@@ -9,7 +9,7 @@ MODEL ?= demo
 OPTIONS ?=
 CI_OPTIONS := --languages en,zh --test-languages en,zh,es --steps 4 --limit 2
 
-.PHONY: quickstart quickstart-ci install test test-fast mutants lint format clean
+.PHONY: quickstart quickstart-ci install test test-fast mutants kill-test lint format clean
 
 quickstart: $(VENV)/.installed
 	$(BIN)/babelguard defend $(MODEL) --preset quick $(OPTIONS)
@@ -46,6 +46,10 @@ test-fast: $(VENV)/.installed-dev
 # Checks the tests: each known mistake must make a test fail (about three minutes).
 mutants: $(VENV)/.installed-dev
 	$(BIN)/python tests/mutants.py
+
+# Checks that killed commands resume to the same bytes (about two minutes).
+kill-test: $(VENV)/.installed-dev
+	$(BIN)/python tests/kill_test.py
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff format --check .

@@ -3,8 +3,8 @@
     python experiments/zero_shot.py --dry-run        # list the runs, which of them are done, and the cost
     python experiments/zero_shot.py --limit 50       # do the runs; after Ctrl+C, the same command resumes
 
-`five` is trained on English, Chinese, Arabic, Korean and Thai, `all` on all languages, `without-X` on all languages except X, `auto` on the
-five languages chosen by `auto:5`, and `draw-N` on five random languages.
+`five` is trained on English, Chinese, Arabic, Korean and Thai, `all` on all languages, `without-X` on all languages except X,
+`auto` on the five languages chosen by `auto:5`, and `draw-N` on five random languages.
 
 The tables are written to --output. table.md has both error rates per language. summary.md has one row per run. loopholes.md
 has the harmful requests that are refused in English and answered in another language. ranks.md ranks the choices of five
@@ -20,6 +20,7 @@ from statistics import fmean
 from typing import Any
 
 from planned import NAMES, Planned, all_replies, arguments, do_runs, judge_of, record_of, run, write_tables
+from results import TRAINED
 
 from babelguard.corpus import load_corpus
 from babelguard.evaluation.loophole import Loophole, loopholes
@@ -43,7 +44,7 @@ def make_plan() -> list[Planned]:
     corpus = load_corpus()
     every = corpus.split("train").languages
     plan = [
-        Planned("five", 0, {"preset": "mcd"}),
+        Planned("five", 0, {"preset": "mcd", "languages": TRAINED}),
         Planned("all", 0, {**SAME, "languages": every, **MANY}),
         Planned("auto", 0, {**SAME, "languages": ("auto:5",)}),
     ]

@@ -39,7 +39,7 @@ def test_a_full_disk_leaves_the_old_checkpoint(tmp_path, monkeypatch):
         path.write_bytes(b"half")
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("babelguard.method.checkpoint.save_file", full)
+    monkeypatch.setattr("babelguard.files.tensors.save_file", full)
     with pytest.raises(UserError, match=r"No space left on device.*free some space"):
         save_checkpoint(tmp_path, {"theta": torch.ones(1)}, Progress(step=2))
     tensors, progress = load_checkpoint(tmp_path)

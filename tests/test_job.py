@@ -116,7 +116,7 @@ def test_a_run_without_rates_has_a_report_but_no_picture(job, monkeypatch):
 def test_a_draft_is_flushed_before_it_is_renamed(tmp_path, monkeypatch):
     done = []
     real = os.replace
-    monkeypatch.setattr("babelguard.files.os.fsync", lambda handle: done.append("fsync"))
-    monkeypatch.setattr("babelguard.files.os.replace", lambda *given: (done.append("replace"), real(*given)))
+    monkeypatch.setattr("babelguard.files.writing.os.fsync", lambda handle: done.append("fsync"))
+    monkeypatch.setattr("babelguard.files.writing.os.replace", lambda *given: (done.append("replace"), real(*given)))
     write_text(tmp_path / "file.txt", "words")
     assert done == ["fsync", "replace"]

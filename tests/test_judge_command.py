@@ -404,7 +404,7 @@ GOOD_LINE = '{"language": "en", "reply": "No."}'
         ('{"language": "en", "reply": "No.", "id": 1.5}', "'id' is neither"),
         ('{"language": "en", ', "not valid JSON"),
         ('["No."]', "no JSON object"),
-        (b'{"language": "en", "reply": "\xff"}', "not valid UTF-8"),
+        (b'{"language": "en", "reply": "\xff"}', "is not UTF-8"),
     ],
 )
 def test_a_wrong_line_is_named(tmp_path, line, words):
@@ -475,7 +475,8 @@ def test_a_damaged_verdict_is_named(run, change):
     rows[bad] |= change
     write_lines(run / "verdicts.patterns.jsonl", rows)
     said = fail("judge", run, *PATTERNS)
-    assert "is damaged; delete that line" in said and rows[bad]["key"] in said
+    assert "is damaged" in said and "delete that line" in said
+    assert f"Line {bad + 1} of" in said or rows[bad]["key"] in said
 
 
 def test_the_last_reply_to_a_row_counts(run):
@@ -509,7 +510,7 @@ def test_odd_sections_of_the_settings(run):
     (run / "metrics.json").unlink()
     for content in ({"run": [1], "data": [1]}, {"data": {"languages": None}}):
         (run / "config.json").write_text(json.dumps(content), encoding="utf-8")
-        succeed("judge", run, *PATTERNS)
+        assert "config.json is damaged" in fail("judge", run, *PATTERNS)
 
 
 def test_an_odd_seed_in_the_log(run):
@@ -522,7 +523,8 @@ def test_an_odd_seed_in_the_log(run):
 def test_a_deeply_nested_line_in_a_log(run):
     with (run / "verdicts.patterns.jsonl").open("a", encoding="utf-8") as file:
         file.write('{"key": ' + "[" * 100_000 + "\n")
-    assert "is damaged; delete that line" in fail("judge", run, *PATTERNS)
+    said = fail("judge", run, *PATTERNS)
+    assert "nested too deeply" in said and "delete that line" in said
 
 
 def test_equal_requests_are_judged_once(run, strict):

@@ -35,7 +35,8 @@ def test_output_folders_of_another_run_or_with_other_files(command, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "place", ["babelguard.files.os.fsync", "babelguard.method.checkpoint.save_file", "babelguard.files.os.replace"]
+    "place",
+    ["babelguard.files.writing.os.fsync", "babelguard.files.tensors.save_file", "babelguard.files.writing.os.replace"],
 )
 def test_a_full_disk_loses_nothing(command, tmp_path, monkeypatch, place):
     def full(*_, **__):
@@ -88,7 +89,8 @@ def test_files_damaged_by_a_power_cut(command, small_run, tmp_path, file, more):
         shutil.rmtree(run / name) if (run / name).is_dir() else (run / name).unlink()
     (run / file).write_bytes(b"{")
     line = command("llama", run, "--limit", 1, "--steps", 1)
-    assert f"{run / file} is damaged; delete it" in fail(*line)
+    said = fail(*line)
+    assert f"{run / file} is damaged (" in said and "; delete it, then run" in said
     (run / file).unlink()
     succeed(*line)
 

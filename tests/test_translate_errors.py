@@ -94,7 +94,7 @@ def test_the_file_itself_is_never_overwritten(call, server, tmp_path, monkeypatc
 def test_a_damaged_cache(call, server, tmp_path):
     (tmp_path / "out").mkdir()
     log = tmp_path / "out" / "translations.jsonl"
-    for damage, words in (("{no\n", "Line 1"), ('{"key": "k"}\n', "not a translation")):
+    for damage, words in (("{no\n", "Line 1"), ('{"key": "k"}\n', "(translation: Field required)")):
         log.write_text(damage)
         assert words in fail(*call())
         assert log.read_text() == damage
@@ -112,7 +112,7 @@ def test_missing_libraries(call, server, tmp_path, monkeypatch, library):
 def test_an_output_that_cannot_be_written_is_reported_before_the_first_request(call, server, tmp_path, monkeypatch):
     (tmp_path / "out").symlink_to(tmp_path / "gone")
     sentence = fail(*call())
-    assert "translations.jsonl could not be written (File exists); make it writable or choose another" in sentence
+    assert "out is not a folder; choose another --output" in sentence
     (tmp_path / "out").unlink()
     opened = Path.open
 
@@ -144,7 +144,7 @@ def test_an_output_that_cannot_be_read(call, server, tmp_path, monkeypatch):
     assert "out cannot be read (Permission denied); choose another --output." in fail(*call())
     monkeypatch.undo()
     (tmp_path / "out" / "translations.jsonl").mkdir()
-    assert "translations.jsonl cannot be read (Is a directory); make it readable" in fail(*call())
+    assert "translations.jsonl is damaged (Is a directory); delete it" in fail(*call())
     assert not server.asked
 
 
@@ -152,7 +152,7 @@ def test_a_full_disk(call, server, tmp_path, monkeypatch):
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("babelguard.files.os.fsync", full)
+    monkeypatch.setattr("babelguard.files.log.os.fsync", full)
     sentence = fail(*call())
     assert "No space left" in sentence and "free some space" in sentence
     assert server.asked

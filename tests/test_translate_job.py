@@ -97,7 +97,13 @@ def test_one_refused_row_is_found_among_eight_and_left_out(server, tmp_path):
     report = (tmp_path / "out" / "report.md").read_text()
     assert "| Korean (ko) | 6 | 5 | 1 | 1 | 0 | 5 |" in report
     assert "5 of 6 rows" in report and "- `h1`: ko refused" in report
-    # A refusal is a result, so the text is not sent again.
+    # The text is sent again by the same command, and only this text.
+    asked = len(server.asked)
+    run(server, path, tmp_path / "out")
+    assert server.asked[asked:] == [[wreck]]
+    server.behave = lambda *_: None
+    run(server, path, tmp_path / "out")
+    assert len(load_prompts(tmp_path / "out" / "prompts.jsonl").rows) == 6
     asked = len(server.asked)
     run(server, path, tmp_path / "out")
     assert len(server.asked) == asked

@@ -7,7 +7,19 @@ import errno
 
 
 class UserError(Exception):
-    """An error the user can fix. The message is one sentence: what is wrong, where, and what to do about it."""
+    """An error the user can fix. The message is one sentence: what is wrong, where, and what to do about it.
+
+    Args:
+        sentence: The message. Names and contents of files in it may contain line ends and control characters, which are
+            replaced with their code points.
+    """
+
+    def __init__(self, sentence: str) -> None:
+        super().__init__(visible(sentence))
+
+
+class Note(UserWarning):
+    """Something that the user should know, in one sentence. The command line prints it without stopping."""
 
 
 class NothingToAlign(UserError):
@@ -23,9 +35,15 @@ def cannot_write(path: object, error: BaseException) -> str:
     )
 
 
-def damaged(path: object) -> str:
-    """Message for a file of a run that cannot be read, for example after a power cut."""
-    return f"{path} is damaged; delete it, then run the same command again to recreate it."
+def damaged(path: object, why: str, advice: str | None = None) -> str:
+    """Message for a file of a run that cannot be read, for example after a power cut.
+
+    Args:
+        path: The file.
+        why: What is wrong with it, in one clause.
+        advice: What to do; default: delete it.
+    """
+    return f"{path} is damaged ({why}); {advice or 'delete it, then run the same command again to recreate it'}."
 
 
 def out_of_memory(error: BaseException) -> bool:
@@ -43,6 +61,8 @@ def explain_system_error(error: BaseException) -> str | None:
         )
     if isinstance(error, RuntimeError) and "home directory" in str(error):
         return f"The home directory cannot be found ({error}); write the path in full."
+    if isinstance(error, RuntimeError) and "Symlink loop" in str(error):
+        return f"There is a link to itself ({error}); remove it."
     if not isinstance(error, OSError):
         return None
     if error.errno in (errno.ENOSPC, errno.EDQUOT):

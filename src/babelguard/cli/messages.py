@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import sys
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -14,7 +15,7 @@ from typing import Any, get_args, get_type_hints
 import typer
 
 from babelguard.config.load import OPTIONS
-from babelguard.errors import UserError, explain_system_error, visible
+from babelguard.errors import Note, UserError, explain_system_error, visible
 from babelguard.screen import Screen
 
 _SETTING = re.compile(r"`([a-z][a-z0-9_.]*)`")
@@ -78,7 +79,8 @@ def plain_errors(command: Callable[..., Any]) -> Iterator[None]:
     """
     token = _FLAGS.set(flags_of(command))
     try:
-        yield
+        with _notes():
+            yield
     except UserError as error:
         _fail(str(error))
     except KeyboardInterrupt:
@@ -96,7 +98,23 @@ def plain_errors(command: Callable[..., Any]) -> Iterator[None]:
         _FLAGS.reset(token)
 
 
+@contextmanager
+def _notes() -> Iterator[None]:
+    """Print notes as one sentence, and other warnings as Python does."""
+    with warnings.catch_warnings():
+        usual = warnings.showwarning
+
+        def show(message: Warning | str, category: type[Warning], *place: Any, **more: Any) -> None:
+            if issubclass(category, Note):
+                typer.echo(f"Note: {visible(as_options(str(message)))}", err=True)
+            else:
+                usual(message, category, *place, **more)
+
+        warnings.showwarning = show
+        warnings.simplefilter("always", Note)
+        yield
+
+
 def _fail(sentence: str) -> None:
-    # Names and contents of files may contain control characters.
     typer.echo(f"Error: {visible(as_options(sentence))}", err=True)
     raise typer.Exit(2) from None

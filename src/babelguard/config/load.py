@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from pydantic import BaseModel, ValidationError
 
 from babelguard.config.settings import Settings, merged
 from babelguard.errors import UserError
+from babelguard.files import FileFault, check_value, parse_toml, read_text
 
 # The settings of options of the command line and arguments of `fit`. Options that are not listed have their setting's name.
 OPTIONS = {
@@ -80,6 +80,7 @@ def load_settings(options: Mapping[str, Any], file: Path | None = None) -> Setti
     given: dict[str, Any] = {}
     for name, value in options.items():
         if value is not None:
+            check_text(OPTIONS.get(name, name), value)
             *sections, last = OPTIONS.get(name, name).split(".")
             place = given
             for section in sections:
@@ -91,6 +92,14 @@ def load_settings(options: Mapping[str, Any], file: Path | None = None) -> Setti
         raise UserError(_explain(error, from_file, given, file)) from error
 
 
+def check_text(name: str, value: Any) -> None:
+    """Check a text of the command line, where bytes that are not UTF-8 become lone surrogates. Paths may contain them."""
+    try:
+        check_value(value)
+    except ValueError as error:
+        raise UserError(f"The setting `{name}` cannot be used ({error}); write it as UTF-8.") from None
+
+
 def read_toml(file: Path) -> dict[str, Any]:
     """Read a TOML file.
 
@@ -98,15 +107,17 @@ def read_toml(file: Path) -> dict[str, Any]:
         UserError: If it does not exist, cannot be read, or is not valid TOML.
     """
     try:
-        return tomllib.loads(file.read_text(encoding="utf-8-sig"))
-    except FileNotFoundError as error:
-        raise UserError(f"The configuration file {file} does not exist; check the name.") from error
-    except OSError as error:
-        raise UserError(
-            f"The configuration file {file} cannot be read ({error.strerror or error}); choose a TOML file."
-        ) from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, ValueError, RecursionError) as error:
-        raise UserError(f"The configuration file {file} is not valid TOML: {' '.join(str(error).split())}.") from error
+        return parse_toml(read_text(file))
+    except FileFault as error:
+        if error.missing:
+            raise UserError(f"The configuration file {file} does not exist; check the name.") from error
+        if error.unreadable:
+            raise UserError(
+                f"The configuration file {file} cannot be read ({error.why}); choose a TOML file."
+            ) from error
+        raise UserError(f"The configuration file {file} is not valid TOML: {error.why}.") from error
+    except ValueError as error:
+        raise UserError(f"The configuration file {file} is not valid TOML: {error}.") from error
 
 
 def flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -135,7 +146,12 @@ def _explain(error: ValidationError, from_file: Mapping[str, Any], given: Mappin
         return f"There is no setting '{name}'{where}; available: {', '.join(_names(path[:-1]))}."
     # A file contains the name of the setting, not of the option.
     shown = f"'{name}'" if where else f"`{name}`"
-    return f"The setting {shown}{where} is not valid: {message} (the value is {first['input']!r})."
+    return f"The setting {shown}{where} is not valid: {message} (the value is {_short(first['input'])})."
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 100 else f"{text[:100]}..."
 
 
 def _holds(content: Any, path: tuple[str, ...]) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
@@ -24,7 +24,11 @@ class Section(BaseModel):
     @classmethod
     def _no_truth_value_as_number(cls, value: Any, info: ValidationInfo) -> Any:
         field = cls.model_fields.get(info.field_name or "")
-        if isinstance(value, bool) and field is not None and field.annotation is not bool:
+        kind = None if field is None else field.annotation
+        if kind is bool and not isinstance(value, bool):
+            raise ValueError("write true or false")
+        inner = value.values() if isinstance(value, Mapping) and get_origin(kind) is not None else (value,)
+        if kind is not bool and any(isinstance(one, bool) for one in inner):
             raise ValueError("true and false are not allowed here")
         return value
 

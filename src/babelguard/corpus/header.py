@@ -8,6 +8,7 @@ from pathlib import Path
 
 from babelguard.corpus.text import hidden_fault
 from babelguard.errors import UserError
+from babelguard.files import FileFault
 from babelguard.languages import COUNTRY_CODES, LANGUAGES, OLD_CODES
 from babelguard.languages import language as look_up
 
@@ -41,6 +42,20 @@ def language_code(name: str) -> str:
 def mistake(path: Path, line: int, what: str) -> UserError:
     """Create the error for one line of a file."""
     return UserError(f"In line {line} of {path}, {what}.")
+
+
+def explained(error: FileFault, advice: str) -> UserError:
+    """Create the error for a file of prompts that cannot be read.
+
+    Args:
+        error: What is wrong with it.
+        advice: What to give instead of a folder.
+    """
+    if error.line is not None:
+        return mistake(error.path, error.line, error.why)
+    if error.folder:
+        return UserError(f"{error.path} is a folder; {advice}.")
+    return error if error.missing else UserError(f"The file {error.path} cannot be read ({error.why}).")
 
 
 def check_no_repeat(path: Path, line: int, names: Sequence[str]) -> None:

@@ -17,11 +17,13 @@ from babelguard.corpus.header import (
     check_columns,
     check_no_repeat,
     column_language,
+    explained,
     mistake,
 )
 from babelguard.corpus.schema import SPLITS, Corpus, Row
-from babelguard.corpus.text import LINE_END, casefolded, clean, hidden_fault
+from babelguard.corpus.text import casefolded, clean, hidden_fault
 from babelguard.errors import UserError
+from babelguard.files import LINE_END, FileFault, parse_json, read_text
 from babelguard.judges.base import EXPECTED, LABELS
 
 BUILT_IN = Path(__file__).with_name("data")
@@ -111,29 +113,12 @@ def _read(path: Path) -> list[LocatedRow]:
 
 def _text(path: Path) -> str:
     try:
-        data = path.read_bytes()
-    except FileNotFoundError:
-        raise UserError(f"There is no file {path}; check the name.") from None
-    except IsADirectoryError:
-        raise UserError(f"{path} is a folder; give one CSV or JSONL file.") from None
-    except OSError as error:
-        raise UserError(f"The file {path} cannot be read ({error.strerror or error}).") from None
-    if not data.strip(b"\xef\xbb\xbf \t\r\n"):
+        text = read_text(path)
+    except FileFault as error:
+        raise explained(error, "give one CSV or JSONL file") from None
+    if not text.strip():
         raise UserError(f"The file {path} is empty; write one row per prompt, with id, label and the languages.")
-    try:
-        text = data.decode("utf-8")
-    except UnicodeDecodeError as error:
-        line = _lines(data[: error.start].decode("utf-8"))
-        what = f"byte {error.start} of the file is not UTF-8; save it as UTF-8"
-        raise mistake(path, line, what) from None
-    if "\0" in text:
-        line = _lines(text[: text.index("\0")])
-        raise mistake(path, line, "there is a NUL byte, as in UTF-16 or damaged files; save the file as UTF-8")
-    return text.lstrip("\ufeff")  # files that were joined may have several
-
-
-def _lines(text: str) -> int:
-    return len(LINE_END.findall(text)) + 1
+    return text
 
 
 def _read_jsonl(path: Path, text: str) -> Iterator[tuple[int, dict[str, str]]]:
@@ -141,13 +126,12 @@ def _read_jsonl(path: Path, text: str) -> Iterator[tuple[int, dict[str, str]]]:
         if not source.strip():
             continue
         try:
-            row = json.loads(source, object_pairs_hook=partial(_json_object, path, line))
+            row = parse_json(source, pairs=partial(_json_object, path, line), surrogates=True)
         except json.JSONDecodeError as error:
             what = f"this is not valid JSON ({error.msg}, column {error.colno}); write one object per line"
             raise mistake(path, line, what) from None
-        except (ValueError, RecursionError):
-            what = "this is not valid JSON for Python (a number is too long or lists are nested too deeply); use strings only"
-            raise mistake(path, line, what) from None
+        except ValueError as error:
+            raise mistake(path, line, f"this is not valid JSON for Python ({error}); use strings only") from None
         if not isinstance(row, dict):
             raise mistake(path, line, "this is not a JSON object; write one object per line, from column name to text")
         check_columns(path, line, list(row))

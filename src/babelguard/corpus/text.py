@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import re
 import unicodedata
 
-# Not str.splitlines, which also splits at characters that a prompt may contain, such as U+2028.
-LINE_END = re.compile(r"\r\n|\r|\n")
+from babelguard.files import LINE_END
 
 
 def clean(text: str) -> str:

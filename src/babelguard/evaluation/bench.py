@@ -12,6 +12,7 @@ from babelguard.corpus import Question
 from babelguard.defences import Defence
 from babelguard.errors import UserError
 from babelguard.evaluation.judging import GENERATIONS, LoggedReply, score, verdicts_path
+from babelguard.evaluation.log_rows import ReplyRow, VerdictRow
 from babelguard.evaluation.outcome import ScoredReply
 from babelguard.files import JsonlLog
 from babelguard.judges import Exchange, Judge
@@ -38,15 +39,15 @@ class Bench:
 
     def __init__(self, target: Target, judge: Judge, folder: Path, reuse: Sequence[Path] = ()) -> None:
         self.target, self.judge, self.folder = target, judge, folder
-        self.generations = JsonlLog(folder / GENERATIONS)
-        self.verdicts = JsonlLog(verdicts_path(folder, judge.name))
-        self.others = [JsonlLog(found, read_only=True) for found in map(_log_of, reuse)]
+        self.generations = JsonlLog(folder / GENERATIONS, ReplyRow)
+        self.verdicts = JsonlLog(verdicts_path(folder, judge.name), VerdictRow)
+        self.others = [JsonlLog(found, ReplyRow) for found in map(_log_of, reuse)]
 
     def judged_by(self, judge: Judge) -> Bench:
         """Return a bench with another judge and the same replies."""
         other = copy(self)
         other.judge = judge
-        other.verdicts = JsonlLog(verdicts_path(self.folder, judge.name))
+        other.verdicts = JsonlLog(verdicts_path(self.folder, judge.name), VerdictRow)
         return other
 
     def key(self, defence: Defence, question: Question, tokens: int) -> str:

@@ -22,7 +22,7 @@ from babelguard.errors import UserError
 from babelguard.evaluation.bench import Bench
 from babelguard.evaluation.metrics import compute_metrics
 from babelguard.evaluation.reply_length import reply_budgets
-from babelguard.files import write_text
+from babelguard.files import locked, write_text
 from babelguard.jobs.anchors import ask_anchors
 from babelguard.jobs.open_target import open_target
 from babelguard.jobs.run_folder import open_folder
@@ -110,48 +110,49 @@ def analyse(
         "judge": identity_of(chosen_judge),
         "anchor_rows": str(anchor_rows),
     }
-    open_folder(folder, "analysis", facts, name="inputs.json")
-    local = LocalModel(chat, batch_size, folder / "batch_size.json")
-    bench = Bench(local, chosen_judge, folder)
-    defences: list[Defence] = [NoDefence()]
-    if opened.prompt is not None:
-        defences.append(SoftDefence.from_prompt(opened.prompt, chat.tokenizer))
-    screen.title("Measuring refusals on anchor queries")
-    codes = tuple(code for code in rows.languages if code in anchors.languages)
-    space, english_head = _fit(local, bench, anchors.select(codes, anchor_rows), codes, screen)
+    with locked(folder):
+        open_folder(folder, "analysis", facts, name="inputs.json")
+        local = LocalModel(chat, batch_size, folder / "batch_size.json")
+        bench = Bench(local, chosen_judge, folder)
+        defences: list[Defence] = [NoDefence()]
+        if opened.prompt is not None:
+            defences.append(SoftDefence.from_prompt(opened.prompt, chat.tokenizer))
+        screen.title("Measuring refusals on anchor queries")
+        codes = tuple(code for code in rows.languages if code in anchors.languages)
+        space, english_head = _fit(local, bench, anchors.select(codes, anchor_rows), codes, screen)
 
-    screen.title(f"{len(rows.rows)} {split} rows in {len(rows.languages)} languages")
-    results: list[LanguageResult] = []
-    logits: dict[str, tuple[Tensor, Tensor]] = {}
-    features = torch.empty(0)
-    lengths = reply_budgets(chat.tokenizer, rows.languages, REPLY_TOKENS)
-    for defence in defences:
-        with screen.progress(f"{defence.name}: states") as (tick, _):
-            states = states_of(local, defence, rows, tick)
-        if defence.name == "none":
-            features = attack_features(*by_twins(rows, states))
-        logits[defence.name] = (space.compliance_logit(states), space.harmlessness_logit(states))
-        results += _results(bench, defence, rows, lengths, states, space, english_head, screen)
-    similarity = correlation(features)
-    index = [k for k, code in enumerate(rows.languages) if code in anchors.languages]
-    own = [one.auroc_own for one in results if one.defence == "none" and one.language in anchors.languages]
-    candidates = [index[k] for k in separable_languages(own, 1)]
-    order = choose_languages(similarity, candidates, min(10, len(candidates)))
-    analysis = Analysis(
-        model=chat.name,
-        split=split,
-        harmful=rows.labels.count(0),
-        harmless=rows.labels.count(1),
-        explained=space.explained,
-        results=results,
-        languages=list(rows.languages),
-        correlation=[[round(value, 4) for value in line] for line in similarity.tolist()],
-        recommended=[rows.languages[k] for k in order],
-        not_separable=[rows.languages[k] for k in index if k not in candidates],
-        coverage=[round(coverage(similarity, order[: k + 1]), 4) for k in range(len(order))],
-    )
-    _write(analysis, rows, logits, similarity, folder, screen)
-    return analysis
+        screen.title(f"{len(rows.rows)} {split} rows in {len(rows.languages)} languages")
+        results: list[LanguageResult] = []
+        logits: dict[str, tuple[Tensor, Tensor]] = {}
+        features = torch.empty(0)
+        lengths = reply_budgets(chat.tokenizer, rows.languages, REPLY_TOKENS)
+        for defence in defences:
+            with screen.progress(f"{defence.name}: states") as (tick, _):
+                states = states_of(local, defence, rows, tick)
+            if defence.name == "none":
+                features = attack_features(*by_twins(rows, states))
+            logits[defence.name] = (space.compliance_logit(states), space.harmlessness_logit(states))
+            results += _results(bench, defence, rows, lengths, states, space, english_head, screen)
+        similarity = correlation(features)
+        index = [k for k, code in enumerate(rows.languages) if code in anchors.languages]
+        own = [one.auroc_own for one in results if one.defence == "none" and one.language in anchors.languages]
+        candidates = [index[k] for k in separable_languages(own, 1)]
+        order = choose_languages(similarity, candidates, min(10, len(candidates)))
+        analysis = Analysis(
+            model=chat.name,
+            split=split,
+            harmful=rows.labels.count(0),
+            harmless=rows.labels.count(1),
+            explained=space.explained,
+            results=results,
+            languages=list(rows.languages),
+            correlation=[[round(value, 4) for value in line] for line in similarity.tolist()],
+            recommended=[rows.languages[k] for k in order],
+            not_separable=[rows.languages[k] for k in index if k not in candidates],
+            coverage=[round(coverage(similarity, order[: k + 1]), 4) for k in range(len(order))],
+        )
+        _write(analysis, rows, logits, similarity, folder, screen)
+        return analysis
 
 
 def _rows(whole: Corpus, split: str, languages: tuple[str, ...] | None, limit: int | None) -> tuple[Corpus, Corpus]:

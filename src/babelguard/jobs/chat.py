@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 
+from babelguard.config.load import check_text
 from babelguard.errors import UserError
 from babelguard.jobs.open_target import open_target
 from babelguard.prompt.preamble import SEPARATOR
@@ -126,6 +127,7 @@ def chat(
     Raises:
         UserError: If there is no safety prompt, or its model cannot be loaded.
     """
+    check_text("system", system)
     opened = open_target(
         run, model=model, device=device, dtype=dtype, trust_remote_code=trust_remote_code, say=screen.say
     )
@@ -140,5 +142,9 @@ def chat(
             line = input("> ")
         except EOFError:
             return
-        if not talk.handle(line, screen):
+        except UnicodeDecodeError:
+            screen.say("  This is not UTF-8; check the settings of your terminal.")
+            continue
+        # In some locales, bytes that are not UTF-8 become lone surrogates.
+        if not talk.handle(line.encode("utf-8", "replace").decode("utf-8"), screen):
             return

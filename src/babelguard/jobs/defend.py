@@ -15,12 +15,12 @@ from babelguard.config.sections import BEST
 from babelguard.corpus import Question
 from babelguard.defences import Defence, NoDefence, SoftDefence, WrittenDefence
 from babelguard.defences.written import WRITTEN_PROMPTS, prompt_text, start_ids
-from babelguard.errors import UserError, damaged
+from babelguard.errors import UserError
 from babelguard.evaluation.bench import Bench, Budgets
 from babelguard.evaluation.error_rates import selection_error
 from babelguard.evaluation.metrics import compute_metrics
 from babelguard.evaluation.outcome import Metrics, ScoredReply
-from babelguard.files import write_text
+from babelguard.files import locked, read_record, write_text
 from babelguard.jobs.cross_check import judged_again
 from babelguard.jobs.learn import learn, unscored_line
 from babelguard.jobs.plan import Plan, make_plan
@@ -78,6 +78,10 @@ class Defend:
 
     def run(self) -> SafetyPrompt:
         """Run all stages that are not done yet, and return the safety prompt."""
+        with locked(self.prepared.output):
+            return self._run()
+
+    def _run(self) -> SafetyPrompt:
         run = open_run(self.prepared.output, self.settings, self.prepared.facts)
         remember_model(run, self.settings.model)
         if run.metrics.exists() and run.prompt.exists():
@@ -118,11 +122,9 @@ class Defend:
 
     def _show_finished(self, run: RunFolder) -> SafetyPrompt:
         self.screen.say(f"This run is complete. Results from {run.metrics}:")
-        try:
-            metrics = Metrics.model_validate_json(run.metrics.read_text(encoding="utf-8"))
-        except ValueError as error:
-            raise UserError(damaged(run.metrics)) from error
-        self._show(metrics)
+        metrics = read_record(run.metrics, Metrics)
+        if metrics is not None:
+            self._show(metrics)
         self._show_next(run)
         return SafetyPrompt.from_pretrained(run.prompt)
 

@@ -15,7 +15,7 @@ from babelguard.evaluation.bench import Bench
 from babelguard.evaluation.metrics import compute_metrics
 from babelguard.evaluation.outcome import Metrics, ScoredReply
 from babelguard.evaluation.reply_length import reply_budgets
-from babelguard.files import write_text
+from babelguard.files import locked, write_text
 from babelguard.jobs.open_target import OpenedTarget, open_target, read_prompt
 from babelguard.jobs.requests import load_requests
 from babelguard.jobs.run_folder import open_folder
@@ -122,36 +122,37 @@ def evaluate(
         "judge": identity_of(chosen_judge),
         "reply_tokens": str(reply_tokens),
     }
-    open_folder(folder, "evaluation", facts)
-    requests.write(folder)
-    local = LocalModel(opened.chat, batch_size, folder / "batch_size.json")
-    bench = Bench(local, chosen_judge, folder)
-    if silent := chosen_judge.unsupported(codes):
-        named = ", ".join(map(display_name, silent))
-        screen.say(f"The judge '{judge}' does not support {named}; no rates will be shown there.")
-    screen.title(f"{len(corpus.rows)} prompts in {len(codes)} languages, {len(measured)} defences")
-    asked = apply_attack(requests.questions, chosen_attack)
-    budgets = reply_budgets(opened.chat.tokenizer, codes, reply_tokens)
-    scored: list[ScoredReply] = []
-    for defence in measured:
-        with screen.progress(f"{defence.name}: replies") as (tick, _):
-            scored += bench.ask(defence, asked, tokens=budgets, tick=tick)
-    trained = opened.prompt.training.get("languages", ()) if opened.prompt is not None else ()
-    metrics = compute_metrics(
-        scored,
-        model=opened.chat.name,
-        benchmark=requests.name,
-        split=requests.split,
-        judge=title_of(chosen_judge),
-        attack=chosen_attack.name,
-        trained=tuple(trained),
-    )
-    table = outcome_table(metrics)
-    screen.show(to_terminal(table))
-    write_text(folder / "report.md", to_markdown(table))
-    write_text(folder / "metrics.json", metrics.model_dump_json(indent=2) + "\n")
-    screen.say(f"Written to {folder / 'report.md'} and {folder / 'metrics.json'}")
-    return metrics
+    with locked(folder):
+        open_folder(folder, "evaluation", facts)
+        requests.write(folder)
+        local = LocalModel(opened.chat, batch_size, folder / "batch_size.json")
+        bench = Bench(local, chosen_judge, folder)
+        if silent := chosen_judge.unsupported(codes):
+            named = ", ".join(map(display_name, silent))
+            screen.say(f"The judge '{judge}' does not support {named}; no rates will be shown there.")
+        screen.title(f"{len(corpus.rows)} prompts in {len(codes)} languages, {len(measured)} defences")
+        asked = apply_attack(requests.questions, chosen_attack)
+        budgets = reply_budgets(opened.chat.tokenizer, codes, reply_tokens)
+        scored: list[ScoredReply] = []
+        for defence in measured:
+            with screen.progress(f"{defence.name}: replies") as (tick, _):
+                scored += bench.ask(defence, asked, tokens=budgets, tick=tick)
+        trained = opened.prompt.training.get("languages", ()) if opened.prompt is not None else ()
+        metrics = compute_metrics(
+            scored,
+            model=opened.chat.name,
+            benchmark=requests.name,
+            split=requests.split,
+            judge=title_of(chosen_judge),
+            attack=chosen_attack.name,
+            trained=tuple(trained),
+        )
+        table = outcome_table(metrics)
+        screen.show(to_terminal(table))
+        write_text(folder / "report.md", to_markdown(table))
+        write_text(folder / "metrics.json", metrics.model_dump_json(indent=2) + "\n")
+        screen.say(f"Written to {folder / 'report.md'} and {folder / 'metrics.json'}")
+        return metrics
 
 
 def _read_defence(name: str) -> SafetyPrompt | None:

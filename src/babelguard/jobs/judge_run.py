@@ -13,9 +13,10 @@ from babelguard.errors import UserError
 from babelguard.evaluation.corrected_rate import JudgeErrors, corrected_rate, judge_errors
 from babelguard.evaluation.judge_quality import Agreement, Judged, agreement
 from babelguard.evaluation.judging import LoggedReply, needs_question, score, unsupported, verdicts_path
+from babelguard.evaluation.log_rows import VerdictRow
 from babelguard.evaluation.metrics import compute_metrics
 from babelguard.evaluation.outcome import MEASURES, Metrics, ScoredReply
-from babelguard.files import JsonlLog, write_text
+from babelguard.files import JsonlLog, locked, write_text
 from babelguard.jobs.logged_replies import LoggedRun, read_logged_run
 from babelguard.judges import Judge, JudgeOptions
 from babelguard.judges.base import Label, Verdict, title_of
@@ -106,6 +107,11 @@ def judge_run(
     options = JudgeOptions(judge_model, judge_url, device, dtype)
     chosen = [create_judge(name, options) for name in names]
     run = read_logged_run(Path(folder))
+    with locked(run.folder):
+        return _judge(run, chosen, agreement, correct, screen)
+
+
+def _judge(run: LoggedRun, chosen: Sequence[Judge], agreement: bool, correct: bool, screen: Screen) -> JudgedRuns:
     for remark in run.remarks:
         screen.say(remark)
     for judge in chosen:
@@ -145,7 +151,7 @@ def _check_questions(run: LoggedRun, judge: Judge, screen: Screen) -> None:
 def _score(
     judge: Judge, what: str, folder: Path, replies: Sequence[LoggedReply], screen: Screen, name: str | None = None
 ) -> list[ScoredReply]:
-    verdicts = JsonlLog(verdicts_path(folder, name or judge.name))
+    verdicts = JsonlLog(verdicts_path(folder, name or judge.name), VerdictRow)
     with screen.progress(f"{what}: verdicts") as (tick, _):
         return score(judge, verdicts, replies, tick)
 

@@ -8,14 +8,14 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from babelguard.errors import UserError, damaged
+from babelguard.errors import UserError
 from babelguard.evaluation.judging import GENERATIONS, HARD, LoggedReply
-from babelguard.files import JsonlLog, read_json
-from babelguard.judges import LABELS, Exchange
-from babelguard.judges.base import EXPECTED
+from babelguard.evaluation.log_rows import ReplyRow
+from babelguard.files import JsonlLog, read_record
+from babelguard.jobs.run_files import METRICS, Facts, ReportedMetrics, ReportedRow, RunConfig, read_run_config
+from babelguard.jobs.run_folder import RunFolder
+from babelguard.judges import Exchange
 
-# The fields of a log line that must be texts.
-_TEXTS = ("defence", "split", "language", "id", "reply")
 # A defence with its seed, and a language.
 Place = tuple[str, int | None, str]
 
@@ -55,105 +55,61 @@ def read_logged_run(folder: Path) -> LoggedRun:
     Raises:
         UserError: If the folder is not one of a run or an evaluation, it has no replies, or a file is damaged.
     """
-    settings, facts = read_json(folder / "config.json"), read_json(folder / "evaluation.json")
+    settings = read_run_config(folder)
+    facts = read_record(folder / "evaluation.json", Facts, "restore it, or give another folder")
     log = folder / GENERATIONS
     if not log.is_file() or not (settings or facts):
         missing = GENERATIONS if not log.is_file() else "config.json or evaluation.json"
         raise UserError(f"There is no {missing} in {folder}; give the folder of a run or of an evaluation.")
-    # Read only, because the run may not have ended.
-    logged = [_logged(row, number, log) for number, row in enumerate(JsonlLog(log, read_only=True).rows.values(), 1)]
-    rows = _reported_rows(folder / "metrics.json")
+    logged = [_logged(row) for row in JsonlLog(log, ReplyRow).rows.values()]
+    reported = read_record(folder / METRICS, ReportedMetrics)
+    rows = reported.rows if reported is not None else ()
     first_split = next((one.fields["split"] for one in logged if one.fields["split"] != HARD), "")
-    split = rows[0]["split"] if rows else "test" if settings else first_split
+    split = rows[0].split if rows else "test" if settings else first_split
     # Hard rows are measured together with the split, and reported apart.
     replies = _latest(_in_order([one for one in logged if one.fields["split"] in (split, HARD)], rows))
     if all(one.fields["split"] == HARD for one in replies):
         raise UserError(f"There are no replies of the split '{split}' in {log}; finish the run first.")
     _check_labels(replies, log)
     kept = _same_rows(replies)
-    first: dict[str, Any] = rows[0] if rows else {}
-    trained = [row["language"] for row in rows if row["trained"]] if rows else _trained(folder, settings)
+    first = rows[0] if rows else None
+    trained = [row.language for row in rows if row.trained] if rows else _trained(folder, settings)
+    named = settings.run.get("model") if settings else None
     return LoggedRun(
         folder=folder,
         replies=tuple(kept),
-        model=first.get("model") or str(_section(settings, "run").get("model") or folder.resolve().parent.name),
-        benchmark=first.get("benchmark") or folder.resolve().name,
+        model=first.model if first else named or folder.resolve().parent.name,
+        benchmark=first.benchmark if first else folder.resolve().name,
         split=split,
-        attack=first.get("attack") or str(facts.get("attack") or "none"),
+        attack=first.attack if first else (facts.model_dump().get("attack") if facts else None) or "none",
         trained=tuple(dict.fromkeys(trained)),
         remarks=_remarks(folder, rows, replies, kept),
     )
 
 
-def _logged(row: dict[str, Any], number: int, path: Path) -> LoggedReply:
-    """Check a log line, and return what is judged."""
-    question, expected, finished = row.get("question", ""), row.get("expected"), row.get("finished")
-    correct = (
-        all(isinstance(row.get(name), str) for name in (*_TEXTS, "key"))
-        and row.get("label") in LABELS
-        and isinstance(question, str)
-        and isinstance(finished, bool)
-        and (expected is None or expected in EXPECTED)
-        and isinstance(row.get("seed"), int | None)
-    )
-    if not correct:
-        raise UserError(f"Line {number} of {path} is not a logged reply; measure again into another folder.")
-    fields = {name: row.get(name) for name in ("key", "defence", "seed", "split", "language", "id", "label")}
-    return LoggedReply(
-        fields, Exchange(question, row["reply"], row["language"], row["label"], bool(finished)), expected
-    )
+def _logged(row: dict[str, Any]) -> LoggedReply:
+    """Return what is judged of a log line."""
+    fields = {name: row[name] for name in ("key", "defence", "seed", "split", "language", "id", "label")}
+    exchange = Exchange(row.get("question", ""), row["reply"], row["language"], row["label"], row["finished"])
+    return LoggedReply(fields, exchange, row.get("expected"))
 
 
-def _reported_rows(path: Path) -> list[dict[str, Any]]:
-    """Return the rows of metrics.json, also of older versions. Empty if there is no file.
-
-    Raises:
-        UserError: If the file is damaged.
-    """
-    if not path.exists():
-        return []
-    rows = read_json(path).get("rows")
-    if not isinstance(rows, list) or not all(map(_is_row, rows)):
-        raise UserError(damaged(path))
-    return rows
-
-
-def _is_row(row: Any) -> bool:
-    """Whether this is a row of metrics.json, as far as it is used here."""
-    if not isinstance(row, dict) or not isinstance(row.get("trained"), bool) or "seed" not in row:
-        return False
-    cells = [row.get("attack_success"), row.get("false_refusal"), row.get("hard_refusal")]
-    if cells[-1] is None:
-        cells.pop()
-    return (
-        all(isinstance(row.get(name), str) for name in ("model", "defence", "benchmark", "split", "language"))
-        and isinstance(row["seed"], int | None)
-        and isinstance(row.get("attack", ""), str)
-        and all(isinstance(cell, dict) and isinstance(cell.get("n"), int) for cell in cells)
-    )
-
-
-def _section(settings: dict[str, Any], name: str) -> dict[str, Any]:
-    """Return a section of config.json. Empty if there is none."""
-    found = settings.get(name)
-    return found if isinstance(found, dict) else {}
-
-
-def _trained(folder: Path, settings: dict[str, Any]) -> list[str]:
+def _trained(folder: Path, settings: RunConfig | None) -> tuple[str, ...]:
     """Return the training languages of a run, or of the run that an evaluation folder is in."""
-    parent = settings or read_json(folder.resolve().parent.parent / "config.json")
-    languages = _section(parent, "data").get("languages")
-    return [str(code) for code in languages] if isinstance(languages, list) else []
+    around = folder.resolve().parent.parent
+    in_run = RunFolder(around).prompt.is_dir()
+    parent = settings or (read_run_config(around) if in_run else None)
+    return parent.data.languages if parent else ()
 
 
 def _place(row: dict[str, Any]) -> Place:
     return row["defence"], row["seed"], row["language"]
 
 
-def _in_order(replies: Sequence[LoggedReply], rows: Sequence[dict[str, Any]]) -> list[LoggedReply]:
+def _in_order(replies: Sequence[LoggedReply], rows: Sequence[ReportedRow]) -> list[LoggedReply]:
     """Sort replies by defence and language, which the log does not. Replies that metrics.json does not report are left out."""
     if rows:
-        order = {_place(row): k for k, row in enumerate(rows)}
+        order: dict[Place, int] = {(row.defence, row.seed, row.language): k for k, row in enumerate(rows)}
     else:
         runs = list(dict.fromkeys(_place(one.fields)[:2] for one in replies))
         codes = sorted({one.exchange.language for one in replies})
@@ -194,7 +150,7 @@ def _same_rows(replies: Sequence[LoggedReply]) -> list[LoggedReply]:
 
 
 def _remarks(
-    folder: Path, rows: Sequence[dict[str, Any]], replies: Sequence[LoggedReply], kept: Sequence[LoggedReply]
+    folder: Path, rows: Sequence[ReportedRow], replies: Sequence[LoggedReply], kept: Sequence[LoggedReply]
 ) -> tuple[str, ...]:
     found = []
     if not rows:
@@ -205,8 +161,7 @@ def _remarks(
         found.append(
             f"{len(replies) - len(kept)} replies are left out, because not all defences have a reply to the same row."
         )
-    cells = [row.get(name) for row in rows for name in ("attack_success", "false_refusal", "hard_refusal")]
-    reported = sum(cell["n"] for cell in cells if cell is not None)
+    reported = sum(cell.n for row in rows for cell in row.cells)
     if rows and reported != len(kept):
         found.append(
             f"metrics.json counts {reported} replies, and the tables count {len(kept)}: equal requests are logged once, and the "

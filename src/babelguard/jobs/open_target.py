@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from babelguard.errors import UserError
-from babelguard.files import read_json
+from babelguard.errors import UserError, damaged
+from babelguard.files import FileFault, read_json_file, read_record
+from babelguard.jobs.run_files import LocalFile, read_run_config
 from babelguard.jobs.run_folder import RunFolder
 from babelguard.models.gguf import Say
 from babelguard.models.load import ChatModel, load_chat_model
@@ -38,32 +39,43 @@ def read_prompt(name: str) -> tuple[SafetyPrompt, dict[str, Any]] | None:
     run = RunFolder(path)
     if run.prompt.is_dir():
         return SafetyPrompt.from_pretrained(run.prompt), settings_of(run)
-    _check_readable(path / CONFIG)
-    if read_json(path / CONFIG).get("type") == TYPE:
-        return SafetyPrompt.from_pretrained(path), settings_of(RunFolder(path.resolve().parent))
-    if "preset" in read_json(run.settings_file):
+    config = _config(path / CONFIG)
+    if config.get("type") == TYPE:
+        around = RunFolder(path.resolve().parent)
+        # Any other folder may contain a config.json that has nothing to do with the prompt.
+        in_run = around.prompt == path.resolve()
+        return SafetyPrompt.from_pretrained(path), settings_of(around) if in_run else {}
+    if "preset" in config:
         raise UserError(f"The run in {name} is not finished and has no safety prompt yet; run its command again.")
     if not path.exists() and is_on_hub(name):
         return SafetyPrompt.from_pretrained(name), {}
     return None
 
 
-def _check_readable(config: Path) -> None:
-    """Check that a config.json, if there is one, is a JSON object.
+def _config(path: Path) -> dict[str, Any]:
+    """Read a config.json, which may be that of a prompt, a run or a model. Empty if there is none.
 
     Raises:
         UserError: If it is damaged.
     """
-    if config.is_file() and not read_json(config):
-        raise UserError(f"{config} is damaged or empty; restore it, or name another target.")
+    try:
+        content = read_json_file(path)
+    except FileFault as error:
+        if error.missing:
+            return {}
+        raise error.in_run("restore it, or name another target") from error
+    if not isinstance(content, dict) or not content:
+        raise UserError(damaged(path, "it is not a JSON object", "restore it, or name another target"))
+    return content
 
 
 def settings_of(run: RunFolder) -> dict[str, Any]:
     """Read the settings of a run, and the location of its model as `base`. Empty if the folder is not a run."""
-    settings = read_json(run.settings_file)
-    if "preset" not in settings:
+    if "preset" not in _config(run.settings_file):
         return {}
-    return settings | {"base": read_json(run.local_file).get("model")}
+    settings, local = read_run_config(run.path), read_record(run.local_file, LocalFile)
+    found = {} if settings is None else {"revision": settings.revision, "dtype": settings.dtype}
+    return found | {"base": local.model if local else None}
 
 
 def open_target(

@@ -14,9 +14,9 @@ from babelguard.corpus import Corpus, PromptOptions, Question, questions, read_c
 from babelguard.corpus.reading.options import parse_columns
 from babelguard.errors import UserError
 from babelguard.evaluation.reply_length import reply_budgets
-from babelguard.files import read_json
 from babelguard.jobs.cross_check import Judges, create_judges, judge_options
-from babelguard.jobs.run_folder import RunFolder, default_output
+from babelguard.jobs.run_files import read_run_config
+from babelguard.jobs.run_folder import default_output
 from babelguard.judges import Judge
 from babelguard.judges.base import identity_of
 from babelguard.languages import display_name
@@ -203,10 +203,10 @@ def _choose_languages(
     count = settings.data.number_to_choose
     if count is None:
         return settings
-    started = read_json(RunFolder(output).settings_file)
-    facts = started.get("run", {})
+    started = read_run_config(output)
+    facts = started.run if started else {}
     if (facts.get("languages_asked"), facts.get("model_fingerprint")) == (settings.data.languages[0], chat.weights):
-        return settings.with_section("data", languages=tuple(started["data"]["languages"]))
+        return settings.with_section("data", languages=started.data.languages if started else ())
     unsupported = set(judge.unsupported(train.languages))
     shared = tuple(c for c in train.languages if c in validation.languages and c not in unsupported)
     screen.title(f"Choosing {count} of {len(shared)} languages by the correlation of attack features")

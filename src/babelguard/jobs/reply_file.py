@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, cast
 
 from babelguard.errors import UserError
+from babelguard.files import FileFault, parse_json, read_text
 from babelguard.judges import LABELS, Exchange, Verdict
 from babelguard.judges.base import EXPECTED
 
@@ -49,13 +50,13 @@ def read_replies(path: Path) -> list[GivenReply]:
         UserError: If the file cannot be read, a line is wrong, or there are no replies.
     """
     try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise UserError(
-            f"{path} cannot be read ({error.strerror or error}); check its name and permissions."
-        ) from error
+        text = read_text(path)
+    except FileFault as error:
+        if error.line is not None:
+            raise UserError(f"In line {error.line} of {path}, {error.why}.") from error
+        raise UserError(f"{path} cannot be read ({error.why}); check its name and permissions.") from error
     found = []
-    for number, line in enumerate(content.removeprefix(b"\xef\xbb\xbf").split(b"\n"), start=1):
+    for number, line in enumerate(text.split("\n"), start=1):
         if not line.strip():
             continue
         try:
@@ -67,16 +68,14 @@ def read_replies(path: Path) -> list[GivenReply]:
     return found
 
 
-def _object(line: bytes) -> dict[str, Any]:
+def _object(line: str) -> dict[str, Any]:
     try:
-        row = json.loads(line.decode("utf-8"))
-    except UnicodeDecodeError:
-        raise _Wrong("the text is not valid UTF-8; save the file as UTF-8") from None
+        row = parse_json(line)
     except json.JSONDecodeError as error:
         what = f"this is not valid JSON ({error.msg}, column {error.colno}); write one object per line"
         raise _Wrong(what) from None
-    except (ValueError, RecursionError) as error:
-        raise _Wrong(f"this is not valid JSON ({' '.join(str(error).split())})") from None
+    except ValueError as error:
+        raise _Wrong(f"this is not valid JSON ({error})") from None
     if not isinstance(row, dict):
         raise _Wrong("there is no JSON object; write one object per line")
     return row

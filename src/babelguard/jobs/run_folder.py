@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import platform
 from dataclasses import dataclass
@@ -14,7 +13,8 @@ from babelguard.config import Settings
 from babelguard.config.load import RENAMED, flat
 from babelguard.config.sections import Data, Evaluation, Objective, Selection, Training
 from babelguard.errors import UserError
-from babelguard.files import read_json, write_json
+from babelguard.files import LOCK, read_record, write_json
+from babelguard.jobs.run_files import CONFIG, LOCAL, METRICS, Facts, LocalFile, RunConfig
 from babelguard.method.objective import resolve_weights
 from babelguard.models.packaged import PACKAGED
 
@@ -32,12 +32,12 @@ class RunFolder:
     @property
     def settings_file(self) -> Path:
         """Settings and identity of the run."""
-        return self.path / "config.json"
+        return self.path / CONFIG
 
     @property
     def local_file(self) -> Path:
         """Location of the model. No other file of a run contains a path of this machine."""
-        return self.path / "local.json"
+        return self.path / LOCAL
 
     @property
     def prompt(self) -> Path:
@@ -47,7 +47,7 @@ class RunFolder:
     @property
     def metrics(self) -> Path:
         """The metrics. They are written last, so if the file exists, the run is complete."""
-        return self.path / "metrics.json"
+        return self.path / METRICS
 
     @property
     def report(self) -> Path:
@@ -109,10 +109,8 @@ def open_run(path: Path, settings: Settings, facts: dict[str, Any]) -> RunFolder
     if run.settings_file.exists():
         _check_same(run, identity(settings) | flat({"run": facts}))
         return run
-    if path.exists() and not path.is_dir():
-        raise UserError(f"The `output` {path} is a file, not a folder; choose another `output`.")
     # These files remain if the process is killed before config.json is written.
-    first = {environment_file.name, environment_file.name + ".part", run.settings_file.name + ".part"}
+    first = {LOCK, environment_file.name, environment_file.name + ".part", run.settings_file.name + ".part"}
     if path.is_dir() and any(file.name not in first for file in path.iterdir()):
         raise UserError(f"The folder {path} contains files that do not belong to a run; choose another `output`.")
     write_json(environment_file, environment())
@@ -125,13 +123,8 @@ def open_run(path: Path, settings: Settings, facts: dict[str, Any]) -> RunFolder
 
 def _check_same(run: RunFolder, wanted: dict[str, Any]) -> None:
     """Check that a folder holds the wanted run."""
-    broken = UserError(f"{run.settings_file} is damaged; choose another `output` or delete the folder.")
-    try:
-        content = json.loads(run.settings_file.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise broken from error
-    if not isinstance(content, dict):
-        raise broken
+    config = read_record(run.settings_file, RunConfig, "choose another `output`")
+    content = {} if config is None else config.model_dump(mode="json", exclude_unset=True)
     if any(name in content for name in RENAMED):
         raise UserError(
             f"The run in {run.path} was made by an older version of babelguard and cannot be resumed; choose another `output`."
@@ -156,10 +149,8 @@ def open_folder(path: Path, kind: str, facts: dict[str, str], name: str | None =
         UserError: If it holds another evaluation or analysis, or other files.
     """
     manifest = path / (name or f"{kind}.json")
-    try:
-        found = json.loads(manifest.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        found = {}
+    facts_found = read_record(manifest, Facts, "choose another `output`")
+    found = {} if facts_found is None else facts_found.model_dump()
     if found and {**found, "judge": None} == {**facts, "judge": None} and found.get("judge") != facts.get("judge"):
         raise UserError(
             f"The replies in {path} were judged by '{found.get('judge')}', and this {kind} uses '{facts.get('judge')}'; choose "
@@ -170,7 +161,7 @@ def open_folder(path: Path, kind: str, facts: dict[str, str], name: str | None =
             f"The folder {path} contains the {kind} of other prompts, another model or other options; choose another `output`."
         )
     # A draft of the first file remains if the process is killed while writing it.
-    first = {manifest.name, manifest.name + ".part"}
+    first = {LOCK, manifest.name, manifest.name + ".part"}
     if not found and path.is_dir() and any(file.name not in first for file in path.iterdir()):
         raise UserError(f"The folder {path} contains files that do not belong to an {kind}; choose another `output`.")
     write_json(manifest, facts)
@@ -183,7 +174,7 @@ def remember_model(run: RunFolder, model: str) -> None:
     """
     folder = Path(model).expanduser()
     content = {"model": str(folder.resolve()) if folder.is_dir() and model not in PACKAGED else model}
-    if read_json(run.local_file) == content:
+    if read_record(run.local_file, LocalFile) == LocalFile(**content):
         return
     write_json(run.local_file, content)
 

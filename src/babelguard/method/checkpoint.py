@@ -1,24 +1,21 @@
-"""The training checkpoint: one safetensors file with the tensors and the progress."""
+"""The training checkpoint: one safetensors file with the tensors, the progress and a checksum of both."""
 
 from __future__ import annotations
 
-import json
-import os
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 from pathlib import Path
 
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from pydantic import BaseModel, ConfigDict, ValidationError
 from torch import Tensor
 
-from babelguard.errors import UserError, cannot_write, damaged
-from babelguard.files import sync
+from babelguard.errors import UserError, damaged
+from babelguard.files import FileFault, reason
+from babelguard.files.tensors import read_tensors, write_tensors
 
 FILE = "checkpoint.safetensors"
 
 
-@dataclass
-class Progress:
+class Progress(BaseModel):
     """The state of training besides tensors.
 
     Attributes:
@@ -31,13 +28,15 @@ class Progress:
         history: The losses of every step.
     """
 
+    model_config = ConfigDict(strict=True, extra="forbid", ser_json_inf_nan="constants")
+
     step: int = 0
     optimised: int = 0
     halved: int = 0
     start_score: float = float("inf")
     best_score: float = float("inf")
     best_step: int = -1
-    history: list[dict[str, float]] = field(default_factory=list)
+    history: list[dict[str, int | float]] = []
 
 
 def save_checkpoint(folder: Path, tensors: dict[str, Tensor], progress: Progress) -> None:
@@ -46,29 +45,36 @@ def save_checkpoint(folder: Path, tensors: dict[str, Tensor], progress: Progress
     Raises:
         UserError: If the disk is full or the folder cannot be written.
     """
-    target, draft = folder / FILE, folder / "checkpoint.part"
-    contiguous = {k: v.detach().cpu().contiguous().clone() for k, v in tensors.items()}
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        save_file(contiguous, draft, metadata={"progress": json.dumps(vars(progress))})
-        sync(draft)
-        os.replace(draft, target)
-    except (OSError, SafetensorError) as error:
-        raise UserError(cannot_write(target, error)) from error
+    write_tensors(folder / FILE, tensors, {"progress": progress.model_dump_json()})
 
 
-def load_checkpoint(folder: Path) -> tuple[dict[str, Tensor], Progress] | None:
-    """Read the checkpoint, or return None if there is none.
+def load_checkpoint(
+    folder: Path, like: Mapping[str, Tensor] | None = None
+) -> tuple[dict[str, Tensor], Progress] | None:
+    """Read the checkpoint.
+
+    Args:
+        folder: Its folder.
+        like: Tensors with the names and shapes that it must have. None accepts any.
+
+    Returns:
+        The tensors and the progress, or None if there is no checkpoint.
 
     Raises:
-        UserError: If it is damaged.
+        UserError: If it is damaged, belongs to another run, or was written without a checksum by an older version.
     """
     path = folder / FILE
-    if not path.exists():
-        return None
     try:
-        with safe_open(path, framework="pt") as file:
-            progress = Progress(**json.loads(file.metadata()["progress"]))
-            return {k: file.get_tensor(k) for k in file.keys()}, progress  # noqa: SIM118 (not a dict)
-    except (SafetensorError, ValueError, KeyError, TypeError) as error:
-        raise UserError(damaged(path)) from error
+        tensors, texts, checked = read_tensors(path)
+        if not checked:
+            # A run of an older version cannot be resumed anyway.
+            raise FileFault(path, "it has no checksum")
+        if like is not None and {k: v.shape for k, v in tensors.items()} != {k: v.shape for k, v in like.items()}:
+            raise FileFault(path, "it belongs to another run")
+        return tensors, Progress.model_validate_json(texts.get("progress", ""))
+    except FileFault as error:
+        if error.missing:
+            return None
+        raise error.in_run() from error
+    except ValidationError as error:
+        raise UserError(damaged(path, reason(error))) from error

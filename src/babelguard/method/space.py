@@ -12,11 +12,10 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
-from babelguard.errors import NothingToAlign, UserError, cannot_write
+from babelguard.errors import NothingToAlign, UserError, damaged
+from babelguard.files.tensors import read_tensors, write_tensors
 
 Folds = Literal["ten", "one"]
 
@@ -59,23 +58,23 @@ class SafetySpace:
         Raises:
             UserError: If the file cannot be written.
         """
-        tensors = {k: v.contiguous() for k, v in vars(self).items() if isinstance(v, Tensor)}
-        try:
-            save_file(tensors, path, metadata={"explained": str(self.explained)})
-        except (OSError, SafetensorError) as error:
-            raise UserError(cannot_write(path, error)) from error
+        tensors = {k: v for k, v in vars(self).items() if isinstance(v, Tensor)}
+        write_tensors(path, tensors, {"explained": str(self.explained)})
 
     @classmethod
     def load(cls, path: Path) -> SafetySpace:
         """Read a space written by `save`.
 
         Raises:
-            OSError: If the file does not exist.
-            SafetensorError: If it is damaged.
+            UserError: If the file does not exist, is damaged, or has no checksum.
         """
-        with safe_open(path, framework="pt") as file:
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
-            return cls(**tensors, explained=float(file.metadata()["explained"]))
+        tensors, texts, checked = read_tensors(path)
+        try:
+            if not checked:
+                raise ValueError("it has no checksum")
+            return cls(**tensors, explained=float(texts["explained"]))
+        except (KeyError, TypeError, ValueError) as error:
+            raise UserError(damaged(path, str(error))) from error
 
     def to(self, device: torch.device) -> SafetySpace:
         """Return the same space on another device."""

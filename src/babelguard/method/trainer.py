@@ -92,7 +92,8 @@ def train(
     optimiser = torch.optim.AdamW([parameter], lr=step_size, betas=(0.9, training.beta2), weight_decay=0.0)
     balance = initial_state(weighting, len(data.suffixes)).to(device)
     progress, best = Progress(), parameter.detach().clone()
-    saved = load_checkpoint(folder)
+    names = ("theta", "best", "exp_avg", "exp_avg_sq")
+    saved = load_checkpoint(folder, dict.fromkeys(names, parameter) | {"balance": balance})
     if saved is not None:
         tensors, progress = saved
         parameter.data.copy_(tensors["theta"])

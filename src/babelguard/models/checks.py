@@ -30,6 +30,39 @@ def chat_template_of(tokenizer: Any) -> str:
     return str(template)
 
 
+def check_template(tokenizer: Any, name: str) -> None:
+    """Reject a tokenizer whose chat template cannot render a question.
+
+    Raises:
+        UserError: If it has no template, the template has a syntax error, or rendering fails.
+    """
+    chat_template_of(tokenizer)
+    chat = [{"role": "user", "content": "Hello"}]
+    try:
+        tokenizer.apply_chat_template(chat, tokenize=False, add_generation_prompt=True)
+    except Exception as error:  # a template may raise anything
+        why = " ".join(str(error).split())[:200].rstrip(".")
+        raise UserError(
+            f"The chat template of {name} cannot render a chat ({type(error).__name__}: {why}); correct the template, or "
+            "download the model again."
+        ) from error
+
+
+def check_stops(model: Any, name: str) -> None:
+    """Reject a model whose end-of-sequence ids are not token ids.
+
+    Raises:
+        UserError: Naming what they are.
+    """
+    found = model.generation_config.eos_token_id
+    ids = found if isinstance(found, list) else [] if found is None else [found]
+    for one in ids:
+        if not isinstance(one, int) or isinstance(one, bool):
+            raise UserError(
+                f"The eos_token_id of {name} in generation_config.json or config.json is {one!r}; write the number of a token."
+            )
+
+
 def check_kind(config: Any, name: str) -> None:
     """Reject encoder-decoder and embedding models.
 

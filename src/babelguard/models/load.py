@@ -13,9 +13,10 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 from transformers.utils import logging as transformers_logging
 
 from babelguard.errors import UserError
-from babelguard.models.checks import chat_template_of, check_cacheable, check_kind, check_weights
+from babelguard.models.checks import check_cacheable, check_kind, check_stops, check_template, check_weights
 from babelguard.models.devices import choose_device, choose_dtype
 from babelguard.models.digests import weights_digest
+from babelguard.models.folders import ADVICE, check_files, model_folder
 from babelguard.models.gguf import Say
 from babelguard.models.packaged import PACKAGED
 from babelguard.models.sketch import Sketch
@@ -86,10 +87,8 @@ def resolve(name: str, say: Say) -> Source:
         return Source(str(packaged.prepare(say)), packaged.base_id, packaged.licence, packaged.quantisation)
     path = Path(name).expanduser()
     if path.exists() or name.startswith((".", "/", "~")):
-        if not path.is_dir():
-            raise UserError(f"{name} is not a model folder; give a folder with a config.json, a hub id, or demo.")
-        if not (path / "config.json").exists():
-            raise UserError(f"The folder {name} contains no model; give a folder with a config.json.")
+        path = model_folder(name)
+        check_files(path)
         return Source(str(path), path.resolve().name)
     return Source(name, name)
 
@@ -127,7 +126,7 @@ def load_chat_model(
         if (Path(source) / "modules.json").exists():
             raise UserError(f"{name} is an embedding model, which does not generate text; choose a causal chat model.")
         tokenizer = AutoTokenizer.from_pretrained(source, **common)
-        chat_template_of(tokenizer)
+        check_template(tokenizer, name)
         place = choose_device(device)
         loaded: Any = AutoModelForCausalLM.from_pretrained(
             source, config=config, dtype=choose_dtype(dtype, place, config.dtype), output_loading_info=True, **common
@@ -139,6 +138,7 @@ def load_chat_model(
         raise UserError(explain(name, source, error)) from error
     check_cacheable(model)
     check_weights(model, info, name)
+    check_stops(model, name)
     model.requires_grad_(False)
     model.eval().to(place)
     shown = name if name in PACKAGED else (Path(source).name if os.path.isdir(source) else source)
@@ -170,6 +170,6 @@ def explain(name: str, source: str, error: Exception) -> str:
     # Library messages are long. The first sentence says what is wrong.
     first = re.split(r"(?<=[^.])\. ", text)[0][:200].rstrip(".")
     if os.path.isdir(source):
-        return f"The folder {name} could not be loaded as a causal chat model: {first}."
+        return f"The folder {name} could not be loaded as a causal chat model ({first}); {ADVICE}."
     offline = " (HF_HUB_OFFLINE is set)" if os.environ.get("HF_HUB_OFFLINE") else ""
     return f"{name} is neither a local folder nor a model that could be downloaded from the hub{offline}: {first}."

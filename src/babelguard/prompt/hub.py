@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 from babelguard.errors import UserError
+from babelguard.files import read_json_file
 from babelguard.prompt.storage import CARD, CONFIG, TYPE, WEIGHTS
 
 
@@ -21,7 +21,7 @@ def is_on_hub(name: str) -> bool:
     if not looks_like_hub_id(name):
         return False
     try:
-        config = json.loads(Path(hf_hub_download(name, CONFIG)).read_text(encoding="utf-8"))
+        config = read_json_file(Path(hf_hub_download(name, CONFIG)))
     except Exception:  # the hub client raises many kinds of errors; loading the model will report them
         return False
     return isinstance(config, dict) and config.get("type") == TYPE

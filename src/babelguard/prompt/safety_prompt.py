@@ -11,7 +11,7 @@ from typing import Any
 
 from torch import Tensor
 
-from babelguard.errors import UserError
+from babelguard.errors import Note, UserError
 from babelguard.models.checks import chat_template_of
 from babelguard.models.gguf import Say
 from babelguard.models.sketch import Sketch
@@ -22,7 +22,7 @@ from babelguard.prompt.slot import Slot, carry
 
 
 def _warn(sentence: str) -> None:
-    warnings.warn(sentence, stacklevel=4)
+    warnings.warn(Note(sentence), stacklevel=4)
 
 
 @dataclass(frozen=True)

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import json
-import os
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from babelguard.errors import UserError
-from babelguard.files import sync, write_json, write_text
+from babelguard.files import FileFault, read_json_file, read_text, reason, write_json, write_text
+from babelguard.files.tensors import read_tensors, write_tensors
 from babelguard.models.sketch import Sketch
 from babelguard.prompt.slot import Placement, Slot
 
+# Since format 2, the configuration has a sketch of the base model, and the weights carry a checksum.
 FORMAT = 2
 CONFIG, WEIGHTS, CARD = "config.json", "model.safetensors", "README.md"
 TYPE: Final = "babelguard-safety-prompt"
@@ -30,7 +28,8 @@ class _Strict(BaseModel):
 class SlotConfig(_Strict):
     """The slot in config.json; see `babelguard.prompt.slot.Slot`."""
 
-    tokens: list[Annotated[str, Field(min_length=1)]] = Field(min_length=1)
+    # The template protects the part of a token before its number.
+    tokens: list[Annotated[str, Field(pattern=r"^\D\D")]] = Field(min_length=1)
     token_ids: list[Annotated[int, Field(ge=0)]]
     placement: Placement
     default_system: str
@@ -83,18 +82,9 @@ def write(folder: Path, config: PromptConfig, theta: Tensor, card: str) -> None:
     Raises:
         UserError: If the folder cannot be written.
     """
-    draft = folder / f"{WEIGHTS}.part"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        save_file({"theta": theta.detach().cpu().float().contiguous()}, draft)
-        sync(draft)
-        os.replace(draft, folder / WEIGHTS)
-        write_text(folder / CARD, card)
-        write_json(folder / CONFIG, config.model_dump(mode="json"))
-    except (OSError, SafetensorError) as error:
-        raise UserError(
-            f"The safety prompt could not be written to {folder} ({error}); free some space, then try again."
-        ) from error
+    write_tensors(folder / WEIGHTS, {"theta": theta.float()})
+    write_text(folder / CARD, card)
+    write_json(folder / CONFIG, config.model_dump(mode="json"))
 
 
 def read(folder: Path, name: str) -> tuple[PromptConfig, Tensor, str]:
@@ -111,7 +101,7 @@ def read(folder: Path, name: str) -> tuple[PromptConfig, Tensor, str]:
         UserError: If the folder is not a safety prompt, or a file is damaged.
     """
     try:
-        content = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+        content = read_json_file(folder / CONFIG)
         number = content["format"] if isinstance(content, dict) and type(content.get("format")) is int else FORMAT
         if number > FORMAT:
             raise UserError(
@@ -124,16 +114,20 @@ def read(folder: Path, name: str) -> tuple[PromptConfig, Tensor, str]:
                 "say enough about the base model; train it again."
             )
         config = PromptConfig.model_validate(content)
-        theta = load_file(folder / WEIGHTS)["theta"]
+        tensors, _, checked = read_tensors(folder / WEIGHTS)
+        if tensors.keys() != {"theta"}:
+            raise FileFault(folder / WEIGHTS, "it does not hold one tensor named theta")
+        if not checked:
+            raise FileFault(folder / WEIGHTS, "it has no checksum")
         card = folder / CARD
-        text = card.read_text(encoding="utf-8") if card.exists() else ""
-    except FileNotFoundError as error:
-        missing = Path(error.filename).name if error.filename else WEIGHTS
-        raise UserError(f"{name} is not a safety prompt: {missing} is missing.") from error
-    except (OSError, ValueError, KeyError, RecursionError, SafetensorError) as error:
-        raise UserError(
-            f"The safety prompt in {name} is damaged or of an unknown kind ({_reason(error)}); train or download it again."
-        ) from error
+        text = read_text(card) if card.exists() else ""
+    except FileFault as error:
+        if error.missing:
+            raise UserError(f"{name} is not a safety prompt: {error.path.name} is missing.") from error
+        raise _damaged(name, f"{error.path.name}: {error.why}") from error
+    except ValidationError as error:
+        raise _damaged(name, f"{CONFIG}: {reason(error)}") from error
+    theta = tensors["theta"]
     wanted = (config.length, config.width)
     if theta.ndim != 2 or tuple(theta.shape) != wanted or theta.shape[0] != len(config.slot.tokens):
         raise UserError(
@@ -153,10 +147,7 @@ def slot_of(config: PromptConfig) -> Slot:
     return Slot(tuple(slot.tokens), tuple(slot.token_ids), slot.placement, slot.default_system, slot.source)
 
 
-def _reason(error: Exception) -> str:
-    if isinstance(error, ValidationError):
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        message = first["msg"].removeprefix("Value error, ")
-        return f"{where}: {message}" if where else message
-    return " ".join(str(error).split())
+def _damaged(name: str, why: str) -> UserError:
+    return UserError(
+        f"The safety prompt in {name} is damaged or of an unknown kind ({why}); train or download it again."
+    )

@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import torch
+from pydantic import Field
 from torch import Tensor
 
 from babelguard import engine
 from babelguard.defences import Defence
-from babelguard.errors import UserError, damaged, out_of_memory
-from babelguard.files import write_json
+from babelguard.errors import UserError, out_of_memory
+from babelguard.files import Record, read_record, write_json
 from babelguard.judges.thoughts import begins_in_thought
 from babelguard.models.load import ChatModel
 from babelguard.targets.base import Done, TargetReply
 
 BATCH_SIZE = 32
+
+
+class BatchSize(Record):
+    """The content of batch_size.json."""
+
+    batch_size: int = Field(ge=1)
 
 
 class RenderedChats(NamedTuple):
@@ -43,12 +49,9 @@ class LocalModel:
     def __init__(self, chat: ChatModel, batch_size: int | None = None, batch_size_file: Path | None = None) -> None:
         self.chat, self.batch_size_file = chat, batch_size_file
         self.batch_size = batch_size or BATCH_SIZE
-        if batch_size_file is not None and batch_size_file.exists():
-            try:
-                remembered = int(json.loads(batch_size_file.read_text(encoding="utf-8"))["batch_size"])
-            except (ValueError, KeyError, TypeError) as error:
-                raise UserError(damaged(batch_size_file)) from error
-            self.batch_size = max(1, min(self.batch_size, remembered))
+        remembered = None if batch_size_file is None else read_record(batch_size_file, BatchSize)
+        if remembered is not None:
+            self.batch_size = min(self.batch_size, remembered.batch_size)
 
     @property
     def name(self) -> str:

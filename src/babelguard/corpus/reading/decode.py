@@ -1,13 +1,13 @@
-"""Decode text files: UTF-8 with or without a byte order mark, and UTF-16 with one."""
+"""Read text files: UTF-8 with or without a byte order mark, and UTF-16 with one."""
 
 from __future__ import annotations
 
-import codecs
 from pathlib import Path
 
-from babelguard.corpus.header import mistake
-from babelguard.corpus.text import LINE_END
+from babelguard.corpus.header import explained
 from babelguard.errors import UserError
+from babelguard.files import FileFault, decode
+from babelguard.files import read_bytes as bytes_of
 
 # The first bytes of files that are often given instead of text.
 _OTHER_FORMATS = {
@@ -25,13 +25,9 @@ def read_bytes(path: Path) -> bytes:
         UserError: If it does not exist, is a folder or cannot be read.
     """
     try:
-        return path.read_bytes()
-    except FileNotFoundError:
-        raise UserError(f"There is no file {path}; check the name.") from None
-    except IsADirectoryError:
-        raise UserError(f"{path} is a folder; give the files in it one by one.") from None
-    except (OSError, ValueError) as error:
-        raise UserError(f"The file {path} cannot be read ({getattr(error, 'strerror', None) or error}).") from None
+        return bytes_of(path)
+    except FileFault as error:
+        raise explained(error, "give the files in it one by one") from None
 
 
 def read_text(path: Path) -> str:
@@ -44,27 +40,10 @@ def read_text(path: Path) -> str:
     for start, what in _OTHER_FORMATS.items():
         if data.startswith(start):
             raise UserError(f"The file {path} is {what}.")
-    text = _decode(path, data).lstrip("\ufeff")  # files that were joined may have several
-    if "\0" in text:
-        line = _line(text[: text.index("\0")])
-        raise mistake(
-            path, line, "there is a NUL character, as in binary or damaged files; save the file as UTF-8 text"
-        )
+    try:
+        text = decode(path, data, wide=True)
+    except FileFault as error:
+        raise explained(error, "") from None
     if not text.strip():
         raise UserError(f"The file {path} is empty; write one row per prompt.")
     return text
-
-
-def _decode(path: Path, data: bytes) -> str:
-    wide = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) and not data.startswith(codecs.BOM_UTF32_LE)
-    encoding = "utf-16" if wide else "utf-8"
-    try:
-        return data.decode(encoding)
-    except UnicodeDecodeError as error:
-        line = _line(data[: error.start].decode(encoding, "replace"))
-        what = f"byte {error.start} of the file is not {encoding.upper()}; save it as UTF-8"
-        raise mistake(path, line, what) from None
-
-
-def _line(before: str) -> int:
-    return len(LINE_END.findall(before)) + 1

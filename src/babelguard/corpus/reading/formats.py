@@ -13,8 +13,8 @@ from babelguard.corpus.reading.decode import read_bytes, read_text
 from babelguard.corpus.reading.json_rows import read_json, read_json_lines, table_of_objects
 from babelguard.corpus.reading.names import TEXT_NAMES, YES_NO_NAMES, column_code, is_known_name
 from babelguard.corpus.reading.table import Record, Table
-from babelguard.corpus.text import LINE_END
 from babelguard.errors import UserError
+from babelguard.files import LINE_END
 
 SUFFIXES = (".csv", ".tsv", ".tab", ".json", ".jsonl", ".ndjson", ".parquet", ".txt")
 _SEPARATORS = ",;\t"

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from babelguard.corpus.reading.table import Record, Table, listed
-from babelguard.corpus.text import LINE_END
 from babelguard.errors import UserError
+from babelguard.files import LINE_END, parse_json
 
 # The column of a list of strings.
 TEXT = "text"
@@ -42,8 +42,8 @@ def read_json(path: Path, text: str, *, one_value: bool = False) -> Table:
             return read_json_lines(path, text)
         what = f"{error.msg}, line {error.lineno}, column {error.colno}"
         raise UserError(f"The file {path} is not valid JSON ({what}); check that it is complete.") from None
-    except (ValueError, RecursionError) as error:
-        raise UserError(f"The file {path} is not valid JSON ({_why(error)}); {_ADVICE}.") from None
+    except ValueError as error:
+        raise UserError(f"The file {path} is not valid JSON ({error}); {_ADVICE}.") from None
     items, part = _items(path, value)
     return table_of_objects(path, list(enumerate(items, start=1)), unit="item", part=part)
 
@@ -65,8 +65,8 @@ def read_json_lines(path: Path, text: str) -> Table:
         except json.JSONDecodeError as error:
             what = f"this is not valid JSON ({error.msg}, column {error.colno}); write one object per line"
             raise UserError(f"In line {line} of {path}, {what}.") from None
-        except (ValueError, RecursionError) as error:
-            raise UserError(f"In line {line} of {path}, this is not valid JSON ({_why(error)}).") from None
+        except ValueError as error:
+            raise UserError(f"In line {line} of {path}, this is not valid JSON ({error}).") from None
     return table_of_objects(path, rows, unit="line")
 
 
@@ -119,7 +119,7 @@ def _items(path: Path, value: Any) -> tuple[list[Any], str]:
 
 
 def _parse(text: str) -> Any:
-    return json.loads(text, object_pairs_hook=_object)
+    return parse_json(text, pairs=_object, surrogates=True)
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -129,13 +129,6 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         names = [name for name, _ in pairs]
         raise ValueError(f"the key '{next(name for name in names if names.count(name) > 1)}' occurs twice")
     return found
-
-
-def _why(error: Exception) -> str:
-    text = str(error)
-    if text.startswith("the key"):
-        return text
-    return "a number is too long or lists are nested too deeply"
 
 
 def _cell(value: Any) -> str:

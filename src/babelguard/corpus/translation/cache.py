@@ -7,13 +7,23 @@ import json
 from collections.abc import Iterable
 from pathlib import Path
 
-from babelguard.corpus.translation.base import Engine, Translation
-from babelguard.errors import UserError
-from babelguard.files import JsonlLog
+from babelguard.corpus.translation.base import Engine, Status, Translation
+from babelguard.files import JsonlLog, LogRow
+
+
+class CacheRow(LogRow):
+    """A line of the cache: a translation and its status. The other fields say where it comes from."""
+
+    translation: str
+    status: Status
+    detail: str
 
 
 class Cache:
-    """An append-only JSONL file. Errors are not stored, so the same command tries those texts again.
+    """An append-only JSONL file. Errors are not stored.
+
+    What an engine returned instead of a translation (a refusal, the source, nothing) is stored for the review file, but it is
+    not `settled`, so the same command sends the text again.
 
     Args:
         path: The file. An incomplete last line is removed.
@@ -23,10 +33,7 @@ class Cache:
     """
 
     def __init__(self, path: Path) -> None:
-        self._log = JsonlLog(path)
-        for row in self._log.rows.values():
-            if not {"translation", "status", "detail"} <= row.keys():
-                raise UserError(f"{path} contains a row that is not a translation ({row['key']!r}); delete this line.")
+        self._log = JsonlLog(path, CacheRow)
 
     def create(self) -> None:
         """Create the file, to detect before the first request that it cannot be written.
@@ -47,13 +54,18 @@ class Cache:
         row = self._log.get(self.key(engine, text, source, target))
         return None if row is None else Translation(row["translation"], row["status"], row["detail"])
 
+    def settled(self, engine: Engine, text: str, source: str, target: str) -> bool:
+        """Whether a translation of a text is stored."""
+        found = self.get(engine, text, source, target)
+        return found is not None and found.status == "ok"
+
     def add(self, engine: Engine, source: str, target: str, made: Iterable[tuple[str, Translation]]) -> None:
         """Store translations, each with its source text, and flush them to disk.
 
         Raises:
             UserError: If the disk is full or the file cannot be written.
         """
-        self._log.append(
+        rows = [
             {
                 "key": self.key(engine, text, source, target),
                 "engine": engine.name,
@@ -69,4 +81,5 @@ class Cache:
             }
             for text, given in made
             if given.status != "error"
-        )
+        ]
+        self._log.append(rows, replace=True)

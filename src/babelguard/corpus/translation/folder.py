@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from babelguard.corpus.text import casefolded
 from babelguard.corpus.translation.checks import BLOCKING
 from babelguard.corpus.translation.review import ReviewRow, read_review
 from babelguard.errors import UserError, damaged
+from babelguard.files import LOCK
 from babelguard.languages import display_name
 
 OUTPUT_FILES = ("translations.jsonl", "review.csv", "prompts.jsonl", "report.md")
@@ -31,7 +33,8 @@ def check_output(output: Path, path: Path, rows: Sequence[Row], codes: Sequence[
             source file, or contains a language that would be dropped.
     """
     names = _names(output)
-    if path.resolve() in [(output / name).resolve() for name in OUTPUT_FILES]:
+    # Path.resolve fails for a link to itself.
+    if os.path.realpath(path) in [os.path.realpath(output / name) for name in OUTPUT_FILES]:
         raise UserError(f"The file {path} would be overwritten by its translation; choose another `output`.")
     if names and names.isdisjoint(_MARKS):
         raise UserError(
@@ -57,7 +60,7 @@ def _names(output: Path) -> set[str]:
     try:
         if output.is_file():
             raise UserError(f"The output {output} is a file, not a folder; choose another `output`.")
-        return {file.name for file in output.iterdir()}
+        return {file.name for file in output.iterdir()} - {LOCK}
     except FileNotFoundError:
         return set()
     except OSError as error:
@@ -74,8 +77,8 @@ def _earlier(output: Path, names: set[str]) -> tuple[dict[str, Path], dict[tuple
     if prompts.name in names:
         try:
             corpus = load_prompts(prompts)
-        except UserError:
-            raise UserError(damaged(prompts)) from None
+        except UserError as error:
+            raise UserError(damaged(prompts, str(error).rstrip("."))) from None
         languages = dict.fromkeys(corpus.languages, prompts)
         texts = {(row.id, casefolded(row.texts.get("en", ""))): prompts for row in corpus.rows}
     for row in read_review(review).values():

@@ -17,7 +17,7 @@ from babelguard.corpus.translation.result import Cell, corpus_rows, flag_cells
 from babelguard.corpus.translation.review import ReviewRow, merge, read_review, review_text
 from babelguard.corpus.translation.translator import Translator
 from babelguard.errors import UserError
-from babelguard.files import write_text
+from babelguard.files import locked, write_text
 from babelguard.languages import display_name, language
 from babelguard.screen import Screen
 
@@ -67,14 +67,18 @@ class TranslationJob:
         self.min_chrf, self.screen = min_chrf, screen
         engine.check((*self.codes, "en"))
         checks.require_sacrebleu()
-        check_output(output, path, self.rows, self.codes)
-        self.translator = Translator(engine, Cache(output / "translations.jsonl"))
+        self._open()
+
+    def _open(self) -> None:
+        """Check the output folder, and read what is translated already."""
+        check_output(self.output, self.path, self.rows, self.codes)
+        self.translator = Translator(self.engine, Cache(self.output / "translations.jsonl"))
 
     def plan(self) -> None:
         """Show the plan: rows, languages, requests, characters and licence."""
         engine, count = self.engine, len(self.codes)
         texts = [row.texts["en"] for row in self.rows]
-        forward = {code: self.translator.missing(texts, "en", code) for code in self.codes}
+        forward = {code: self.translator.missing(self._wanted_texts(code), "en", code) for code in self.codes}
         done = sum(len(texts) - len(found) for found in forward.values())
         back = {
             code: len(found) + len(self.translator.missing(self._forward_texts(code), code, "en"))
@@ -109,12 +113,15 @@ class TranslationJob:
         Raises:
             UserError: If no request can succeed or a file cannot be written. The same command resumes.
         """
+        with locked(self.output):
+            self._open()  # again, because another process may have changed it until now
+            self._run()
+
+    def _run(self) -> None:
         self.plan()
-        texts = [row.texts["en"] for row in self.rows]
         try:
-            translated = self.translator.translate(
-                "Translating", [("en", code, texts) for code in self.codes], self.screen
-            )
+            wanted = [("en", code, self._wanted_texts(code)) for code in self.codes]
+            translated = self.translator.translate("Translating", wanted, self.screen)
             back = [(code, "en", self._forward_texts(code)) for code in self.codes]
             translated += self.translator.translate("Translating back", back, self.screen)
         finally:
@@ -122,6 +129,13 @@ class TranslationJob:
         if not translated:
             self.screen.say("All texts are already translated.")
         self._write(translated)
+
+    def _wanted_texts(self, code: str) -> list[str]:
+        """Return the texts to translate: all but those that a person translated after the engine did not."""
+        review = read_review(self.output / "review.csv")
+        corrected = {row.id for row in review.values() if row.correction and row.language == code}
+        texts = ((row.id in corrected, row.texts["en"]) for row in self.rows)
+        return [text for done, text in texts if not (done and self.translator.tried(text, "en", code))]
 
     def _forward_texts(self, code: str) -> list[str]:
         results = (self.translator.result(row.texts["en"], "en", code) for row in self.rows)

@@ -12,6 +12,7 @@ from babelguard.corpus.csv_rows import BrokenCsv, csv_rows
 from babelguard.corpus.text import is_empty
 from babelguard.corpus.translation.parsing import clean_reply
 from babelguard.errors import UserError
+from babelguard.files import FileFault, read_text
 
 COLUMNS = ("id", "language", "en", "machine", "back", "chrF", "flags", "correction", "note")
 _NEEDED = ("id", "language", "en", "correction")
@@ -63,13 +64,12 @@ def read_review(path: Path) -> dict[tuple[str, str], ReviewRow]:
         UserError: If the file or one of its rows cannot be read, so that no correction is silently ignored.
     """
     try:
-        text = path.read_bytes().decode("utf-8-sig")
-    except FileNotFoundError:
-        return {}
-    except UnicodeDecodeError as error:
-        raise UserError(f"Byte {error.start} of {path} is not UTF-8; save it as CSV UTF-8.") from None
-    except OSError as error:
-        raise UserError(f"The file {path} cannot be read ({error.strerror or error}).") from None
+        text = read_text(path)
+    except FileFault as error:
+        if error.missing:
+            return {}
+        where = f"in line {error.line}, " if error.line is not None else ""
+        raise UserError(f"The file {path} cannot be read ({where}{error.why}).") from None
     found: dict[tuple[str, str], ReviewRow] = {}
     header: list[str] = []
     try:

@@ -38,8 +38,12 @@ class Translator:
         self._failures = 0
 
     def missing(self, texts: Iterable[str], source: str, target: str) -> list[str]:
-        """Return the texts that are not in the cache, without repetitions."""
-        return [text for text in dict.fromkeys(texts) if self.cache.get(self.engine, text, source, target) is None]
+        """Return the texts whose translation is not in the cache, without repetitions."""
+        return [text for text in dict.fromkeys(texts) if not self.cache.settled(self.engine, text, source, target)]
+
+    def tried(self, text: str, source: str, target: str) -> bool:
+        """Whether the engine returned anything for a text, in this or an earlier command."""
+        return self.cache.get(self.engine, text, source, target) is not None
 
     def result(self, text: str, source: str, target: str) -> Translation:
         """Return the translation of a text from the cache. If there is none, return its error."""
