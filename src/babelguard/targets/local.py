@@ -16,6 +16,7 @@ from babelguard.errors import UserError, damaged, out_of_memory
 from babelguard.files import write_json
 from babelguard.judges.thoughts import begins_in_thought
 from babelguard.models.load import ChatModel
+from babelguard.prompt.template import fixed_clock
 from babelguard.targets.base import Done, TargetReply
 
 BATCH_SIZE = 32
@@ -56,13 +57,18 @@ class LocalModel:
         return self.chat.name
 
     def key(self, defence: Defence, question: str, tokens: int) -> str:
-        """Identify a reply by the weights, the dtype, the defence, the rendered chat, the question and the maximum length."""
+        """Identify a reply by the weights, the dtype, the defence, the rendered chat, the question and the maximum length.
+
+        The chat is rendered with a fixed date, so that a reply of yesterday is found again.
+        """
         chat = self.chat
+        with fixed_clock():
+            text = defence.text(chat.tokenizer, question)
         parts = (
             chat.weights,
             str(chat.model.dtype),
             defence.digest,
-            defence.text(chat.tokenizer, question),
+            text,
             question,  # `answer` and `revise` may depend on the original text
             tokens,
         )
