@@ -27,7 +27,7 @@ TOOL = {
 }
 DOCUMENT = {"title": "Bread", "text": "Bread needs yeast.", "contents": "Bread needs yeast."}
 # Named templates may only accept chats with tools or documents.
-_SITUATIONS: tuple[dict[str, Any], ...] = ({}, {"tools": [TOOL]}, {"documents": [DOCUMENT]})
+SITUATIONS: tuple[dict[str, Any], ...] = ({}, {"tools": [TOOL]}, {"documents": [DOCUMENT]})
 _QUESTION: Messages = [{"role": "user", "content": QUESTION}]
 
 
@@ -46,7 +46,7 @@ def find_placement(tokenizer: Any, template: str | None = None) -> tuple[Placeme
     """
     source = chat_template_of(tokenizer) if template is None else template
     error: Exception | None = None
-    for situation in _SITUATIONS:
+    for situation in SITUATIONS:
         try:
             bare = _render(tokenizer, source, _QUESTION, situation)
             break
@@ -62,10 +62,10 @@ def find_placement(tokenizer: Any, template: str | None = None) -> tuple[Placeme
         text = _render(tokenizer, source, [{"role": "system", "content": SENTINEL}, *_QUESTION], situation)
     except Exception:  # templates without a system role raise TemplateError, or anything else
         return "user", ""
-    if text.count(SENTINEL) != 1 or text.find(SENTINEL) > text.find(QUESTION):
+    if SENTINEL not in text:
         return "user", ""
-    head, tail = text.split(SENTINEL)
-    between = tail[: tail.find(QUESTION)]
+    head, tail = text.split(SENTINEL, 1)
+    between = tail[: tail.find(QUESTION)] if QUESTION in tail else ""
     built_in = ""
     if bare.startswith(head) and bare.endswith(tail) and len(bare) > len(head) + len(tail):
         built_in = bare[len(head) : len(bare) - len(tail)]
@@ -84,7 +84,7 @@ def joined_roles(tokenizer: Any, template: str) -> tuple[str, ...]:
 def _must_join(tokenizer: Any, template: str, role: str) -> bool:
     texts = [SENTINEL, SENTINEL[::-1]]
     parts = [{"type": "text", "text": text} for text in texts]
-    for situation in _SITUATIONS:
+    for situation in SITUATIONS:
         try:
             plain = _render(tokenizer, template, _chat(role, " ".join(texts)), situation)
         except Exception:  # the template refuses the role, or needs tools or documents

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, Literal, NamedTuple
 
-from babelguard.prompt.placement import DOCUMENT, TOOL, Messages, tool_call
+from babelguard.prompt.placement import DOCUMENT, SITUATIONS, TOOL, Messages, tool_call
 from babelguard.prompt.template import templates_of, thinking_switch
 
 State = Literal["defended", "refused by the template", "not defendable"]
@@ -73,12 +73,15 @@ def try_shapes(plain: Any, carrier: Any) -> tuple[tuple[str, State], ...]:
     sources, found = templates_of(plain), []
     for name, wrapped in templates_of(carrier).items():
         switch = thinking_switch(sources[name])
+        ask = SHAPES["one question"]
+        # A named template may need tools or documents in every chat.
+        needed = [given for given in SITUATIONS if _renders(plain, sources[name], ask.messages, {**ask.settings, **given})]
         for title, shape in SHAPES.items():
-            settings = dict(shape.settings)
+            settings = {**(needed or [{}])[0], **shape.settings}
             if "thinking" in settings:
                 if switch is None:
                     continue
-                settings = {**_REPLY, switch: settings["thinking"]}
+                settings[switch] = settings.pop("thinking")
             if _renders(carrier, wrapped, shape.messages, settings):
                 state: State = "defended"
             else:
