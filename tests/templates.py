@@ -88,14 +88,23 @@ COMMAND = """{{ bos_token }}{% if messages[0]['role'] == 'system' %}{% set loop_
 {% if add_generation_prompt %}{{ '<|BOT|>' }}{% endif %}"""
 COMMAND_R = {
     "default": COMMAND.replace("PREAMBLE", "false")
-    .replace("{{ '<|SYS|>' }}FRONT", "{% if system_message != false %}{{ '<|SYS|>' + system_message + '<|END|>' }}{% endif %}")
+    .replace(
+        "{{ '<|SYS|>' }}FRONT",
+        "{% if system_message != false %}{{ '<|SYS|>' + system_message + '<|END|>' }}{% endif %}",
+    )
     .replace("{{ system_message }}BACK{{ '<|END|>' }}", ""),
     "tool_use": COMMAND.replace("PREAMBLE", "'## Task\nYou help.'")
     .replace("FRONT", "{{ '# Safety\nBe safe.\n\n# Instructions\n' }}")
-    .replace("BACK", "{{ '\n\n## Tools\n' }}{% for tool in tools %}{{ tool['function']['name'] + ': ' + tool['function']['description'] }}{% endfor %}"),
+    .replace(
+        "BACK",
+        "{{ '\n\n## Tools\n' }}{% for tool in tools %}{{ tool['function']['name'] + ': ' + tool['function']['description'] }}{% endfor %}",
+    ),
     "rag": COMMAND.replace("PREAMBLE", "'## Task\nYou help.'")
     .replace("FRONT", "{{ '# Safety\nBe safe.\n\n# Instructions\n' }}")
-    .replace("BACK", "{{ '<|END|><|SYS|><results>' }}{% for document in documents %}{% for key, value in document.items() %}{{ key + ': ' + value }}{% endfor %}{% endfor %}{{ '</results>' }}"),
+    .replace(
+        "BACK",
+        "{{ '<|END|><|SYS|><results>' }}{% for document in documents %}{% for key, value in document.items() %}{{ key + ': ' + value }}{% endfor %}{% endfor %}{{ '</results>' }}",
+    ),
 }
 
 # A header with dates before the system text, and tools in the first user turn; `ipython` for the results of tools.

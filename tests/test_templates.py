@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 from datetime import datetime as real_datetime
 from functools import cache
@@ -9,6 +10,8 @@ from functools import cache
 import pytest
 import tiny
 from templates import LAST_SYSTEM, MARKED, MISTRAL_NEMO, QWEN3, SMOLLM3, TEMPLATES
+from tokenizers import Tokenizer
+from transformers import PreTrainedTokenizerFast
 
 from babelguard.defences import NoDefence, SoftDefence, WrittenDefence
 from babelguard.errors import UserError
@@ -27,7 +30,13 @@ REFUSED = {
     "smollm3": PICTURES[:1],
     "granite3.3": PICTURES,
     "mistral-small": ["tool call and result", "developer message"],
-    "mistral-nemo": ["several system messages", "late system message", "developer message", "no user message", *PICTURES],
+    "mistral-nemo": [
+        "several system messages",
+        "late system message",
+        "developer message",
+        "no user message",
+        *PICTURES,
+    ],
     "hermes": [*PICTURES, *(f"{name} (tool_use)" for name in PICTURES)],
     "command-r": [*PICTURES, "picture (tool_use)", "picture (rag)"],
     "llama3.1": [],
@@ -133,7 +142,9 @@ def test_all_of_several_system_texts_are_kept():
         tokenizer, carrier, slot = installed(name)
         if dict(slot.shapes)["several system messages"] == "defended":
             bare, text = text_of(tokenizer, messages, **settings), text_of(carrier, messages, **settings)
-            assert [t in text for t in ("Be brief.", "Be kind.")] == [t in bare for t in ("Be brief.", "Be kind.")], name
+            assert [t in text for t in ("Be brief.", "Be kind.")] == [t in bare for t in ("Be brief.", "Be kind.")], (
+                name
+            )
     # A template without a system role keeps none of them. They are put in front of the first user text.
     tokenizer, carrier, slot = with_template(tiny.NO_SYSTEM)
     text = text_of(carrier, messages, **settings)
@@ -173,6 +184,7 @@ def test_the_key_of_a_reply_does_not_depend_on_the_day(monkeypatch):
         for defence in (NoDefence(), SoftDefence("mcd", None, slot, carrier), written):
             found = []
             for day in (3, 4):
+
                 class Day(real_datetime):
                     @classmethod
                     def now(cls, tz=None):
@@ -204,8 +216,13 @@ def test_every_named_template_is_defended_and_keeps_tools(name):
 
 @pytest.mark.parametrize("template", [MARKED, SMOLLM3])
 def test_the_texts_of_the_assistant_are_marked_as_in_the_bare_template(template):
-    tokenizer, carrier, slot = with_template(template)
-    chat = [*QUESTION, {"role": "assistant", "content": "Knead it."}, *QUESTION, {"role": "assistant", "content": "Bake."}]
+    tokenizer, carrier, _ = with_template(template)
+    chat = [
+        *QUESTION,
+        {"role": "assistant", "content": "Knead it."},
+        *QUESTION,
+        {"role": "assistant", "content": "Bake."},
+    ]
     marked = []
     for one in (tokenizer, carrier):
         given = {"enable_thinking": False, "return_assistant_tokens_mask": True}
@@ -258,13 +275,28 @@ def hostile(rng, slot, depth=0):
     """Return a content made of placeholders, pieces of them and words, as a text or as parts of many kinds."""
     token = rng.choice(slot.tokens)
     cut = rng.randrange(1, len(token))
-    words = [token, slot.text, token[:cut], token[cut:], token[:3] + token + token[3:], "bread", " ", "\n", "<image>", "<~>"]
+    words = [
+        token,
+        slot.text,
+        token[:cut],
+        token[cut:],
+        token[:3] + token + token[3:],
+        "bread",
+        " ",
+        "\n",
+        "<image>",
+        "<~>",
+    ]
     words += ["babelguardmark", "zsbabelguardmark", "zubabelguardmark", "zq", "<channel|>", "</think>", "soft", "|"]
     text = "".join(rng.choice(words) for _ in range(rng.randrange(1, 6)))
     if depth or rng.random() < 0.6:
         return text
     parts = [rng.choice([{"type": "text", "text": hostile(rng, slot, 1)}, hostile(rng, slot, 1), {"type": "image"}])]
-    parts += [{"type": "text", "text": token[:cut]}, {"type": "x", "text": "X", token: token}, {"type": "text", "text": token[cut:]}]
+    parts += [
+        {"type": "text", "text": token[:cut]},
+        {"type": "x", "text": "X", token: token},
+        {"type": "text", "text": token[cut:]},
+    ]
     return parts
 
 
@@ -339,7 +371,7 @@ def test_raw_text_reaches_the_placeholders_only_as_a_complete_prompt():
 
 
 def test_a_chat_that_lost_the_prompt_is_refused():
-    tokenizer, carrier, slot = installed("qwen3")
+    _, carrier, _ = installed("qwen3")
     with pytest.raises(UserError, match="exactly once"):
         carrier.apply_chat_template(QUESTION, truncation=True, max_length=5)
     with pytest.raises(UserError, match="exactly once"):
@@ -364,26 +396,13 @@ def test_a_late_text_of_the_system_does_not_remove_the_prompt():
 
 
 def test_a_vocabulary_with_gaps_is_refused():
-    tokenizer = tiny.make_tokenizer(tiny.FAMILIES["mistral"])
-    ids = tokenizer.get_vocab()
-    inner = tokenizer.backend_tokenizer.model
-    assert inner is not None
-    import json
-
-    from tokenizers import Tokenizer
-    from transformers import PreTrainedTokenizerFast
-
-    content = json.loads(tokenizer.backend_tokenizer.to_str())
+    content = json.loads(tiny.byte_tokenizer().to_str())
     vocabulary = content["model"]["vocab"]
-    piece, last = sorted(vocabulary.items(), key=lambda item: item[1])[300], max(vocabulary.values())
-    merges = [pair for pair in content["model"]["merges"] if piece[0] not in ("".join(pair), *pair)]
-    del vocabulary[piece[0]]
-    content["model"]["merges"] = [pair for pair in merges if all(half in vocabulary for half in pair)]
-    content["added_tokens"] = []
-    content["model"]["vocab"] = {token: index for token, index in vocabulary.items()}
-    damaged = PreTrainedTokenizerFast(tokenizer_object=Tokenizer.from_str(json.dumps(content)), eos_token="a")
-    damaged.chat_template = QWEN3
-    assert max(damaged.get_vocab().values()) == last
-    assert len(ids) > last
+    last = max(vocabulary, key=vocabulary.get)
+    vocabulary[last] += 20  # the next free id by count is not free, or is followed by a used one
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=Tokenizer.from_str(json.dumps(content)), eos_token="a")
+    tokenizer.chat_template = QWEN3
+    _, slot = install(tokenizer, COUNT, 700)
+    assert not set(slot.token_ids) & set(tokenizer.get_vocab().values())
     with pytest.raises(UserError, match="has gaps in its token ids"):
-        install(damaged, COUNT, 700)
+        install(tokenizer, 30, 700)

@@ -8,8 +8,8 @@ import torch
 
 from babelguard.errors import UserError
 from babelguard.jobs.open_target import open_target
-from babelguard.prompt.preamble import SEPARATOR
 from babelguard.prompt.placement import Messages, find_placement
+from babelguard.prompt.preamble import SEPARATOR
 from babelguard.prompt.slot import render, tokenise
 from babelguard.screen import Screen
 

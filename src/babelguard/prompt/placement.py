@@ -126,6 +126,11 @@ def _render(tokenizer: Any, template: str, messages: Messages, situation: dict[s
     switch = thinking_switch(template)
     switches = {switch: False} if switch else {}
     text = tokenizer.apply_chat_template(
-        messages, chat_template=with_clock(template), tokenize=False, add_generation_prompt=True, **situation, **switches
+        messages,
+        chat_template=with_clock(template),
+        tokenize=False,
+        add_generation_prompt=True,
+        **situation,
+        **switches,
     )
     return str(text)

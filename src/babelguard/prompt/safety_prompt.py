@@ -166,8 +166,9 @@ class SafetyPrompt:
         carrier = self.carrier(tokenizer)
         unprotect(model)
         weight = model.get_input_embeddings().weight
-        theta, missing = self.theta.to(weight.device), "raise" if strict else "warn"
-        model.babelguard_hook = SoftPromptHook(model, theta, self.slot.token_ids, missing=missing)
+        model.babelguard_hook = SoftPromptHook(
+            model, self.theta.to(weight.device), self.slot.token_ids, missing="raise" if strict else "warn"
+        )
         head = model.get_output_embeddings().weight.shape[0]
         model.babelguard_suppressed = model.generation_config.suppress_tokens
         suppressed = [*(model.babelguard_suppressed or []), *(i for i in self.slot.token_ids if i < head)]

@@ -52,7 +52,9 @@ SHAPES: dict[str, Shape] = {
     "developer message": Shape([_said("developer", "Be brief."), _ASK], _REPLY),
     "no user message": Shape([_SYSTEM, _ANSWER], _REPLY),
     "system message alone": Shape([_SYSTEM], _REPLY),
-    "lists of texts": Shape([_said("system", [_text("Be brief.")]), _said("user", [_text("Bread?"), _text("Now.")])], _REPLY),
+    "lists of texts": Shape(
+        [_said("system", [_text("Be brief.")]), _said("user", [_text("Bread?"), _text("Now.")])], _REPLY
+    ),
     "system message with a picture": Shape([_said("system", [_text("Be brief."), _IMAGE]), _ASK], _REPLY),
     "picture": Shape([_said("user", [_IMAGE, _text("What is this?")])], _REPLY),
     "thinking on": Shape([_ASK], {**_REPLY, "thinking": True}),
@@ -75,7 +77,9 @@ def try_shapes(plain: Any, carrier: Any) -> tuple[tuple[str, State], ...]:
         switch = thinking_switch(sources[name])
         ask = SHAPES["one question"]
         # A named template may need tools or documents in every chat.
-        needed = [given for given in SITUATIONS if _renders(plain, sources[name], ask.messages, {**ask.settings, **given})]
+        needed = [
+            given for given in SITUATIONS if _renders(plain, sources[name], ask.messages, {**ask.settings, **given})
+        ]
         for title, shape in SHAPES.items():
             settings = {**(needed or [{}])[0], **shape.settings}
             if "thinking" in settings:

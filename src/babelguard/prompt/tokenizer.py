@@ -131,8 +131,8 @@ class DefendedTokenizer:
 
     def __reduce_ex__(self, protocol: Any) -> Any:
         """Pickle by the tokenizer's own class, because the class that `defended` makes has no address."""
-        _, _, *state = super().__reduce_ex__(protocol)
-        return (_empty, (type(self).__mro__[2],), *state)
+        reduced: Any = super().__reduce_ex__(protocol)
+        return (_empty, (type(self).__mro__[2],), *reduced[2:])
 
 
 def defended(tokenizer: Any, tokens: tuple[str, ...], ids: tuple[int, ...]) -> Any:
@@ -147,5 +147,4 @@ def _class_of(base: type) -> type:
 
 
 def _empty(base: type) -> Any:
-    made = _class_of(base)
-    return made.__new__(made)
+    return object.__new__(_class_of(base))
