@@ -232,8 +232,8 @@ MUTANTS = (
     Mutant(
         "prompt behind a user text",
         "prompt/preamble.jinja",
-        "{%- set bg.place = bg.mark in bg.probe and bg.user not in bg.head -%}",
-        "{%- set bg.place = bg.mark in bg.probe -%}",
+        "{{- bg_mark(bg.rest, bg.user, bg.user, bg) -}}",
+        "{%- set bg.marked = bg.rest -%}",
         ("test_templates.py::test_a_late_text_of_the_system_does_not_remove_the_prompt",),
         "Templates that write the system text beside the last user text would be undefended before it.",
     ),

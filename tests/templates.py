@@ -166,6 +166,10 @@ OTHER_BUILT_IN = "{% if messages[0].role == 'system' %}{{ '<<SYS>>' + messages[0
 TWICE = "{% for m in messages %}{{ '<' + m.role + '>' + m.content + '|' + m.content }}{% endfor %}"
 SPACES = "\n   {% if messages[0].role == 'system' %}\n{{ messages[0].content }}\n   {% endif %}\n  {% for m in messages if m.role != 'system' %}\n<{{ m.role }}>{{ m.content | trim }}\n  {% endfor %}\n   \n"
 SKIPS_PARTS = """{%- for m in messages %}{{- '<' + m.role + '>' }}{%- if m.content is string %}{{- m.content | trim }}{%- else %}{%- for part in m.content %}{%- if part is string %}{{- part | trim }}{%- elif part.type == 'text' %}{{- part.text | trim }}{%- elif part.type == 'image' %}{{- '<img>' }}{%- endif %}{%- endfor %}{%- endif %}{%- endfor %}"""
+# A system message and a picture exclude each other, and so do a system message and tools.
+EXCLUSIVE = """{%- set ns = namespace(pictures=false) %}{%- for m in messages %}{%- if m.content is not string %}{%- for part in m.content %}{%- if part.type == 'image' %}{%- set ns.pictures = true %}{%- endif %}{%- endfor %}{%- endif %}{%- endfor %}
+{%- if messages[0].role == 'system' and (ns.pictures or tools) %}{{- raise_exception('No system message here!') }}{%- endif %}{%- if tools %}{{- tools | tojson }}{%- endif %}
+{%- for m in messages %}{{- '<' + m.role + '>' }}{%- if m.content is string %}{{- m.content | trim }}{%- else %}{%- for part in m.content %}{%- if part.type == 'text' %}{{- part.text | trim }}{%- elif part.type == 'image' %}{{- '<img>' }}{%- endif %}{%- endfor %}{%- endif %}{%- endfor %}"""
 MARKED = """{%- for message in messages %}
 {%- if message.role == 'assistant' %}
 {{- '<a>' }}{% generation %}
@@ -197,4 +201,5 @@ TEMPLATES: dict[str, str | dict[str, str]] = {
     "white space": SPACES,
     "skips parts": SKIPS_PARTS,
     "marks replies": MARKED,
+    "exclusive": EXCLUSIVE,
 }

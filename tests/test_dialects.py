@@ -10,7 +10,7 @@ import tiny
 from templates import TEMPLATES
 
 from babelguard.prompt.placement import find_placement, joined_roles
-from babelguard.prompt.preamble import UNDEFENDED, wrap
+from babelguard.prompt.preamble import UNDEFENDED, lenient, wrap
 from babelguard.prompt.shapes import SHAPES
 from babelguard.prompt.template import thinking_switch
 
@@ -82,4 +82,7 @@ def test_minijinja_refuses_a_chat_without_a_place_for_the_prompt():
     alone = [{"role": "system", "content": "Be brief."}]
     with pytest.raises(Exception, match=UNDEFENDED.split(",")[0]):
         rendered(wrapped, alone, {})
-    assert rendered(wrapped, alone, {"allow_undefended": True}) == "<s>"
+    # Users of a server may set variables of the template, but not switch the refusal off.
+    with pytest.raises(Exception, match=UNDEFENDED.split(",")[0]):
+        rendered(wrapped, alone, {"allow_undefended": True})
+    assert rendered(lenient(wrapped), alone, {}) == "<s>"

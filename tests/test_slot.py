@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+import copy
+
 import pytest
 import tiny
+from transformers import PreTrainedTokenizerFast
 
 from babelguard.errors import UserError
 from babelguard.prompt.slot import choose_tokens, find_placement, install, render, tokenise
@@ -36,6 +39,10 @@ def installed(name, count=COUNT):
 def soft_ids(carrier, slot, messages, **switches):
     """Return the placeholder ids in a chat, in order, as `apply_chat_template` renders it for a user."""
     served = carrier.apply_chat_template(messages, add_generation_prompt=True, return_dict=False, **switches)
+    # A saved tokenizer has the template, but not the checks in Python.
+    alone = copy.copy(carrier)
+    alone.__class__ = PreTrainedTokenizerFast
+    assert alone.apply_chat_template(messages, add_generation_prompt=True, return_dict=False, **switches) == served
     return [i for i in served if i in set(slot.token_ids)]
 
 

@@ -81,6 +81,27 @@ def joined_roles(tokenizer: Any, template: str) -> tuple[str, ...]:
     return tuple(role for role in ("system", "user", "assistant", "tool") if _must_join(tokenizer, template, role))
 
 
+def refusing_situations(tokenizer: Any, template: str) -> tuple[str, ...]:
+    """Return in which chats a template that takes system messages refuses them: with pictures, tools or documents."""
+    pictured: Messages = [{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": QUESTION}]}]
+    chats = {"pictures": (pictured, {}), "tools": (_QUESTION, SITUATIONS[1]), "documents": (_QUESTION, SITUATIONS[2])}
+    system = {"role": "system", "content": SENTINEL}
+    return tuple(
+        name
+        for name, (messages, situation) in chats.items()
+        if _accepts(tokenizer, template, messages, situation)
+        and not _accepts(tokenizer, template, [system, *messages], situation)
+    )
+
+
+def _accepts(tokenizer: Any, template: str, messages: Messages, situation: dict[str, Any]) -> bool:
+    try:
+        _render(tokenizer, template, messages, situation)
+    except Exception:  # a template is a program and can raise any error
+        return False
+    return True
+
+
 def _must_join(tokenizer: Any, template: str, role: str) -> bool:
     texts = [SENTINEL, SENTINEL[::-1]]
     parts = [{"type": "text", "text": text} for text in texts]

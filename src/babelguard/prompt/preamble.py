@@ -45,6 +45,7 @@ def wrap(
     placement: str,
     joined: tuple[str, ...] = (),
     switch: str | None = None,
+    refusing: tuple[str, ...] = (),
 ) -> str:
     """Return a chat template that renders as `source` does, with the prompt inserted.
 
@@ -55,6 +56,7 @@ def wrap(
         placement: `system`, `folded` or `user`; see `babelguard.prompt.slot.Slot`.
         joined: Roles from which the template does not take a list of text parts.
         switch: The variable that turns thinking off, if the template has one.
+        refusing: What a chat may not have if a system message is added: `pictures`, `tools` or `documents`.
     """
     values: dict[str, Any] = {
         "source": _SOURCE,
@@ -66,7 +68,8 @@ def wrap(
         "switch": switch,
         "generation_mark": jinja_string(GENERATION_MARK) if _GENERATION.search(source) else "",
         "check": bool(tokens),
-        "undefended": jinja_string(UNDEFENDED),
+        "refusal": _REFUSAL,
+        "refusing": refusing,
     }
     around = "".join(line.strip() for line in _template().render(values).splitlines())
     # Jinja drops one line break at the end of a file. At the beginning, it would drop one after the tag of the macro.
@@ -74,6 +77,11 @@ def wrap(
     mark = "{{ " + jinja_string(GENERATION_MARK) + " }}"
     body = _GENERATION.sub(lambda tag: "{%" + tag[1] + " if true %}" + mark + "{% endif " + tag[2] + "%}", body)
     return around.replace(_SOURCE, ("\n" if body[:1].isspace() else "") + body)
+
+
+def lenient(template: str) -> str:
+    """Return the chat template of `wrap` without its refusal of chats that have no place for the prompt."""
+    return template.replace(_REFUSAL, "")
 
 
 def jinja_string(text: str) -> str:
@@ -85,3 +93,7 @@ def jinja_string(text: str) -> str:
 def jinja_list(texts: tuple[str, ...]) -> str:
     """Format texts as a Jinja list of string literals."""
     return "[" + ", ".join(map(jinja_string, texts)) + "]"
+
+
+# A statement and not a variable of the template, because servers let their users set variables.
+_REFUSAL = "{{- raise_exception(" + jinja_string(UNDEFENDED) + ") -}}"

@@ -21,7 +21,7 @@ from tokenizers import AddedToken
 
 from babelguard.errors import UserError
 from babelguard.models.checks import chat_template_of
-from babelguard.prompt.placement import QUESTION, Messages, Placement, find_placement, joined_roles
+from babelguard.prompt.placement import QUESTION, Messages, Placement, find_placement, joined_roles, refusing_situations
 from babelguard.prompt.preamble import wrap
 from babelguard.prompt.shapes import State, try_shapes
 from babelguard.prompt.template import templates_of, thinking_switch, with_clock
@@ -193,5 +193,6 @@ def insert(tokenizer: Any, soft: str, tokens: tuple[str, ...], placement: Placem
             placement=place,
             joined=joined_roles(tokenizer, source),
             switch=thinking_switch(source),
+            refusing=() if place == "user" else refusing_situations(tokenizer, source),
         )
     return templates if isinstance(tokenizer.chat_template, dict) else templates["default"]

@@ -8,7 +8,7 @@ from typing import Any
 from jinja2 import TemplateError
 
 from babelguard.errors import UserError
-from babelguard.prompt.preamble import UNDEFENDED
+from babelguard.prompt.preamble import UNDEFENDED, lenient
 
 LOST = (
     "The rendered chat does not contain the safety prompt exactly once, so the model would be undefended; use the chat "
@@ -29,11 +29,23 @@ class DefendedTokenizer:
     babelguard_ids: tuple[int, ...] = ()
     babelguard_protects = False
 
-    def apply_chat_template(self, conversation: Any, *given: Any, allow_undefended: bool = False, **named: Any) -> Any:
+    def apply_chat_template(
+        self,
+        conversation: Any,
+        tools: Any = None,
+        documents: Any = None,
+        chat_template: str | None = None,
+        *given: Any,
+        allow_undefended: bool = False,
+        **named: Any,
+    ) -> Any:
         """Render chats; see transformers.
 
         Args:
             conversation: The chat, or a list of chats.
+            tools: See transformers.
+            documents: See transformers.
+            chat_template: See transformers.
             given: See transformers.
             allow_undefended: Return a chat even if it does not contain the safety prompt.
             named: See transformers.
@@ -45,9 +57,9 @@ class DefendedTokenizer:
         # messages are broken up here already.
         chats = self._broken(list(conversation) if isinstance(conversation, Iterator) else conversation)
         if allow_undefended:
-            named["allow_undefended"] = True
+            chat_template = lenient(self.get_chat_template(chat_template, tools))  # type: ignore[attr-defined]
         try:
-            rendered = super().apply_chat_template(chats, *given, **named)  # type: ignore[misc]
+            rendered = super().apply_chat_template(chats, tools, documents, chat_template, *given, **named)  # type: ignore[misc]
         except TemplateError as error:
             if UNDEFENDED in str(error):
                 raise UserError(UNDEFENDED) from error
