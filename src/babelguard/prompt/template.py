@@ -51,7 +51,12 @@ def fixed_clock() -> Iterator[None]:
 
 def with_clock(template: str) -> str:
     """Return a chat template that sees the clock of the moment; see `fixed_clock`."""
-    return _FIXED_CLOCK + template if _FIXED.get() and "strftime_now" in template else template
+    return _FIXED_CLOCK + template if _FIXED.get() and reads_clock(template) else template
+
+
+def reads_clock(template: str) -> bool:
+    """Whether a chat template can write the date."""
+    return "strftime_now" in template
 
 
 def templates_of(tokenizer: Any) -> dict[str, str]:
