@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import date, datetime
 
 import pytest
 import torch
@@ -157,3 +158,25 @@ def test_replies_of_the_base_model_are_not_copied_for_a_merged_adapter(folders, 
     assert not chat.sketch.difference(other.sketch).other
     assert make_bench(other, tmp_path).key(NoDefence(), question, 4) != before
     assert make_bench(replace(chat), tmp_path).key(NoDefence(), question, 4) == before
+
+
+def test_a_reply_is_found_again_on_another_day(chat, tmp_path, monkeypatch):
+    """The chat template writes the date. The log has it, and the key does not."""
+    chat.tokenizer.chat_template = "{{- strftime_now('%Y-%m-%d') }}" + chat.tokenizer.chat_template
+    make_bench(chat, tmp_path).ask(NoDefence(), ASKED[:1], tokens=TOKENS)
+    before = (tmp_path / GENERATIONS).read_text(encoding="utf-8")
+    assert f'"date": "{date.today()}"' in before
+
+    class Later(datetime):
+        @classmethod
+        def now(cls, tz=None):
+            return cls(2031, 5, 17)
+
+    monkeypatch.setattr("transformers.utils.chat_template_utils.datetime", Later)
+    assert "2031-05-17" in NoDefence().text(chat.tokenizer, "?")
+    monkeypatch.setattr(LocalModel, "replies", None)  # nothing is generated again
+    make_bench(chat, tmp_path).ask(NoDefence(), ASKED[:1], tokens=TOKENS)
+    assert (tmp_path / GENERATIONS).read_text(encoding="utf-8") == before
+    other = make_bench(chat, tmp_path / "other", reuse=[tmp_path])
+    other.ask(NoDefence(), ASKED[:1], tokens=TOKENS)
+    assert (tmp_path / "other" / GENERATIONS).read_text(encoding="utf-8") == before

@@ -1,12 +1,15 @@
 from __future__ import annotations
 
 import copy
+import warnings
+from inspect import signature
 
 import pytest
 import tiny
 import torch
-from transformers import GPT2Config, GPT2LMHeadModel
+from transformers import DynamicCache, GPT2Config, GPT2LMHeadModel, LlamaForCausalLM
 
+from babelguard.errors import UserError
 from babelguard.models.probes import backbone, embed, embedding_rms, logit_scale, outer_embedding_scale
 from babelguard.prompt.hook import SoftPromptHook, soft_prompt
 
@@ -124,3 +127,71 @@ def test_a_bfloat16_model_accepts_a_float32_prompt(loaded):
 def test_prompts_that_do_not_fit_are_rejected(loaded, shape, ids):
     with pytest.raises(ValueError, match=r"expected|different"):
         SoftPromptHook(loaded("llama")[0], torch.zeros(shape), ids)
+
+
+# transformers renamed this argument.
+CACHE = "cache" if "cache" in signature(LlamaForCausalLM.forward).parameters else "past_key_values"
+
+
+def watched(loaded, missing, name="llama", count=3):
+    model, _ = loaded(name)
+    ids = tuple(range(520, 520 + count))
+    return model, ids, SoftPromptHook(model, torch.randn(count, 64), ids, missing=missing)
+
+
+def test_a_model_warns_once_if_a_chat_begins_without_the_prompt(loaded):
+    model, ids, hook = watched(loaded, "warn")
+    try:
+        with warnings.catch_warnings(), torch.no_grad():
+            warnings.simplefilter("error")
+            out = model(torch.tensor([[5, *ids, *TEXT_IDS]]), use_cache=True)
+            # A decoding step and a later part of a chat continue a defended chat.
+            model(torch.tensor([[7]]), **{CACHE: out[CACHE]})
+            model(torch.tensor([[7, 9]]), **{CACHE: out[CACHE]})
+            model.generate(torch.tensor([[5, *ids, *TEXT_IDS]]), max_new_tokens=3, do_sample=False)
+            hook.enabled = False
+            model(torch.tensor([TEXT_IDS]))
+            hook.enabled = True
+        with pytest.warns(UserWarning, match="undefended"), torch.no_grad():
+            model.generate(torch.tensor([TEXT_IDS]), max_new_tokens=2, do_sample=False)
+        with warnings.catch_warnings(), torch.no_grad():
+            warnings.simplefilter("error")
+            model(torch.tensor([TEXT_IDS]))
+    finally:
+        hook.remove()
+    assert not model._forward_pre_hooks
+
+
+@pytest.mark.parametrize("damage", ["absent", "reversed", "twice", "in one row only", "one token", "empty cache"])
+def test_a_strict_model_refuses_a_chat_without_the_whole_prompt(loaded, damage):
+    model, ids, hook = watched(loaded, "raise")
+    good = [5, *ids, *TEXT_IDS]
+    given = {
+        "absent": [TEXT_IDS],
+        "reversed": [[5, *reversed(ids), *TEXT_IDS]],
+        "twice": [[5, *ids, *ids, *TEXT_IDS]],
+        "in one row only": [good, [5, *ids[:2], *TEXT_IDS, 4]],
+        "one token": [[5]],
+        "empty cache": [TEXT_IDS],
+    }[damage]
+    more = {CACHE: DynamicCache()} if damage in ("one token", "empty cache") else {}
+    try:
+        with torch.no_grad():
+            model(torch.tensor([good]))
+            for _ in range(2):
+                with pytest.raises(UserError, match="undefended"):
+                    model(input_ids=torch.tensor(given), **more)
+    finally:
+        hook.remove()
+
+
+def test_training_is_not_checked(loaded):
+    model, ids, hook = watched(loaded, "raise")
+    try:
+        model.train()
+        model(torch.tensor([TEXT_IDS]))
+    finally:
+        model.eval()
+        hook.remove()
+    with soft_prompt(model, torch.zeros(3, 64), ids):
+        model(torch.tensor([TEXT_IDS]))

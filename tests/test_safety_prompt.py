@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import copy
+import json
+import pickle
+import warnings
 
 import pytest
 import tiny
 import torch
 from calls import user_error
+from transformers import AutoTokenizer
 
 from babelguard import engine
 from babelguard.defences import SoftDefence
@@ -191,11 +195,69 @@ def test_a_protected_model_is_not_saved_without_its_prompt(folders, tmp_path):
     model, tokenizer = tiny.load_family(folders("llama"))
     prompt = tiny.make_prompt(model, tokenizer)
     protected, _ = prompt.protect(model, tokenizer)
-    protected, _ = prompt.protect(protected, tokenizer)  # protecting again does not hide the original method
+    protected, carrier = prompt.protect(protected, tokenizer)  # protecting again does not hide the original method
     with pytest.raises(UserError, match="export the defended model"):
         protected.save_pretrained(tmp_path / "saved")
     assert not (tmp_path / "saved").exists()
+    # Neither is the tokenizer, whose placeholders would be untrained tokens of the base model.
+    with pytest.raises(UserError, match="export the defended model"):
+        carrier.save_pretrained(tmp_path / "saved")
+    with pytest.raises(UserError, match="export the defended model"):
+        copy.deepcopy(carrier).save_pretrained(tmp_path / "saved")
+    assert not (tmp_path / "saved").exists()
+    prompt.carrier(tokenizer).save_pretrained(tmp_path / "carrier")
     unprotect(protected)
     protected.save_pretrained(tmp_path / "saved")
     assert (tmp_path / "saved" / "config.json").exists()
     unprotect(protected)  # once more does nothing
+
+
+def test_a_protected_model_says_if_a_chat_is_undefended(llama):
+    model, tokenizer = llama
+    prompt = tiny.make_prompt(model, tokenizer)
+    bare = one(tokenizer, QUESTIONS[0])
+    for strict in (False, True):
+        protected, carrier = prompt.protect(model, tokenizer, strict=strict)
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            protected.generate(**one(carrier, QUESTIONS[0]), max_new_tokens=2, do_sample=False)
+        expected = pytest.raises(UserError, match="undefended") if strict else pytest.warns(match="undefended")
+        with expected:
+            protected.generate(**bare, max_new_tokens=2, do_sample=False)
+    unprotect(model)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        model.generate(**bare, max_new_tokens=2, do_sample=False)
+
+
+def test_a_carrier_survives_copying_and_pickling(loaded, tmp_path):
+    model, tokenizer = loaded("qwen3")
+    prompt = tiny.make_prompt(model, tokenizer)
+    carrier = prompt.carrier(tokenizer)
+    chat = [{"role": "user", "content": prompt.slot.text}]
+    expected = carrier.apply_chat_template(chat)["input_ids"]
+    for other in (copy.deepcopy(carrier), copy.copy(carrier), pickle.loads(pickle.dumps(carrier))):
+        assert other.apply_chat_template(chat)["input_ids"] == expected
+        assert type(other).__name__ == type(tokenizer).__name__
+        with pytest.raises(UserError, match="exactly once"):
+            other.apply_chat_template(chat, chat_template=tokenizer.chat_template)
+    # The template is checked without the class, too: a saved carrier is an ordinary tokenizer.
+    carrier.save_pretrained(tmp_path)
+    again = AutoTokenizer.from_pretrained(tmp_path)
+    assert type(again).__name__ == type(tokenizer).__name__
+    assert again.apply_chat_template(chat)["input_ids"] == expected
+
+
+def test_the_kinds_of_chats_are_kept_with_the_prompt(llama, tmp_path):
+    prompt = tiny.make_prompt(*llama)
+    assert ("one question", "defended") in prompt.slot.shapes
+    prompt.save_pretrained(tmp_path)
+    assert SafetyPrompt.from_pretrained(tmp_path).slot.shapes == prompt.slot.shapes
+    assert "16 of 16 kinds of chats are defended" in (tmp_path / "README.md").read_text()
+    config = json.loads((tmp_path / "config.json").read_text())
+    del config["slot"]["shapes"]  # as in prompts of earlier versions
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    assert SafetyPrompt.from_pretrained(tmp_path).slot.shapes == ()
+    config["slot"]["shapes"] = {"one question": "perhaps"}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    assert "damaged" in user_error(lambda: SafetyPrompt.from_pretrained(tmp_path))

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import copy
+
 import pytest
 import tiny
+from transformers import PreTrainedTokenizerFast
 
 from babelguard.errors import UserError
-from babelguard.prompt.preamble import shared_prefixes
 from babelguard.prompt.slot import choose_tokens, find_placement, install, render, tokenise
 
 QUESTION = [{"role": "user", "content": "How do I bake bread?"}]
@@ -37,6 +39,10 @@ def installed(name, count=COUNT):
 def soft_ids(carrier, slot, messages, **switches):
     """Return the placeholder ids in a chat, in order, as `apply_chat_template` renders it for a user."""
     served = carrier.apply_chat_template(messages, add_generation_prompt=True, return_dict=False, **switches)
+    # A saved tokenizer has the template, but not the checks in Python.
+    alone = copy.copy(carrier)
+    alone.__class__ = PreTrainedTokenizerFast
+    assert alone.apply_chat_template(messages, add_generation_prompt=True, return_dict=False, **switches) == served
     return [i for i in served if i in set(slot.token_ids)]
 
 
@@ -189,7 +195,6 @@ def test_reserved_tokens_are_chosen_by_number_and_are_not_in_use():
 
 
 def test_the_guard_covers_every_kind_of_placeholder():
-    assert shared_prefixes(("<unused1>", "[unused2]", "<unused10>")) == ("<unused", "[unused")
     tokenizer = plain_tokenizer("gemma3")
     tokenizer.add_special_tokens({"additional_special_tokens": []})
     tokenizer.add_tokens(["[unused0]", "[unused1]"], special_tokens=True)
@@ -207,19 +212,9 @@ def test_templates_that_cannot_be_defended_are_rejected():
     tokenizer.chat_template = "{{ raise_exception('only tools') }}"
     with pytest.raises(UserError, match="cannot render a single user message"):
         find_placement(tokenizer)
-    # A template that repeats every message would insert the prompt twice.
-    tokenizer.chat_template = "{% for m in messages %}{{ m.content + m.content }}{% endfor %}"
+    # In a template that changes every text, no place for the prompt can be found.
+    tokenizer.chat_template = "{% for m in messages %}{{ m.content | upper }}{% endfor %}"
     with pytest.raises(UserError, match="exactly once and in order"):
-        install(tokenizer, 2, 600)
-
-
-def test_a_template_that_removes_a_literal_from_messages_is_rejected():
-    tokenizer = plain_tokenizer("qwen2")
-    tokenizer.chat_template = (
-        "{%- for message in messages %}{{- '<|im_start|>' + message.role + '\n' + message.content.replace('<image>', '') }}"
-        "{{- '<|im_end|>\n' }}{%- endfor %}{%- if add_generation_prompt %}{{- '<|im_start|>assistant\n' }}{%- endif %}"
-    )
-    with pytest.raises(UserError, match="removes '<image>' from messages"):
         install(tokenizer, 2, 600)
 
 

@@ -7,7 +7,8 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Self
 
 from babelguard.models.load import ChatModel
-from babelguard.prompt.slot import Messages, render, tokenise
+from babelguard.prompt.placement import Messages
+from babelguard.prompt.slot import render, tokenise
 
 
 class Defence(ABC):

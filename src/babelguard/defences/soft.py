@@ -47,6 +47,16 @@ class SoftDefence(Defence):
         """Return the tokenizer whose chat template inserts the placeholders."""
         return self.carrier
 
+    def token_ids(self, tokenizer: Any, question: str) -> list[int]:
+        """Token ids of `text`, which contain the placeholders once and in order.
+
+        Raises:
+            UserError: If they do not.
+        """
+        ids = super().token_ids(tokenizer, question)
+        self.carrier.check_prompt(ids)
+        return ids
+
     def active(self, model: Any) -> AbstractContextManager[Any]:
         """Insert the soft prompt into the model within a `with` block."""
         return soft_prompt(model, self.theta.to(model.get_input_embeddings().weight.device), self.slot.token_ids)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 from typing import Any, Self
 
 from babelguard.defences.base import Defence
 from babelguard.errors import UserError
 from babelguard.models.load import ChatModel
+from babelguard.prompt.placement import find_placement
 from babelguard.prompt.preamble import SEPARATOR
-from babelguard.prompt.slot import Messages, find_placement, tokenise
+from babelguard.prompt.slot import insert, tokenise
+from babelguard.prompt.template import fixed_clock
 
 WRITTEN_PROMPTS = {
     "long": (
@@ -45,16 +48,17 @@ def start_ids(tokenizer: Any, text: str, length: int | None) -> list[int]:
 
 
 class WrittenDefence(Defence):
-    """A written safety prompt, at the same position as a soft prompt.
+    """A written safety prompt, at the same position as a soft prompt, so that only the tokens differ.
 
     Args:
         name: Name in tables.
-        system: The prompt, followed by the template's built-in system text if there is one.
-        in_user_turn: Whether the prompt goes at the beginning of the user turn, because the template has no system role.
+        system: The prompt.
+        carrier: The tokenizer whose chat template inserts it.
+        built_in: The template's built-in system text with a fixed date, or ''. It stands after the prompt.
     """
 
-    def __init__(self, name: str, system: str, in_user_turn: bool) -> None:
-        self.name, self.system, self.in_user_turn = name, system, in_user_turn
+    def __init__(self, name: str, system: str, carrier: Any, built_in: str = "") -> None:
+        self.name, self.system, self.carrier, self.built_in = name, system, carrier, built_in
 
     @classmethod
     def for_model(cls, chat: ChatModel) -> Self:
@@ -63,17 +67,19 @@ class WrittenDefence(Defence):
 
     @classmethod
     def from_text(cls, name: str, text: str, tokenizer: Any) -> Self:
-        """Create the defence with the text at the position of a soft prompt, so that only the tokens differ."""
-        placement, built_in = find_placement(tokenizer)
-        return cls(name, text + (SEPARATOR + built_in if built_in else ""), placement == "user")
+        """Create the defence with the text at the position of a soft prompt."""
+        with fixed_clock():
+            placement, built_in = find_placement(tokenizer)
+        carrier = copy.copy(tokenizer)
+        carrier.chat_template = insert(tokenizer, text, (), placement)
+        return cls(name, text, carrier, built_in)
 
     @property
     def digest(self) -> str:
         """Hash of the system text."""
-        return hashlib.sha256(self.system.encode()).hexdigest()[:16]
+        system = self.system + (SEPARATOR + self.built_in if self.built_in else "")
+        return hashlib.sha256(system.encode()).hexdigest()[:16]
 
-    def messages(self, question: str) -> Messages:
-        """Return the question with the prompt in the system message, or in front of the question."""
-        if self.in_user_turn:
-            return [{"role": "user", "content": self.system + SEPARATOR + question}]
-        return [{"role": "system", "content": self.system}, {"role": "user", "content": question}]
+    def tokenizer_for(self, tokenizer: Any) -> Any:
+        """Return the tokenizer whose chat template inserts the prompt."""
+        return self.carrier

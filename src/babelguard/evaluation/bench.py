@@ -73,7 +73,7 @@ class Bench:
         for other in self.others:
             # The other run may have logged this reply under another defence or row id, so those fields are replaced.
             taken = [(q, k, other.rows[k]) for q, k in zip(questions, keys, strict=True) if k in other.rows]
-            self.generations.append([_reply_row(defence, q, k, row["reply"], row["finished"]) for q, k, row in taken])
+            self.generations.append([_reply_row(defence, q, k, _reply_of(row)) for q, k, row in taken])
         known = {k for k, key in enumerate(keys) if self.generations.get(key) is not None}
         if tick is not None:
             tick(len(known), len(questions))
@@ -96,7 +96,7 @@ class Bench:
             rows = []
             for index, reply in replies:
                 place = places[index]
-                rows.append(_reply_row(defence, questions[place], keys[place], reply.text, reply.finished))
+                rows.append(_reply_row(defence, questions[place], keys[place], reply))
             self.generations.append(rows)
             if tick is not None:
                 tick(sum(self.generations.get(key) is not None for key in keys), len(keys))
@@ -126,10 +126,16 @@ class Bench:
         return LoggedReply(_fields(defence, question, key), exchange, question.expected)
 
 
-def _reply_row(defence: Defence, question: Question, key: str, reply: str, finished: bool) -> dict[str, Any]:
+def _reply_row(defence: Defence, question: Question, key: str, reply: TargetReply) -> dict[str, Any]:
     """Return a log line of a reply. With the question in it, the reply can be judged again without the corpus."""
     asked = {"question": question.text} | ({} if question.expected is None else {"expected": question.expected})
-    return _fields(defence, question, key) | asked | {"reply": reply, "finished": finished}
+    dated = {} if reply.date is None else {"date": reply.date}
+    return _fields(defence, question, key) | asked | dated | {"reply": reply.text, "finished": reply.finished}
+
+
+def _reply_of(row: dict[str, Any]) -> TargetReply:
+    """Return the reply of a log line."""
+    return TargetReply(row["reply"], row["finished"], row.get("date"))
 
 
 def _fields(defence: Defence, question: Question, key: str) -> dict[str, Any]:

@@ -9,8 +9,9 @@ import torch
 from babelguard.config.load import check_text
 from babelguard.errors import UserError
 from babelguard.jobs.open_target import open_target
+from babelguard.prompt.placement import Messages, find_placement
 from babelguard.prompt.preamble import SEPARATOR
-from babelguard.prompt.slot import Messages, find_placement, render, tokenise
+from babelguard.prompt.slot import render, tokenise
 from babelguard.screen import Screen
 
 HELP = "/defence off|on   /compare [TEXT] (both replies, to TEXT or to your last message)   /reset   /quit"

@@ -20,6 +20,7 @@ from babelguard.judges.thoughts import begins_in_thought
 from babelguard.languages import display_name
 from babelguard.method.anchors import ANCHOR_PROMPTS
 from babelguard.method.objective import needs_other_languages
+from babelguard.prompt.shapes import describe
 from babelguard.prompt.slot import Slot
 
 # Assumed length of a chat after the soft prompt, in tokens.
@@ -63,6 +64,7 @@ class Plan:
         lines = [
             f"Model      {chat.name} ({chat.base_id}), {dtype} on {chat.device.type}",
             f"Prompt     {slot.sentence()}",
+            *([f"Chats      {describe(slot.shapes)}"] if slot.shapes else []),
             f"Baseline   {written}",
             f"Training   {trains}",
             f"Test       {len(prepared.test.rows)} rows in each of {len(tested)} languages"

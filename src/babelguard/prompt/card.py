@@ -7,6 +7,7 @@ from importlib.resources import files
 from jinja2 import Template
 
 from babelguard.models.packaged import PACKAGED
+from babelguard.prompt.shapes import describe
 from babelguard.prompt.slot import Slot
 from babelguard.prompt.storage import PromptConfig
 
@@ -25,7 +26,8 @@ def model_card(config: PromptConfig, slot: Slot, results: str) -> str:
     template = Template(
         files("babelguard.prompt").joinpath("card.md.jinja").read_text("utf-8"), keep_trailing_newline=True
     )
-    return str(template.render(prompt=config, slot=slot, results=results, packaged=packaged))
+    shapes = describe(slot.shapes)
+    return str(template.render(prompt=config, slot=slot, results=results, packaged=packaged, shapes=shapes))
 
 
 def results_of(card: str) -> str:

@@ -2,19 +2,28 @@
 
 The model still receives token ids, so the same mechanism works for training, `generate`, padding and caches. The hook
 before the embedding replaces placeholder ids by a valid id. The hook after it writes the rows of theta at their
-positions.
+positions. A third hook, on the whole model, can tell if a chat begins without the prompt.
 """
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
+from babelguard.errors import UserError
 from babelguard.models.probes import outer_embedding_scale
+
+UNDEFENDED_INPUT = (
+    "The protected model was given the beginning of a chat that does not contain the safety prompt exactly once, so its reply "
+    "is undefended; render chats with the tokenizer that `protect` returned."
+)
+# Names of the cache among the arguments of transformers' models.
+_CACHES = ("past_key_values", "cache")
 
 
 class SoftPromptHook:
@@ -25,12 +34,21 @@ class SoftPromptHook:
         theta: The soft prompt, [n, d], float32, on the scale of the first decoder block's input. A parameter during
             training.
         token_ids: The n placeholder ids, all different.
+        missing: What to do if the model, in evaluation mode, is given the beginning of a chat without the prompt: nothing,
+            warn once, or raise a UserError.
 
     Raises:
         ValueError: If the shape of theta does not fit, or an id occurs twice.
     """
 
-    def __init__(self, model: Any, theta: Tensor, token_ids: tuple[int, ...]) -> None:
+    def __init__(
+        self,
+        model: Any,
+        theta: Tensor,
+        token_ids: tuple[int, ...],
+        *,
+        missing: Literal["ignore", "warn", "raise"] = "ignore",
+    ) -> None:
         embedding = model.get_input_embeddings()
         width = int(embedding.weight.shape[1])
         if theta.ndim != 2 or theta.shape[0] != len(token_ids) or theta.shape[1] != width:
@@ -40,6 +58,7 @@ class SoftPromptHook:
         self.theta = theta
         self.enabled = True
         self.outer_scale = outer_embedding_scale(model)
+        self.token_ids, self.missing = token_ids, missing
         self.ids = torch.tensor(token_ids, device=embedding.weight.device)
         self.valid_id = 0
         self._where: Tensor | None = None
@@ -48,6 +67,23 @@ class SoftPromptHook:
             embedding.register_forward_pre_hook(self._before),
             embedding.register_forward_hook(self._after),
         ]
+        if missing != "ignore":
+            self._handles.append(model.register_forward_pre_hook(self._watch, with_kwargs=True))
+
+    def _watch(self, module: nn.Module, inputs: tuple[Any, ...], named: dict[str, Any]) -> None:
+        """Look for the prompt in the input of a model, if it is the beginning of chats. Only then is the device waited for."""
+        token_ids = named.get("input_ids", inputs[0] if inputs else None)
+        if not self.enabled or self.missing == "ignore" or module.training or not isinstance(token_ids, Tensor):
+            return
+        if torch.compiler.is_compiling() or not _begins(token_ids, named):
+            return
+        wanted = list(self.token_ids)
+        if all([i for i in row if i in wanted] == wanted for row in token_ids.tolist()):
+            return
+        if self.missing == "raise":
+            raise UserError(UNDEFENDED_INPUT)
+        self.missing = "ignore"  # one warning is enough
+        warnings.warn(UNDEFENDED_INPUT, stacklevel=2)
 
     def _before(self, module: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
         if not self.enabled:
@@ -55,7 +91,8 @@ class SoftPromptHook:
         token_ids = inputs[0]
         match = token_ids.unsqueeze(-1) == self.ids.to(token_ids.device)  # [batch, time, n]
         where = match.any(-1)
-        self._where = where if bool(where.any()) else None
+        # On an accelerator, looking at the result would wait for it, in every decoding step.
+        self._where = None if where.device.type == "cpu" and not bool(where.any()) else where
         self._index = match.int().argmax(-1)
         # An id beyond the embedding table would raise an error during the lookup.
         return (token_ids.masked_fill(where, self.valid_id), *inputs[1:])
@@ -69,10 +106,21 @@ class SoftPromptHook:
         return torch.where(where.unsqueeze(-1), rows, output)
 
     def remove(self) -> None:
-        """Remove both hooks from the model."""
+        """Remove all hooks from the model."""
         for handle in self._handles:
             handle.remove()
         self._handles = []
+
+
+def _begins(token_ids: Tensor, named: dict[str, Any]) -> bool:
+    """Whether token ids, [batch, time], are the beginning of chats: nothing is cached. Never waits in a decoding step."""
+    cache = next((named[name] for name in _CACHES if named.get(name) is not None), None)
+    if cache is None:
+        return True
+    length = cache.get_seq_length() if hasattr(cache, "get_seq_length") else 1
+    if isinstance(length, Tensor):  # a static cache keeps its length on the device
+        return token_ids.shape[1] > 1 and int(length) == 0
+    return bool(length == 0)
 
 
 @contextmanager

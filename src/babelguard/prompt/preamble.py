@@ -1,4 +1,4 @@
-"""The Jinja text in front of a model's own chat template, which inserts the soft prompt; see preamble.jinja."""
+"""The Jinja text around a model's own chat template, which inserts the soft prompt; see preamble.jinja."""
 
 from __future__ import annotations
 
@@ -9,9 +9,15 @@ from typing import Any
 
 from jinja2 import Environment, StrictUndefined, Template
 
-from babelguard.prompt.template import jinja_string
-
 SEPARATOR = "\n\n"
+UNDEFENDED = (
+    "This chat has no place for the safety prompt in front of what the user wrote, so the model would be undefended; "
+    "change the chat, or pass allow_undefended=True."
+)
+GENERATION_MARK = "babelguardgenerationmark"
+# The tags of transformers around the texts of the assistant, with their white space control.
+_GENERATION = re.compile(r"\{%([-+]?)\s*(?:end)?generation\s*(-?)%\}")
+_SOURCE = "babelguardsource"
 
 
 @cache
@@ -31,50 +37,63 @@ def _template() -> Template:
     return environment.from_string(files("babelguard.prompt").joinpath("preamble.jinja").read_text("utf-8"))
 
 
-def preamble(
+def wrap(
+    source: str,
+    *,
+    soft: str,
     tokens: tuple[str, ...],
     placement: str,
-    default_system: str,
+    joined: tuple[str, ...] = (),
     switch: str | None = None,
-    inputs: tuple[str, ...] = ("documents", "tools"),
+    refusing: tuple[str, ...] = (),
 ) -> str:
-    """Fill in the preamble.
-
-    It rebuilds `messages` and every other input of the template. Placeholder strings written by users, documents or
-    tools are broken up, so that no text can reach the rows of the soft prompt. Then the soft prompt is put in front of the
-    system text.
+    """Return a chat template that renders as `source` does, with the prompt inserted.
 
     Args:
-        tokens: The placeholder strings, in order.
+        source: The model's own chat template.
+        soft: The prompt as text.
+        tokens: The placeholder strings of a soft prompt, in order, whose count is checked. Empty for a written prompt.
         placement: `system`, `folded` or `user`; see `babelguard.prompt.slot.Slot`.
-        default_system: The template's built-in system text, which is kept after the prompt.
+        joined: Roles from which the template does not take a list of text parts.
         switch: The variable that turns thinking off, if the template has one.
-        inputs: Variables besides `messages` that a caller can pass to the template.
+        refusing: What a chat may not have if a system message is added: `pictures`, `tools` or `documents`.
     """
-    prefixes = shared_prefixes(tokens)
     values: dict[str, Any] = {
-        "placement": placement,
-        "switch": switch,
-        "inputs": inputs,
-        "soft": jinja_string("".join(tokens)),
+        "source": _SOURCE,
+        "soft": jinja_string(soft),
+        "tokens": jinja_list(tokens),
         "gap": jinja_string(SEPARATOR),
-        "default_system": jinja_string(default_system),
-        "guard": guard(prefixes),
-        "rebuilt": " or ".join(f"{jinja_string(p)} in bg.joined" for p in prefixes),
-        "dropped": "".join(f".replace({jinja_string(first)}, '')" for first in sorted({p[0] for p in prefixes})),
+        "placement": placement,
+        "joined": jinja_list(joined) if joined else "",
+        "switch": switch,
+        "generation_mark": jinja_string(GENERATION_MARK) if _GENERATION.search(source) else "",
+        "check": bool(tokens),
+        "refusal": _REFUSAL,
+        "refusing": refusing,
     }
-    return "".join(line.strip() for line in _template().render(values).splitlines())
+    around = "".join(line.strip() for line in _template().render(values).splitlines())
+    # Jinja drops one line break at the end of a file. At the beginning, it would drop one after the tag of the macro.
+    body = re.sub(r"(\r\n|\r|\n)\Z", "", source)
+    mark = "{{ " + jinja_string(GENERATION_MARK) + " }}"
+    body = _GENERATION.sub(lambda tag: "{%" + tag[1] + " if true %}" + mark + "{% endif " + tag[2] + "%}", body)
+    return around.replace(_SOURCE, ("\n" if body[:1].isspace() else "") + body)
 
 
-def guard(prefixes: tuple[str, ...]) -> str:
-    """Return Jinja filters that insert a space into every placeholder in a text.
-
-    The space goes into the prefix shared by all placeholders. It cannot create another placeholder, whatever the
-    surrounding text is.
-    """
-    return "".join(f".replace({jinja_string(p)}, {jinja_string(p[0] + ' ' + p[1:])})" for p in prefixes)
+def lenient(template: str) -> str:
+    """Return the chat template of `wrap` without its refusal of chats that have no place for the prompt."""
+    return template.replace(_REFUSAL, "")
 
 
-def shared_prefixes(tokens: tuple[str, ...]) -> tuple[str, ...]:
-    """Return the part of each placeholder before its number, without duplicates."""
-    return tuple(dict.fromkeys(re.split(r"\d", token, maxsplit=1)[0] for token in tokens))
+def jinja_string(text: str) -> str:
+    """Format text as a Jinja string literal."""
+    escaped = text.replace("\\", "\\\\").replace("'", "\\'").replace("\n", "\\n").replace("\r", "\\r")
+    return "'" + escaped + "'"
+
+
+def jinja_list(texts: tuple[str, ...]) -> str:
+    """Format texts as a Jinja list of string literals."""
+    return "[" + ", ".join(map(jinja_string, texts)) + "]"
+
+
+# A statement and not a variable of the template, because servers let their users set variables.
+_REFUSAL = "{{- raise_exception(" + jinja_string(UNDEFENDED) + ") -}}"

@@ -61,7 +61,8 @@ class SafetyPrompt:
         Raises:
             UserError: If the folder cannot be written.
         """
-        slot = vars(self.slot) | {"tokens": list(self.slot.tokens), "token_ids": list(self.slot.token_ids)}
+        lists = {"tokens": list(self.slot.tokens), "token_ids": list(self.slot.token_ids)}
+        slot = vars(self.slot) | lists | {"shapes": dict(self.slot.shapes)}
         config = storage.PromptConfig(
             format=storage.FORMAT,
             type=storage.TYPE,
@@ -146,10 +147,11 @@ class SafetyPrompt:
             )
 
     def carrier(self, tokenizer: Any) -> Any:
-        """Return a copy of the tokenizer whose chat template inserts the prompt.
+        """Return a copy of the tokenizer whose chat templates insert the prompt. It checks every chat that it renders.
 
         Raises:
-            UserError: If the placeholder tokens have other ids in this tokenizer.
+            UserError: If the placeholder tokens have other ids in this tokenizer, or its default chat template cannot carry
+                the prompt.
         """
         slot = self.slot
         carrier, found = carry(tokenizer, slot.tokens, slot.placement, slot.default_system, slot.source)
@@ -160,16 +162,19 @@ class SafetyPrompt:
             )
         return carrier
 
-    def protect(self, model: Any, tokenizer: Any, say: Say = _warn) -> tuple[Any, Any]:
+    def protect(self, model: Any, tokenizer: Any, say: Say = _warn, *, strict: bool = False) -> tuple[Any, Any]:
         """Insert the prompt into a model.
 
         Plain `generate` is then defended for chats rendered with the returned tokenizer's `apply_chat_template`. The model
-        gets two hooks on its input embedding and `suppress_tokens`; its weights are not changed. `unprotect` reverses it.
+        gets two hooks on its input embedding, one that checks its input, and `suppress_tokens`; its weights are not changed.
+        `unprotect` reverses it.
 
         Args:
             model: The base model.
             tokenizer: Its tokenizer. It is not changed.
             say: See `check`.
+            strict: Raise a UserError whenever the model is given the beginning of a chat without the prompt, instead of
+                warning once.
 
         Returns:
             The model, and a tokenizer whose chat template inserts the prompt.
@@ -181,12 +186,15 @@ class SafetyPrompt:
         carrier = self.carrier(tokenizer)
         unprotect(model)
         weight = model.get_input_embeddings().weight
-        model.babelguard_hook = SoftPromptHook(model, self.theta.to(weight.device), self.slot.token_ids)
+        model.babelguard_hook = SoftPromptHook(
+            model, self.theta.to(weight.device), self.slot.token_ids, missing="raise" if strict else "warn"
+        )
         head = model.get_output_embeddings().weight.shape[0]
         model.babelguard_suppressed = model.generation_config.suppress_tokens
         suppressed = [*(model.babelguard_suppressed or []), *(i for i in self.slot.token_ids if i < head)]
         model.generation_config.suppress_tokens = suppressed or None  # an empty list is not a valid value
         model.save_pretrained = _refuse_to_save
+        carrier.babelguard_protects = True
         return model, carrier
 
 

@@ -1,30 +1,31 @@
 """The prompt slot: the position of the soft prompt in a chat template, and its placeholder tokens.
 
 In the text of a chat, the n vectors of the soft prompt are n placeholder tokens that the tokenizer reserves and never
-uses otherwise. A preamble in front of the model's own chat template inserts them at the beginning of the system message.
+uses otherwise. Jinja text around the model's own chat template inserts them at the beginning of the system message.
 Training and serving render chats with the same template.
 
 There are three placements. `system`: the template has a system turn. `folded`: the template accepts a system message and
 writes it into the first user turn. `user`: the template does not accept a system message, so the prompt is inserted at
-the beginning of the first user turn.
+the beginning of the first user turn. The first two also insert it there in chats in which the template does not write a
+system message in front of all user texts.
 """
 
 from __future__ import annotations
 
 import copy
 import re
-from dataclasses import dataclass
-from typing import Any, Literal
+from dataclasses import dataclass, replace
+from typing import Any
 
 from tokenizers import AddedToken
 
 from babelguard.errors import UserError
 from babelguard.models.checks import chat_template_of
-from babelguard.prompt.preamble import preamble
-from babelguard.prompt.template import inputs_of, literals_of, thinking_switch
-
-Placement = Literal["system", "folded", "user"]
-Messages = list[dict[str, Any]]
+from babelguard.prompt.placement import QUESTION, Messages, Placement, find_placement, joined_roles, refusing_situations
+from babelguard.prompt.preamble import wrap
+from babelguard.prompt.shapes import State, try_shapes
+from babelguard.prompt.template import templates_of, thinking_switch, with_clock
+from babelguard.prompt.tokenizer import defended
 
 # Names of reserved tokens in known tokenizers. The number gives their order.
 RESERVED = re.compile(
@@ -32,8 +33,6 @@ RESERVED = re.compile(
     r"|<SPECIAL_(\d+)>|<\|extra_(\d+)\|>|<\|unused_?(\d+)\|>|<reserved_token_(\d+)>)$"
 )
 OWN_NAME = "<|babelguard_{}|>"
-SENTINEL = "SYSTEMSENTINELTEXT"
-QUESTION = "QUESTIONSENTINELTEXT"
 
 
 @dataclass(frozen=True)
@@ -43,17 +42,20 @@ class Slot:
     Attributes:
         tokens: The n placeholder strings, in order.
         token_ids: Their n ids in the tokenizer.
-        placement: Position of the prompt in the template.
-        default_system: Built-in system text of the template, which is kept after the prompt.
-        source: Where the ids come from: `reserved` ids of the tokenizer, `spare` embedding rows without a token, or
+        placement: `system`, `folded` or `user`; see the module.
+        default_system: The template's built-in system text when the prompt was installed, or ''. Chats get the text of the
+            day.
+        source: Where the ids come from: `reserved` tokens of the tokenizer, `spare` embedding rows without a token, or
             `appended` ids beyond the embedding table, which the hook maps to a valid id before the lookup.
+        shapes: The kinds of chats that were tried, and whether each is defended; see `babelguard.prompt.shapes`.
     """
 
     tokens: tuple[str, ...]
     token_ids: tuple[int, ...]
     placement: Placement
     default_system: str
-    source: Literal["reserved", "spare", "appended"]
+    source: Any
+    shapes: tuple[tuple[str, State], ...] = ()
 
     @property
     def text(self) -> str:
@@ -74,12 +76,31 @@ class Slot:
 
 
 def render(tokenizer: Any, messages: Messages, *, generation_prompt: bool = True) -> str:
-    """Render a chat to text with the tokenizer's template. Thinking is turned off if the template supports it."""
-    switch = thinking_switch(chat_template_of(tokenizer))
+    """Render a chat to text with the tokenizer's default template. Thinking is turned off if the template supports it.
+
+    Raises:
+        UserError: If the template cannot render the chat.
+    """
+    template = chat_template_of(tokenizer)
+    switch = thinking_switch(template)
     switches = {switch: False} if switch else {}
-    text = tokenizer.apply_chat_template(
-        messages, tokenize=False, add_generation_prompt=generation_prompt, return_dict=False, **switches
-    )
+    try:
+        text = tokenizer.apply_chat_template(
+            messages,
+            chat_template=with_clock(template),
+            tokenize=False,
+            add_generation_prompt=generation_prompt,
+            return_dict=False,
+            **switches,
+        )
+    except UserError:
+        raise
+    except Exception as error:  # a template is a program and can raise any error
+        name = tokenizer.name_or_path or "this model"
+        reason = " ".join(str(error).split())
+        raise UserError(
+            f"The chat template of {name} cannot render this chat ({reason}); choose another model or mend its template."
+        ) from error
     return str(text)
 
 
@@ -88,44 +109,13 @@ def tokenise(tokenizer: Any, text: str) -> list[int]:
     return list(tokenizer(text, add_special_tokens=False)["input_ids"])
 
 
-def find_placement(tokenizer: Any) -> tuple[Placement, str]:
-    """Find the position of a system message in the template, and the template's built-in system text.
-
-    Returns:
-        The placement, and the built-in system text ('' if there is none).
-
-    Raises:
-        UserError: If the template cannot render a single user message.
-    """
-    question: Messages = [{"role": "user", "content": QUESTION}]
-    try:
-        bare = render(tokenizer, question)
-    except UserError:
-        raise
-    except Exception as error:  # a template is a program and can raise any error
-        raise UserError(f"The chat template of this model cannot render a single user message ({error}).") from error
-    try:
-        text = render(tokenizer, [{"role": "system", "content": SENTINEL}, *question])
-    except Exception:  # templates without a system role raise TemplateError, or anything else
-        return "user", ""
-    if text.count(SENTINEL) != 1 or text.find(SENTINEL) > text.find(QUESTION):
-        return "user", ""
-    head, tail = text.split(SENTINEL)
-    between = tail[: tail.find(QUESTION)]
-    built_in = ""
-    if bare.startswith(head) and bare.endswith(tail) and len(bare) > len(head) + len(tail):
-        built_in = bare[len(head) : len(bare) - len(tail)]
-    # A template folds the system text into the user turn if only white space separates it from the question.
-    return ("folded" if not between.strip() else "system"), built_in
-
-
 def choose_tokens(tokenizer: Any, count: int, embedding_rows: int) -> tuple[list[str], str]:
     """Choose `count` reserved tokens of the tokenizer as placeholders, or new ones if there are not enough.
 
     Returns:
         The placeholder strings, and the source of their ids (see `Slot.source`).
     """
-    template = chat_template_of(tokenizer)
+    template = "\n".join(templates_of(tokenizer).values())
     named = {str(t) for t in tokenizer.all_special_tokens if not RESERVED.match(str(t))}
     found: list[tuple[int, str]] = []
     for token, index in tokenizer.get_vocab().items():
@@ -139,53 +129,70 @@ def choose_tokens(tokenizer: Any, count: int, embedding_rows: int) -> tuple[list
 
 
 def install(tokenizer: Any, count: int, embedding_rows: int) -> tuple[Any, Slot]:
-    """Return a copy of the tokenizer whose chat template inserts `count` soft tokens, and the slot.
+    """Return a copy of the tokenizer whose chat templates insert `count` soft tokens, and the slot.
 
-    The given tokenizer is not changed.
+    The given tokenizer is not changed. All shapes of chats are tried.
 
     Raises:
         UserError: If the chat template cannot carry a soft prompt.
     """
     placement, built_in = find_placement(tokenizer)
     tokens, source = choose_tokens(tokenizer, count, embedding_rows)
-    return carry(tokenizer, tuple(tokens), placement, built_in, source)
+    carrier, slot = carry(tokenizer, tuple(tokens), placement, built_in, source)
+    return carrier, replace(slot, shapes=try_shapes(tokenizer, carrier))
 
 
 def carry(
     tokenizer: Any, tokens: tuple[str, ...], placement: Placement, built_in: str, source: Any
 ) -> tuple[Any, Slot]:
-    """Add the given placeholder tokens to a copy of the tokenizer and of its template; see `install`."""
+    """Add the given placeholder tokens to a copy of the tokenizer and of its templates; see `install`."""
+    name = tokenizer.name_or_path or "this model"
+    before = {index: token for token, index in tokenizer.get_vocab().items()}
     carrier = copy.deepcopy(tokenizer)
     carrier.add_tokens([AddedToken(t, special=True, normalized=False, lstrip=False, rstrip=False) for t in tokens])
     ids = tuple(int(i) for i in carrier.convert_tokens_to_ids(list(tokens)))
+    if taken := [before[index] for token, index in zip(tokens, ids, strict=True) if before.get(index, token) != token]:
+        raise UserError(
+            f"The vocabulary of {name} has gaps in its token ids, so that a new token would get the id of {taken[0]!r}; this "
+            "model cannot be defended with a soft prompt."
+        )
     slot = Slot(tokens=tokens, token_ids=ids, placement=placement, default_system=built_in, source=source)
-    template = chat_template_of(tokenizer)
-    head = preamble(tokens, placement, built_in, thinking_switch(template), inputs_of(template))
-    carrier.chat_template = head + template
-    name = tokenizer.name_or_path or "this model"
-    if carried(carrier, slot, QUESTION + tokens[0]) != list(ids):
+    carrier.chat_template = insert(tokenizer, slot.text, tokens, placement)
+    carrier = defended(carrier, tokens, ids)
+    try:
+        carrier.check_prompt(tokenise(carrier, render(carrier, [{"role": "user", "content": QUESTION + tokens[0]}])))
+    except UserError as error:
         raise UserError(
             f"The chat template of {name} does not render the soft tokens exactly once and in order, so this model cannot be "
             "defended with a soft prompt."
-        )
-    for literal in literals_of(template):
-        # If the template removes a literal from texts, the two halves of a placeholder around it could join.
-        half = len(tokens[0]) // 2
-        if carried(carrier, slot, tokens[0][:half] + literal + tokens[0][half:]) not in (list(ids), None):
-            raise UserError(
-                f"The chat template of {name} removes {literal!r} from messages, so a user could write a text that becomes "
-                "soft tokens; this model cannot be defended with a soft prompt."
-            )
+        ) from error
     return carrier, slot
 
 
-def carried(carrier: Any, slot: Slot, text: str) -> list[int] | None:
-    """Return the placeholder ids in a chat where every turn has this text, or None if the template rejects the chat."""
-    turns: Messages = [{"role": role, "content": text} for role in ("user", "assistant", "user")]
-    for chat in ([{"role": "system", "content": text}, *turns], turns[:1]):
-        try:
-            ids = tokenise(carrier, render(carrier, chat))
-        except Exception:  # the template may reject a role or the text
-            continue
-        return [index for index in ids if index in set(slot.token_ids)]
-    return None
+def insert(tokenizer: Any, soft: str, tokens: tuple[str, ...], placement: Placement) -> str | dict[str, str]:
+    """Return the chat templates of a tokenizer, each with a prompt inserted.
+
+    Args:
+        tokenizer: The tokenizer.
+        soft: The prompt as text.
+        tokens: The placeholders of a soft prompt; empty for a written prompt.
+        placement: The placement in the default template. It is found for the others.
+    """
+    templates = {}
+    for name, source in templates_of(tokenizer).items():
+        place = placement
+        if name != "default":
+            try:
+                place, _ = find_placement(tokenizer, source)
+            except UserError:  # it cannot render any of the chats that are tried, and says so when it is used
+                place = "system"
+        templates[name] = wrap(
+            source,
+            soft=soft,
+            tokens=tokens,
+            placement=place,
+            joined=joined_roles(tokenizer, source),
+            switch=thinking_switch(source),
+            refusing=() if place == "user" else refusing_situations(tokenizer, source),
+        )
+    return templates if isinstance(tokenizer.chat_template, dict) else templates["default"]

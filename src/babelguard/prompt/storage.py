@@ -13,7 +13,9 @@ from babelguard.errors import UserError
 from babelguard.files import FileFault, read_json_file, read_text, reason, write_json, write_text
 from babelguard.files.tensors import read_tensors, write_tensors
 from babelguard.models.sketch import Sketch
-from babelguard.prompt.slot import Placement, Slot
+from babelguard.prompt.placement import Placement
+from babelguard.prompt.shapes import State
+from babelguard.prompt.slot import Slot
 
 # Since format 2, the configuration has a sketch of the base model, and the weights carry a checksum.
 FORMAT = 2
@@ -34,6 +36,7 @@ class SlotConfig(_Strict):
     placement: Placement
     default_system: str
     source: Literal["reserved", "spare", "appended"]
+    shapes: dict[str, State] = {}
 
     @model_validator(mode="after")
     def _one_id_per_token(self) -> SlotConfig:
@@ -144,7 +147,8 @@ def read(folder: Path, name: str) -> tuple[PromptConfig, Tensor, str]:
 def slot_of(config: PromptConfig) -> Slot:
     """Build the slot from the configuration."""
     slot = config.slot
-    return Slot(tuple(slot.tokens), tuple(slot.token_ids), slot.placement, slot.default_system, slot.source)
+    tokens, ids, shapes = tuple(slot.tokens), tuple(slot.token_ids), tuple(slot.shapes.items())
+    return Slot(tokens, ids, slot.placement, slot.default_system, slot.source, shapes)
 
 
 def _damaged(name: str, why: str) -> UserError:

@@ -1,10 +1,35 @@
-"""Read a chat template: its thinking switch, its variables and its string literals."""
+"""Read the chat templates of a tokenizer: their names, the thinking switch, and the clock."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any
 
-from jinja2 import Environment, TemplateSyntaxError, meta
+_FIXED: ContextVar[bool] = ContextVar("babelguard_fixed_clock", default=False)
+# Replaces the clock of a template, so that it writes the same date every day. Years, months and days stay numbers, because
+# templates calculate with them.
+_CODES = {
+    "%Y": "2000",
+    "%y": "00",
+    "%m": "01",
+    "%d": "01",
+    "%B": "January",
+    "%b": "Jan",
+    "%A": "Saturday",
+    "%a": "Sat",
+    "%H": "00",
+    "%M": "00",
+    "%S": "00",
+    "%F": "2000-01-01",
+}
+_FIXED_CLOCK = (
+    "{%- macro strftime_now(format) -%}{{- format"
+    + "".join(f".replace('{code}', '{text}')" for code, text in _CODES.items())
+    + " -}}{%- endmacro -%}"
+)
 
 
 def thinking_switch(template: str) -> str | None:
@@ -14,36 +39,27 @@ def thinking_switch(template: str) -> str | None:
     return "thinking" if re.search(r"\bthinking is (not )?defined", template) else None
 
 
-def parsed(template: str) -> tuple[Environment, str]:
-    """Return a Jinja environment and the template without tags that only transformers supports."""
-    return Environment(extensions=["jinja2.ext.loopcontrols"]), re.sub(
-        r"\{%-?\s*(end)?generation\s*-?%\}", "", template
-    )
-
-
-def literals_of(template: str) -> list[str]:
-    """Return the string literals in a template's expressions, without quotation marks."""
-    environment, source = parsed(template)
+@contextmanager
+def fixed_clock() -> Iterator[None]:
+    """Let chat templates write the same date every day within a `with` block, for example in the keys of logged replies."""
+    token = _FIXED.set(True)
     try:
-        found = {value[1:-1] for _, kind, value in environment.lex(source) if kind == "string"}
-    except TemplateSyntaxError:
-        return []
-    plain = {text.encode("ascii", "backslashreplace").decode("unicode-escape") for text in found}
-    return sorted(text for text in plain if text)
+        yield
+    finally:
+        _FIXED.reset(token)
 
 
-def inputs_of(template: str) -> tuple[str, ...]:
-    """Return the variables besides `messages` that a caller can pass to a template. Each may contain untrusted text."""
-    environment, source = parsed(template)
-    try:
-        found = meta.find_undeclared_variables(environment.parse(source))
-    except TemplateSyntaxError:
-        found = set()
-    ours = {"messages", "add_generation_prompt", "raise_exception", "strftime_now", *environment.globals}
-    return tuple(sorted({"tools", "documents", *found} - ours))
+def with_clock(template: str) -> str:
+    """Return a chat template that sees the clock of the moment; see `fixed_clock`."""
+    return _FIXED_CLOCK + template if _FIXED.get() and reads_clock(template) else template
 
 
-def jinja_string(text: str) -> str:
-    """Format text as a Jinja string literal."""
-    escaped = text.replace("\\", "\\\\").replace("'", "\\'").replace("\n", "\\n").replace("\r", "\\r")
-    return "'" + escaped + "'"
+def reads_clock(template: str) -> bool:
+    """Whether a chat template can write the date."""
+    return "strftime_now" in template
+
+
+def templates_of(tokenizer: Any) -> dict[str, str]:
+    """Return the chat templates of a tokenizer by name. A single template is called `default`."""
+    given = tokenizer.chat_template
+    return dict(given) if isinstance(given, dict) else {"default": str(given)}

@@ -9,10 +9,17 @@ from babelguard.defences import Defence
 
 
 class TargetReply(NamedTuple):
-    """A reply as text, and whether it ended before the token limit."""
+    """A reply.
+
+    Attributes:
+        text: Its text.
+        finished: Whether it ended before the token limit.
+        date: The date in the chat (YYYY-MM-DD), if the chat template reads the clock. It is not part of the key.
+    """
 
     text: str
     finished: bool
+    date: str | None = None
 
 
 # Receives (index of the question, reply) pairs after each batch.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -15,7 +16,9 @@ from babelguard.defences import Defence
 from babelguard.errors import UserError, out_of_memory
 from babelguard.files import Record, read_record, write_json
 from babelguard.judges.thoughts import begins_in_thought
+from babelguard.models.checks import chat_template_of
 from babelguard.models.load import ChatModel
+from babelguard.prompt.template import fixed_clock, reads_clock
 from babelguard.targets.base import Done, TargetReply
 
 BATCH_SIZE = 32
@@ -59,13 +62,18 @@ class LocalModel:
         return self.chat.name
 
     def key(self, defence: Defence, question: str, tokens: int) -> str:
-        """Identify a reply by the weights, the dtype, the defence, the rendered chat, the question and the maximum length."""
+        """Identify a reply by the weights, the dtype, the defence, the rendered chat, the question and the maximum length.
+
+        The chat is rendered with a fixed date, so that a reply of yesterday is found again.
+        """
         chat = self.chat
+        with fixed_clock():
+            text = defence.text(chat.tokenizer, question)
         parts = (
             chat.weights,
             str(chat.model.dtype),
             defence.digest,
-            defence.text(chat.tokenizer, question),
+            text,
             question,  # `answer` and `revise` may depend on the original text
             tokens,
         )
@@ -149,6 +157,7 @@ class LocalModel:
         asked_names = None if names is None else [names[k] for k in asked]
         chats = self.render(defence, [questions[k] for k in asked], names=asked_names, reply_tokens=tokens)
         finished = {place for place, k in enumerate(asked) if k in known}
+        date = str(datetime.date.today()) if reads_clock(chat_template_of(chat.tokenizer)) else None
 
         def log(batch: list[tuple[int, engine.Reply]]) -> None:
             finished.update(place for place, _ in batch)
@@ -158,7 +167,9 @@ class LocalModel:
                 text = chat.tokenizer.decode(reply.token_ids, skip_special_tokens=True)
                 # If the template opens a thought, the reply is inside it.
                 opened = begins_in_thought(defence.text(chat.tokenizer, question)[-40:])
-                replies.append((asked[place], TargetReply(defence.revise(question, opened + text), reply.finished)))
+                replies.append(
+                    (asked[place], TargetReply(defence.revise(question, opened + text), reply.finished, date))
+                )
             done(replies)
 
         while True:

@@ -1,0 +1,162 @@
+"""A tokenizer that checks that the soft prompt is in every chat it renders."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from jinja2 import TemplateError
+
+from babelguard.errors import UserError
+from babelguard.prompt.preamble import UNDEFENDED, lenient
+
+LOST = (
+    "The rendered chat does not contain the safety prompt exactly once, so the model would be undefended; use the chat "
+    "template of the protected tokenizer without truncation, or pass allow_undefended=True."
+)
+
+
+class DefendedTokenizer:
+    """Mixed into the class of a tokenizer; see `defended`.
+
+    Attributes:
+        babelguard_tokens: The placeholder strings, in order.
+        babelguard_ids: Their token ids.
+        babelguard_protects: Whether it belongs to a model whose prompt exists only in memory.
+    """
+
+    babelguard_tokens: tuple[str, ...] = ()
+    babelguard_ids: tuple[int, ...] = ()
+    babelguard_protects = False
+
+    def apply_chat_template(
+        self,
+        conversation: Any,
+        tools: Any = None,
+        documents: Any = None,
+        chat_template: str | None = None,
+        *given: Any,
+        allow_undefended: bool = False,
+        **named: Any,
+    ) -> Any:
+        """Render chats; see transformers.
+
+        Args:
+            conversation: The chat, or a list of chats.
+            tools: See transformers.
+            documents: See transformers.
+            chat_template: See transformers.
+            given: See transformers.
+            allow_undefended: Return a chat even if it does not contain the safety prompt.
+            named: See transformers.
+
+        Raises:
+            UserError: If a chat does not contain the safety prompt exactly once.
+        """
+        # transformers looks for the last message in the rendered chat if it is to be continued, so placeholders in the
+        # messages are broken up here already.
+        chats = self._broken(list(conversation) if isinstance(conversation, Iterator) else conversation)
+        if allow_undefended:
+            chat_template = lenient(self.get_chat_template(chat_template, tools))  # type: ignore[attr-defined]
+        try:
+            rendered = super().apply_chat_template(chats, tools, documents, chat_template, *given, **named)  # type: ignore[misc]
+        except TemplateError as error:
+            if UNDEFENDED in str(error):
+                raise UserError(UNDEFENDED) from error
+            raise
+        if not allow_undefended:
+            self.check_prompt(rendered)
+        return rendered
+
+    def check_prompt(self, rendered: Any) -> None:
+        """Check that every rendered chat contains the soft prompt once and in order.
+
+        Args:
+            rendered: A text, token ids, or the result of a tokenizer, each of one chat or of several.
+
+        Raises:
+            UserError: If one does not.
+        """
+        content = rendered["input_ids"] if isinstance(rendered, Mapping) or hasattr(rendered, "input_ids") else rendered
+        rows = content.tolist() if hasattr(content, "tolist") else content
+        if isinstance(rows, str) or (rows and not isinstance(rows[0], (str, Sequence))):
+            rows = [rows]
+        for row in rows:
+            if isinstance(row, str):
+                whole = row.count("".join(self.babelguard_tokens)) == 1
+                fine = whole and all(row.count(token) == 1 for token in self.babelguard_tokens)
+            else:
+                fine = tuple(int(i) for i in row if int(i) in set(self.babelguard_ids)) == self.babelguard_ids
+            if not fine:
+                raise UserError(LOST)
+
+    def __call__(self, text: Any = None, text_pair: Any = None, *given: Any, **named: Any) -> Any:
+        """Tokenise a text; placeholders outside the first complete prompt are ordinary text."""
+        named |= {name: self._clean(named[name]) for name in ("text_target", "text_pair_target") if name in named}
+        return super().__call__(self._clean(text), self._clean(text_pair), *given, **named)  # type: ignore[misc]
+
+    def encode(self, text: Any, text_pair: Any = None, *given: Any, **named: Any) -> Any:
+        """Tokenise a text; placeholders outside the first complete prompt are ordinary text."""
+        return super().encode(self._clean(text), self._clean(text_pair), *given, **named)  # type: ignore[misc]
+
+    def tokenize(self, text: Any, pair: Any = None, *given: Any, **named: Any) -> Any:
+        """Split a text into tokens; placeholders outside the first complete prompt are ordinary text."""
+        return super().tokenize(self._clean(text), self._clean(pair), *given, **named)  # type: ignore[misc]
+
+    def save_pretrained(self, *given: Any, **named: Any) -> Any:
+        """Save the tokenizer, unless its safety prompt exists only in the memory of a protected model.
+
+        Raises:
+            UserError: If it belongs to a protected model.
+        """
+        if self.babelguard_protects:
+            raise UserError(
+                "This tokenizer belongs to a model that is protected by a safety prompt, which save_pretrained would not "
+                "save; export the defended model with 'babelguard export', or save the tokenizer of the base model."
+            )
+        return super().save_pretrained(*given, **named)  # type: ignore[misc]
+
+    def _broken(self, value: Any) -> Any:
+        """Break up the placeholders in all strings of a value."""
+        if isinstance(value, str):
+            for token in self.babelguard_tokens:
+                if token in value:
+                    value = value.replace(token, f"{token[0]} {token[1:]}")
+            return value
+        if isinstance(value, Mapping):
+            return {self._broken(key): self._broken(item) for key, item in value.items()}
+        if isinstance(value, (list, tuple)):
+            return [self._broken(item) for item in value]
+        if callable(getattr(value, "model_dump", None)):
+            return self._broken(value.model_dump())
+        return value
+
+    def _clean(self, value: Any) -> Any:
+        """Break up the placeholders in texts, except the first complete prompt, which a chat template wrote."""
+        if isinstance(value, str):
+            soft = "".join(self.babelguard_tokens)
+            head, whole, tail = value.partition(soft)
+            return f"{self._broken(head)}{whole}{self._broken(tail)}"
+        if isinstance(value, (list, tuple)):
+            return [self._clean(item) for item in value]
+        return value
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        """Pickle by the tokenizer's own class, because the class that `defended` makes has no address."""
+        reduced: Any = super().__reduce_ex__(protocol)
+        return (_empty, (type(self).__mro__[2],), *reduced[2:])
+
+
+def defended(tokenizer: Any, tokens: tuple[str, ...], ids: tuple[int, ...]) -> Any:
+    """Let a tokenizer check its chats. It is changed, and keeps the name of its class in saved files."""
+    tokenizer.__class__ = _class_of(type(tokenizer))
+    tokenizer.babelguard_tokens, tokenizer.babelguard_ids = tokens, ids
+    return tokenizer
+
+
+def _class_of(base: type) -> type:
+    return type(base.__name__, (DefendedTokenizer, base), {"__module__": base.__module__, "__doc__": base.__doc__})
+
+
+def _empty(base: type) -> Any:
+    return object.__new__(_class_of(base))
