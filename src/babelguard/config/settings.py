@@ -12,7 +12,8 @@ from typing import Any, Literal
 from pydantic import BaseModel, Field, model_validator
 
 from babelguard.config.presets import PRESETS
-from babelguard.config.sections import BEST, Data, Evaluation, Objective, Section, Selection, Training
+from babelguard.config.section import Section
+from babelguard.config.sections import BEST, Data, Evaluation, Objective, Selection, Training
 
 
 class Settings(Section):
