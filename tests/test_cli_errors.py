@@ -82,7 +82,7 @@ MODELS = {
     is_recurrent: "Models of type 'mamba' keep",
     has_no_template: "no chat template",
     has_cut_weights: "model.safetensors is damaged",
-    has_broken_tokenizer: "model.safetensors is damaged",
+    has_broken_tokenizer: "could not be loaded",
 }
 
 
