@@ -75,13 +75,13 @@ MODELS = {
     is_empty: "contains no model",
     is_missing: "is not a model folder",
     is_file: "is not a model folder",
-    has_broken_configuration: "could not be loaded as a causal chat model",
+    has_broken_configuration: "config.json is damaged",
     is_encoder_decoder: "is an encoder-decoder model",
     is_embedding_model: "does not generate text",
     is_sentence_transformer: "does not generate text",
     is_recurrent: "Models of type 'mamba' keep",
     has_no_template: "no chat template",
-    has_cut_weights: "could not be loaded",
+    has_cut_weights: "model.safetensors is damaged",
     has_broken_tokenizer: "could not be loaded",
 }
 
