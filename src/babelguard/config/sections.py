@@ -119,7 +119,7 @@ class Training(Section):
     start: str | None = Field(
         default=None,
         description="written prompt that training starts from: long, medium, short or your own text; default: the baseline, or "
-        "long if the baseline is 'best'",
+        "medium if the baseline is 'best'",
     )
     prompt_length: int | None = Field(
         default=None, ge=1, le=512, description="number of soft tokens; default: the length of the start prompt"

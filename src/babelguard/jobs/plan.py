@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from statistics import fmean
 from typing import Any
 
 import torch
@@ -11,6 +12,7 @@ import torch
 from babelguard import engine
 from babelguard.config.presets import PRESETS
 from babelguard.config.sections import BEST
+from babelguard.corpus import Corpus
 from babelguard.defences import NoDefence
 from babelguard.defences.written import WRITTEN_PROMPTS, prompt_text
 from babelguard.jobs.cross_check import Judges
@@ -19,12 +21,14 @@ from babelguard.judges.base import title_of
 from babelguard.judges.thoughts import begins_in_thought
 from babelguard.languages import display_name
 from babelguard.method.anchors import ANCHOR_PROMPTS
-from babelguard.method.objective import needs_other_languages
+from babelguard.method.objective import needs_other_languages, needs_plain_states, needs_start_states
 from babelguard.prompt.shapes import describe
 from babelguard.prompt.slot import Slot
 
-# Assumed length of a chat after the soft prompt, in tokens.
-CHAT_TOKENS = 28
+# Assumed number of tokens that a chat template writes after the soft prompt, beside the text of the user.
+TEMPLATE_TOKENS = 10
+# Rows per language whose length is measured.
+MEASURED_ROWS = 16
 # Number of decoding steps that `time_model` reports the time of.
 DECODING_STEPS = 24
 # Time of a training step, as a multiple of its forward pass.
@@ -127,13 +131,22 @@ def make_plan(prepared: Prepared, length: int) -> Plan:
     test_replies = per_defence * (3 if trained else 2)
     forward, decode = time_model(prepared.chat.model)
     lengths = prepared.mean_lengths()
-    per_reply = {kind: CHAT_TOKENS * forward + decode * tokens / DECODING_STEPS for kind, tokens in lengths.items()}
+    tested = chat_tokens(prepared.chat.tokenizer, prepared.test)
+    seen = chat_tokens(prepared.chat.tokenizer, prepared.train.select(prepared.languages))
+    chats = {"test": tested, "validation": seen, "anchor": seen}
+    per_reply = {kind: chats[kind] * forward + decode * tokens / DECODING_STEPS for kind, tokens in lengths.items()}
     seconds = per_reply["test"] * test_replies + per_reply["validation"] * validation
     if trained:
         others = objective.alignment_languages if needs_other_languages(objective.weights) else 0
         seconds += per_reply["anchor"] * anchors
-        step_tokens = length + CHAT_TOKENS * training.batch_size * (1 + others)
+        step_tokens = length + seen * training.batch_size * (1 + others)
         seconds += training.steps * step_tokens * forward * FORWARD_AND_BACKWARD
+        # The states that the losses compare with; see `babelguard.method.data.training_data`.
+        pairs = len(prepared.train.rows) * len(prepared.languages)
+        if needs_start_states(objective.weights):
+            seconds += pairs * seen * forward
+        if needs_plain_states(objective.weights):
+            seconds += min(pairs, training.steps * training.batch_size) / 2 * seen * forward
     return Plan(
         anchor_replies=anchors,
         validation_replies=validation,
@@ -141,6 +154,12 @@ def make_plan(prepared: Prepared, length: int) -> Plan:
         minutes=seconds / 60,
         minutes_of_baseline=per_reply["test"] * 2 * per_defence / 60,
     )
+
+
+def chat_tokens(tokenizer: Any, rows: Corpus) -> float:
+    """Return the mean number of tokens of a chat after the soft prompt, estimated from the first rows of every language."""
+    texts = [text for code in rows.languages for text in rows.texts(code)[:MEASURED_ROWS]]
+    return TEMPLATE_TOKENS + fmean(len(ids) for ids in tokenizer(texts, add_special_tokens=False)["input_ids"])
 
 
 @torch.no_grad()
