@@ -57,7 +57,7 @@ def test_list_describes_languages(tmp_path: Path) -> None:
 def test_show_chooses_rows() -> None:
     out = succeed("corpus", "show", "ar", "--label", "harmless", "--limit", 2, env={"COLUMNS": "300"})
     assert "hard-harmless-002" in out and "hard-harmless-003" not in out and "harmful" not in out
-    assert "254 more rows" in out
+    assert "362 more rows" in out
     given = ("--split", "test", "--label", "harmless", "--limit", 2)
     out = succeed("corpus", "show", "ar", *given, env={"COLUMNS": "300"})
     assert "test-harmless-002" in out and "test-harmless-003" not in out and "test-harmful" not in out

@@ -10,6 +10,7 @@ import pytest
 from corpus_files import ROW, TWINS, load_error, write, write_csv, write_jsonl
 
 from babelguard.corpus import load_corpus, load_prompts
+from babelguard.errors import visible
 
 # Columns.
 
@@ -61,7 +62,9 @@ def test_invisible_characters_are_named(tmp_path: Path, field: str, character: s
         row[field] = f"{row[field][0]}{character}{row[field][1:]}"
         named = f"the field '{field}' of the row '{row['id']}'"
     for path in (write_csv(tmp_path / "a.csv", [row]), write_jsonl(tmp_path / "a.jsonl", [row])):
-        load_error(load_corpus, path, named, f"contains the invisible character U+{ord(character):04X}; remove it")
+        load_error(
+            load_corpus, path, visible(named), f"contains the invisible character U+{ord(character):04X}; remove it"
+        )
 
 
 @pytest.mark.parametrize(

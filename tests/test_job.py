@@ -78,7 +78,7 @@ def test_first_tokens_get_the_logit_scale_and_no_end_tokens(job, monkeypatch):
         given.update(named)
 
     monkeypatch.setattr("babelguard.jobs.learn.first_tokens", record)
-    made = job("granite", **SMALL)
+    made = job("granite", **(SMALL | {"objective.weights": {"refusal": 1.0, "behaviour": 4.0}}))
     made.run()
     assert given["scale"] == pytest.approx(1 / 4)
     assert made.chat.stop_ids

@@ -25,7 +25,7 @@ def given(tmp_path_factory):
         dtype="float32",
         data={"languages": planted.LANGUAGES, "corpus": planted.write_corpus(root / "corpus.csv")},
         training={"steps": 1, "prompt_length": 6, "learning_rate": 0.3},
-        objective={"anchor_tokens": 4, "harmless_weight": 1.5},
+        objective={"anchor_tokens": 4, "harmless_weight": 1.5, "weights": {"refusal": 1.0, "residual": 1e-3}},
         selection={"rows": 4},
         evaluation={
             "languages": planted.LANGUAGES,

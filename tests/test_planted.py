@@ -66,7 +66,7 @@ def test_every_trained_preset_improves_the_planted_model(folder, tmp_path, prese
     assert min(none[0], written[0]) > 0.15
     assert trained[0] < 0.5 * min(none[0], written[0])
     if preset in OURS:
-        assert "behaviour" in prompt.training["last_losses"] and "opening" in prompt.training["last_losses"]
+        assert "behaviour" in prompt.training["last_losses"] and "keep" in prompt.training["last_losses"]
         for before in (none, written):
             assert trained[1] < before[1]
             assert trained[2] < before[2]

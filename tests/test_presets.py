@@ -217,7 +217,7 @@ def test_presets_are_applied_inside_the_settings():
     quick = Settings(model="m", preset="quick")
     assert Settings(**quick.model_dump()) == quick
     assert Settings.model_validate_json(quick.model_dump_json()) == quick
-    assert PRESETS["quick"]["training"]["steps"] == 80
+    assert PRESETS["quick"]["training"]["steps"] == 40
 
 
 def test_an_unknown_preset_raises_one_sentence():

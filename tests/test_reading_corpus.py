@@ -128,7 +128,7 @@ def test_defend_trains_on_a_file_without_splits(folders, files, tmp_path):
     )
     path = save(tmp_path / "mine.csv", text)
     given = ["--languages", "en,da", "--steps", 1, "--config", files / "quick.toml", "--corpus", path]
-    given += ["--column", "en=ask", "--column", "da=da", "--output", tmp_path / "run"]
+    given += ["--column", "en=ask", "--column", "da=da", "--output", tmp_path / "run", "--preset", "mcd-mixture"]
     labels = ["--label-column", "kind", "--harmful", "bad"]
     said = succeed("defend", folders("llama"), *given, *labels)
     assert "mine.csv was read as a file of prompts: 20 rows (10 harmful, 10 harmless)" in said

@@ -34,8 +34,8 @@ def test_options_override_the_file_which_overrides_the_preset(toml):
     file = toml("preset = 'quick'\nseed = 3\n[training]\nsteps = 40\nlearning_rate = 0.2\n[selection]\nrows = 5\n")
     settings = load_settings({"model": "demo", "steps": 7, "limit": 9, "seed": None}, file)
     assert (settings.training.steps, settings.training.learning_rate, settings.seed) == (7, 0.2, 3)
-    assert (settings.selection.rows, settings.selection.every) == (5, 40)
-    assert (settings.evaluation.rows, settings.evaluation.max_languages) == (9, 9)
+    assert (settings.selection.rows, settings.selection.keep) == (5, "last")
+    assert (settings.evaluation.rows, settings.evaluation.max_languages) == (9, 7)
     assert settings.training.beta2 == 0.95  # of the preset
     assert settings.training.batch_size == 16  # the default
     # Another preset than in the file has its own values.

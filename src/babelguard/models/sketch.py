@@ -90,8 +90,10 @@ class Sketch(NamedTuple):
             scale, *values = map(float, numbers or ("nan",))
             parts[name] = Part(tuple(map(int, shape.split("x"))), scale, tuple(values))
         sound = (
-            part.values and part.scale >= 0 and all(map(math.isfinite, (part.scale, *part.values)))
-            for part in parts.values()
+            len(part.values) == _count(name, part.shape)
+            and part.scale >= 0
+            and all(map(math.isfinite, (part.scale, *part.values)))
+            for name, part in parts.items()
         )
         if EMBEDDING not in parts or not all(sound):
             raise ValueError("the sketch of the base model is incomplete")
@@ -153,6 +155,11 @@ def _sketch(name: str, weight: Tensor, count: int) -> Part:
     bits = random.Random(name).getrandbits(width)
     signs = torch.tensor([1.0 if bits >> k & 1 else -1.0 for k in range(width)])
     return _part(shape, chosen, chosen @ signs / math.sqrt(width))
+
+
+def _count(name: str, shape: tuple[int, ...]) -> int:
+    """Return how many numbers the sketch of a parameter has. At least one, so that an empty one is damaged."""
+    return max(1, min(math.prod(shape[:-1] or shape), EMBEDDING_ROWS if name == EMBEDDING else ROWS))
 
 
 def _spread(total: int, count: int) -> Iterator[int]:
