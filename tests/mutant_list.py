@@ -40,8 +40,8 @@ MUTANTS = (
     Mutant(
         "training labels inverted",
         "method/data.py",
-        "labels = torch.tensor(rows.labels, dtype=torch.float32)",
-        "labels = 1 - torch.tensor(rows.labels, dtype=torch.float32)",
+        "count, labels = len(rows.rows), torch.tensor(rows.labels, dtype=torch.float32)",
+        "count, labels = len(rows.rows), 1 - torch.tensor(rows.labels, dtype=torch.float32)",
         planted("mcd-mixture", "quick"),
         "Prompts would be trained to refuse harmless requests and to answer harmful ones.",
     ),
@@ -148,6 +148,30 @@ MUTANTS = (
         "return opening_loss(",
         ("test_objective.py::test_objective_is_the_weighted_sum_of_the_method",),
         "Training would preserve the beginnings of answers to harmful requests.",
+    ),
+    Mutant(
+        "keep loss on harmful rows too",
+        "method/losses/keep.py",
+        "return batch.labels * keep_loss(",
+        "return keep_loss(",
+        ("test_objective.py::test_objective_is_the_weighted_sum_of_the_method",),
+        "Training would keep the answers to harmful requests.",
+    ),
+    Mutant(
+        "keep loss without the tokens that begin refusals",
+        "method/losses/keep.py",
+        "torch.cat([answering_rows, refusing_rows]).T",
+        "torch.cat([answering_rows, answering_rows]).T",
+        ("test_objective.py::test_keep_loss_is_the_divergence_from_an_answer_without_a_prompt",),
+        "A refusal of a harmless request would cost nothing.",
+    ),
+    Mutant(
+        "states without a prompt of other rows",
+        "method/data.py",
+        "language * count + row for language, row in sorted(plain)",
+        "row * len(languages) + language for language, row in sorted(plain)",
+        ("test_training_data.py::test_states_without_a_prompt_belong_to_their_rows",),
+        "Answers would be kept like those to other requests.",
     ),
     Mutant(
         "English base logits ignored",
@@ -272,7 +296,7 @@ MUTANTS = (
     Mutant(
         "prompts without a checksum accepted",
         "prompt/storage.py",
-        "if not checked and config.format > 1:",
+        "if not checked:",
         "if False:",
         (
             "test_checksums.py::test_every_bit_of_a_prompt",
