@@ -300,7 +300,7 @@ MUTANTS = (
         "if False:",
         (
             "test_checksums.py::test_every_bit_of_a_prompt",
-            "test_checksums.py::test_a_prompt_of_this_version_needs_its_checksum",
+            "test_checksums.py::test_a_prompt_needs_its_checksum",
         ),
         "A damaged prompt would be used.",
     ),
