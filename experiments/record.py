@@ -108,7 +108,10 @@ def take_record(folder: Path) -> Record:
             found[row["defence"], row["language"], row["id"]] = _letter(row)
     codes = tuple(dict.fromkeys(code for _, code, _ in found))
     whole = load_corpus()
-    corpus = with_hard_rows(whole.split("test").select(codes), whole).select(codes, rows)
+    corpus = whole.split("test").select(codes)
+    if config["evaluation"]["hard"]:
+        corpus = with_hard_rows(corpus, whole)
+    corpus = corpus.select(codes, rows)
     kinds: dict[str, list[Row]] = {"harmful": [], "harmless": [], "hard": []}
     for row in corpus.rows:
         kinds["hard" if row.split == "hard" else row.label].append(row)

@@ -33,6 +33,14 @@ def test_training_languages_are_tested_first(job):
     assert job(**{"evaluation.max_languages": 1}, test_languages=("ko", "en")).prepared.test.languages == ("ko", "en")
 
 
+@pytest.mark.parametrize(("hard", "count"), [(True, 6), (False, 4)])
+def test_hard_rows_are_tested_unless_they_are_turned_off(job, hard, count):
+    given = {"corpus": None, "languages": ("en", "da"), "test_languages": ("en",), "limit": 2, "evaluation.hard": hard}
+    rows = job(**given).prepared.test.rows
+    assert len(rows) == count
+    assert {row.split for row in rows} == ({"test", "hard"} if hard else {"test"})
+
+
 def test_a_run_depends_only_on_the_rows_it_uses(job, tmp_path):
     used = {"test_languages": ("da", "ko")}
     fewer = write_corpus(tmp_path / "fewer.csv", ("da", "ko"))

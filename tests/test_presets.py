@@ -71,6 +71,7 @@ DEFAULTS = {
         "languages": None,
         "max_languages": None,
         "rows": None,
+        "hard": True,
         "judge": "default",
         "judge_model": None,
         "judge_url": None,
@@ -116,9 +117,9 @@ CHANGED = {
         "selection.every": 20,
         "selection.keep": "last",
         "selection.rows": 6,
-        "evaluation.rows": 10,
+        "evaluation.rows": 12,
         "evaluation.max_languages": 7,
-        "evaluation.reply_tokens": 24,
+        "evaluation.hard": False,
     },
 }
 

@@ -71,6 +71,6 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
         "objective": _MCD["objective"] | {"anchor_rows": 4},
         "training": _MCD["training"] | {"steps": 40},
         "selection": {"keep": "last", "rows": 6},
-        "evaluation": {"rows": 10, "max_languages": 7, "reply_tokens": 24},
+        "evaluation": {"rows": 12, "max_languages": 7, "hard": False},
     },
 }

@@ -194,6 +194,7 @@ class Evaluation(Section):
         description="maximum number of test languages if none are given; training languages come first",
     )
     rows: int | None = Field(default=None, ge=1, description="rows per label and language; default: all")
+    hard: bool = Field(default=True, description="also test the harmless rows that look harmful (split hard)")
     judge: str = Field(
         default="default", description="name of the judge that classifies the replies; see docs/judging.md"
     )

@@ -141,7 +141,9 @@ def prepare(settings: Settings, output: Path | str | None, screen: Screen) -> Pr
         validation.select(wanted.languages)
     if settings.training.steps and settings.objective.anchors == "english":
         train.select(("en",))
-    test = with_hard_rows(test, corpus).select(evaluation.languages, evaluation.rows)
+    if evaluation.hard:
+        test = with_hard_rows(test, corpus)
+    test = test.select(evaluation.languages, evaluation.rows)
     _check_judges(judges, settings, test, screen)
     screen.title(f"Loading {settings.model}")
     chat = load_chat_model(
