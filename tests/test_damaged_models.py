@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 import shutil
 
 import pytest
@@ -78,6 +80,31 @@ def test_buffers_of_older_versions_are_ignored(damaged, library_warnings):
 @pytest.mark.parametrize("family", ["llama", "qwen2", "qwen3", "mistral", "gemma3", "granite"])
 def test_complete_models_load(folders, family):
     load_chat_model(str(folders(family)), dtype="float32", device="cpu")
+
+
+def shift(vocabulary):
+    """Move all ids beyond the embedding table."""
+    return {token: number + 100_000 for token, number in vocabulary.items()}
+
+
+def move_rare(vocabulary):
+    """Move the id of a letter that only some questions contain."""
+    return {token: 100_000 if token == "Q" else number for token, number in vocabulary.items()}
+
+
+@pytest.mark.parametrize("change", [shift, move_rare])
+def test_the_tokenizer_of_another_model(folders, tmp_path, change):
+    folder = shutil.copytree(folders("llama"), tmp_path / "model")
+    content = json.loads((folder / "tokenizer.json").read_text())
+    content["model"]["vocab"] = change(content["model"]["vocab"])
+    content["model"]["merges"] = []
+    (folder / "tokenizer.json").write_text(json.dumps(content))
+    (tmp_path / "prompts.csv").write_text("label,en\nharmful,Q ?\nharmless,How ?\n")
+    given = ["--prompts", tmp_path / "prompts.csv", "--judge", "patterns", "--reply-tokens", "4", "--device", "cpu"]
+    sentence = fail("evaluate", folder, *given, "--output", tmp_path / "out")
+    assert re.search(
+        r"tokenizer of \S+ gives the token '.+' the id 10\d{4}, but the model has only \d+ embed", sentence
+    )
 
 
 def test_a_target_that_does_not_exist_is_not_replaced_by_its_base_model(folders, files, tmp_path):

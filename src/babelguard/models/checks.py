@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -46,6 +46,31 @@ def check_template(tokenizer: Any, name: str) -> None:
             f"The chat template of {name} cannot render a chat ({type(error).__name__}: {why}); correct the template, or "
             "download the model again."
         ) from error
+
+
+def check_token_ids(
+    model: Any, tokenizer: Any, chats: Iterable[Sequence[int]], name: str, allowed: Collection[int] = ()
+) -> None:
+    """Reject token ids that the model has no embedding for, as of the tokenizer of another model.
+
+    Args:
+        model: The model.
+        tokenizer: The tokenizer.
+        chats: Token ids of chats.
+        name: The name of the model in messages.
+        allowed: Ids that need no embedding.
+
+    Raises:
+        UserError: Naming the first token without an embedding.
+    """
+    rows = int(model.get_input_embeddings().weight.shape[0])
+    for chat in chats:
+        for one in chat:
+            if one >= rows and one not in allowed:
+                raise UserError(
+                    f"The tokenizer of {name} gives the token {tokenizer.convert_ids_to_tokens(one)!r} the id {one}, but the "
+                    f"model has only {rows} embeddings; use the tokenizer that belongs to the model."
+                )
 
 
 def check_stops(model: Any, name: str) -> None:
