@@ -253,6 +253,39 @@ def test_a_template_that_cannot_be_rendered(model, files, tmp_path, template, me
     assert not (tmp_path / "out").exists()
 
 
+# It takes lists of text parts only, and babelguard gives texts.
+PARTS = "{% for part in messages[0].content %}{{ part.text }}{% endfor %}"
+
+
+@pytest.mark.parametrize("template", ["hello", " ", "{{ 5 }}", "{{ messages[0].role }}", PARTS])
+def test_a_template_that_drops_the_question(model, files, tmp_path, template):
+    (model / "chat_template.jinja").write_text(template)
+    given = ["--prompts", files / "corpus.csv", "--output", tmp_path / "out", "--device", "cpu"]
+    assert "leaves out the text of the user" in fail("evaluate", model, *given)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_template_that_writes_a_lone_surrogate(model):
+    (model / "chat_template.jinja").write_text(r"{{ '\ud800' }}{{ messages[0].content }}")
+    assert "cannot render a chat (UnicodeEncodeError" in load_error(model)
+
+
+def test_an_empty_vocabulary(model):
+    content = json.loads((model / "tokenizer.json").read_text())
+    content["model"] |= {"vocab": {}, "merges": []}
+    content["added_tokens"] = []
+    (model / "tokenizer.json").write_text(json.dumps(content))
+    (model / "chat_template.jinja").write_text("{{ messages[0].content }}")
+    assert "finds no tokens in a chat" in load_error(model)
+
+
+def test_a_template_with_a_byte_order_mark(model):
+    before = load_chat_model(str(model), device="cpu").tokenizer.chat_template
+    path = model / "chat_template.jinja"
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+    assert load_chat_model(str(model), device="cpu").tokenizer.chat_template == before
+
+
 def test_adapters_and_gguf_files(tmp_path):
     adapter = tmp_path / "adapter"
     adapter.mkdir()

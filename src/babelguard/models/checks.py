@@ -12,6 +12,17 @@ from babelguard.errors import UserError
 # Buffers that older versions of transformers saved, and that newer ones compute.
 OLD_BUFFERS = ("rotary_emb.inv_freq", ".masked_bias", ".attn.bias")
 
+_QUESTION = "How do I bake bread?"
+
+
+def drop_marks(tokenizer: Any) -> None:
+    """Remove byte-order marks from the chat templates, which would write them into each chat. The tokenizer is changed."""
+    template = tokenizer.chat_template
+    if isinstance(template, dict):
+        tokenizer.chat_template = {name: one.lstrip("\ufeff") for name, one in template.items()}
+    elif isinstance(template, str):
+        tokenizer.chat_template = template.lstrip("\ufeff")
+
 
 def chat_template_of(tokenizer: Any) -> str:
     """Return the default chat template of a tokenizer.
@@ -30,22 +41,38 @@ def chat_template_of(tokenizer: Any) -> str:
     return str(template)
 
 
-def check_template(tokenizer: Any, name: str) -> None:
+def check_template(tokenizer: Any, name: str) -> list[int]:
     """Reject a tokenizer whose chat template cannot render a question.
 
+    Returns:
+        The token ids of a chat with a question.
+
     Raises:
-        UserError: If it has no template, the template has a syntax error, or rendering fails.
+        UserError: If it has no template, the template has a syntax error, rendering fails, the question is not in the
+            rendered chat, or the tokenizer finds no tokens in it.
     """
     chat_template_of(tokenizer)
-    chat = [{"role": "user", "content": "Hello"}]
+    chat = [{"role": "user", "content": _QUESTION}]
     try:
-        tokenizer.apply_chat_template(chat, tokenize=False, add_generation_prompt=True)
-    except Exception as error:  # a template may raise anything
+        text = tokenizer.apply_chat_template(chat, tokenize=False, add_generation_prompt=True)
+        text.encode()
+        ids = tokenizer(text, add_special_tokens=False)["input_ids"]
+    except Exception as error:  # a template may raise anything, and render characters that are not Unicode
         why = " ".join(str(error).split())[:200].rstrip(".")
         raise UserError(
             f"The chat template of {name} cannot render a chat ({type(error).__name__}: {why}); correct the template, or "
             "download the model again."
         ) from error
+    if _QUESTION not in text:
+        raise UserError(
+            f"The chat template of {name} leaves out the text of the user, so the model would not see the questions; correct "
+            "the template, or download the model again."
+        )
+    if not ids:
+        raise UserError(
+            f"The tokenizer of {name} finds no tokens in a chat, as if its vocabulary were empty; download the model again."
+        )
+    return list(ids)
 
 
 def check_token_ids(

@@ -13,7 +13,15 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 from transformers.utils import logging as transformers_logging
 
 from babelguard.errors import UserError
-from babelguard.models.checks import check_cacheable, check_kind, check_stops, check_template, check_weights
+from babelguard.models.checks import (
+    check_cacheable,
+    check_kind,
+    check_stops,
+    check_template,
+    check_token_ids,
+    check_weights,
+    drop_marks,
+)
 from babelguard.models.devices import choose_device, choose_dtype
 from babelguard.models.digests import weights_digest
 from babelguard.models.folders import ADVICE, check_files, model_folder
@@ -126,7 +134,8 @@ def load_chat_model(
         if (Path(source) / "modules.json").exists():
             raise UserError(f"{name} is an embedding model, which does not generate text; choose a causal chat model.")
         tokenizer = AutoTokenizer.from_pretrained(source, **common)
-        check_template(tokenizer, name)
+        drop_marks(tokenizer)
+        example = check_template(tokenizer, name)
         place = choose_device(device)
         loaded: Any = AutoModelForCausalLM.from_pretrained(
             source, config=config, dtype=choose_dtype(dtype, place, config.dtype), output_loading_info=True, **common
@@ -138,6 +147,7 @@ def load_chat_model(
         raise UserError(explain(name, source, error)) from error
     check_cacheable(model)
     check_weights(model, info, name)
+    check_token_ids(model, tokenizer, [example], name)
     check_stops(model, name)
     model.requires_grad_(False)
     model.eval().to(place)
