@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 
 import pytest
@@ -83,6 +84,14 @@ def outside(folder, index):
     index["weight_map"][UP] = "../model.safetensors"
 
 
+def long_name(folder, index):
+    index["weight_map"][UP] = "a" * 5000
+
+
+def no_name(folder, index):
+    index["weight_map"][UP] = ""
+
+
 def no_map(folder, index):
     index["weight_map"] = []
 
@@ -97,6 +106,8 @@ def no_map(folder, index):
         (wrong_file, f"{UP} in model-0000"),
         (renamed, f"{UP} is missing in model-0000"),
         (outside, "'../model.safetensors' is not the name of a file"),
+        (long_name, "aaa' is not the name of a file"),
+        (no_name, "'' is not the name of a file"),
         (no_map, "index.json is damaged (weight_map: Input should be a valid dictionary)"),
     ],
 )
@@ -233,6 +244,48 @@ def test_an_end_of_sequence_id_of_the_wrong_type(model, name, value):
     content = json.loads(path.read_text()) if path.exists() else {}
     path.write_text(json.dumps(content | {"eos_token_id": value}))
     assert "eos_token_id" in load_error(model)
+
+
+@pytest.mark.parametrize(
+    ("name", "setting", "value"),
+    [
+        ("generation_config.json", "eos_token_id", 10**9),
+        ("generation_config.json", "eos_token_id", -1),
+        ("generation_config.json", "eos_token_id", [1, 10**30]),
+        ("generation_config.json", "suppress_tokens", [10**9]),
+        ("generation_config.json", "suppress_tokens", [-1]),
+        ("config.json", "eos_token_id", 10**9),
+        ("config.json", "max_position_embeddings", 0),
+        ("config.json", "max_position_embeddings", -5),
+        ("config.json", "architectures", "LlamaForCausalLM"),
+        ("config.json", "architectures", [5]),
+    ],
+)
+def test_settings_of_a_model_that_are_out_of_range(model, library_warnings, name, setting, value):
+    (model / "generation_config.json").unlink() if name == "config.json" else None
+    content = json.loads((model / name).read_text()) if (model / name).exists() else {}
+    (model / name).write_text(json.dumps(content | {setting: value}))
+    assert setting in load_error(model)
+    library_warnings.clear()  # transformers reports some of them, too
+
+
+@pytest.mark.parametrize(
+    ("architecture", "message"),
+    [("Foo", "is a Foo according to config.json, which is not a causal"), ("LlamaModel", "does not generate text")],
+)
+def test_architectures_that_are_not_chat_models(model, architecture, message):
+    config = json.loads((model / "config.json").read_text())
+    (model / "config.json").write_text(json.dumps(config | {"architectures": [architecture]}))
+    assert message in load_error(model)
+
+
+@pytest.mark.parametrize(
+    "name", ["generation_config.json", "special_tokens_map.json", "added_tokens.json", "model.safetensors"]
+)
+def test_pipes_are_not_read(model, name):
+    (model / name).unlink(missing_ok=True)
+    os.mkfifo(model / name)
+    assert f"{model / name} is not a regular file" in load_error(model)
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
+import transformers
 
 from babelguard.errors import UserError
 
@@ -101,22 +102,24 @@ def check_token_ids(
 
 
 def check_stops(model: Any, name: str) -> None:
-    """Reject a model whose end-of-sequence ids are not token ids.
+    """Reject a model whose end-of-sequence ids, or ids that it must not generate, are not token ids.
 
     Raises:
         UserError: Naming what they are.
     """
-    found = model.generation_config.eos_token_id
-    ids = found if isinstance(found, list) else [] if found is None else [found]
-    for one in ids:
-        if not isinstance(one, int) or isinstance(one, bool):
-            raise UserError(
-                f"The eos_token_id of {name} in generation_config.json or config.json is {one!r}; write the number of a token."
-            )
+    rows = int(model.get_input_embeddings().weight.shape[0])
+    for setting in ("eos_token_id", "suppress_tokens"):
+        found = getattr(model.generation_config, setting, None)
+        for one in found if isinstance(found, list) else [] if found is None else [found]:
+            if not isinstance(one, int) or isinstance(one, bool) or not 0 <= one < rows:
+                raise UserError(
+                    f"The {setting} of {name} in generation_config.json or config.json is {repr(one)[:100]}; write the number "
+                    f"of a token, from 0 to {rows - 1}."
+                )
 
 
 def check_kind(config: Any, name: str) -> None:
-    """Reject encoder-decoder and embedding models.
+    """Reject encoder-decoder and embedding models, and models without a context.
 
     Raises:
         UserError: Naming the kind of model.
@@ -127,9 +130,20 @@ def check_kind(config: Any, name: str) -> None:
     if architectures and not any(
         "CausalLM" in a or "LMHead" in a or "ConditionalGeneration" in a for a in architectures
     ):
+        first = str(architectures[0])[:100]
+        if hasattr(transformers, first):
+            raise UserError(
+                f"{name} is a {first}, which does not generate text (an embedding or classification model); choose a causal "
+                "chat model."
+            )
         raise UserError(
-            f"{name} is a {architectures[0]}, which does not generate text (an embedding or classification model); choose a "
+            f"{name} is a {first} according to config.json, which is not a causal language model of transformers; choose a "
             "causal chat model."
+        )
+    length = getattr(config.get_text_config(), "max_position_embeddings", None)
+    if length is not None and (not isinstance(length, int) or length < 1):
+        raise UserError(
+            f"The max_position_embeddings of {name} in config.json is {length!r}; write the maximum length of a chat in tokens."
         )
 
 

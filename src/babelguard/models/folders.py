@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ class ModelConfig(Record):
     """config.json of a model, as far as it is read here."""
 
     model_type: str | None = None
+    architectures: list[str] | None = None
     quantization_config: dict[str, Any] | None = None
     transformers_weights: str | None = None
     text_config: TextConfig | None = None
@@ -42,7 +44,7 @@ def model_folder(name: str) -> Path:
     """Return the folder of a local model.
 
     Raises:
-        UserError: If there is no model in it, saying what it holds instead.
+        UserError: If there is no model in it, saying what it holds instead, or if it holds something that is not a file.
     """
     path = Path(name).expanduser()
     if path.suffix == ".gguf" or (path.is_dir() and not (path / "config.json").exists() and any(path.glob("*.gguf"))):
@@ -52,6 +54,7 @@ def model_folder(name: str) -> Path:
         )
     if not path.is_dir():
         raise UserError(f"{name} is not a model folder; give a folder with a config.json, a hub id, or demo.")
+    _check_entries(path)
     if (path / "config.json").exists():
         return path
     adapter = read_record(path / "adapter_config.json", AdapterConfig, ADVICE)
@@ -79,6 +82,13 @@ def check_files(folder: Path) -> None:
         inner = None if config.text_config is None else config.text_config.quantization_config
         quantization = inner if config.quantization_config is None else config.quantization_config
         check_weight_files(folder, config.transformers_weights, quantization)
+
+
+def _check_entries(folder: Path) -> None:
+    """Check that the folder holds files and folders only. Reading a pipe would wait for ever."""
+    for path in sorted(folder.iterdir()):
+        if os.path.exists(path) and not path.is_file() and not path.is_dir():
+            raise UserError(f"{path} is not a regular file, but a pipe or a device; remove it, or {ADVICE}.")
 
 
 def _check_text(path: Path) -> None:

@@ -24,10 +24,11 @@ from babelguard.models.checks import (
 )
 from babelguard.models.devices import choose_device, choose_dtype
 from babelguard.models.digests import weights_digest
-from babelguard.models.folders import ADVICE, check_files, model_folder
+from babelguard.models.folders import check_files, model_folder
 from babelguard.models.gguf import Say
 from babelguard.models.packaged import PACKAGED
 from babelguard.models.sketch import Sketch
+from babelguard.models.weight_files import ADVICE
 
 
 @dataclass(frozen=True)
