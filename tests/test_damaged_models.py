@@ -43,6 +43,10 @@ def add(tensors):
     tensors["model.layers.0.mlp.other.weight"] = torch.zeros(2)
 
 
+def transpose(tensors):
+    tensors["model.layers.0.mlp.up_proj.weight"] = tensors["model.layers.0.mlp.up_proj.weight"].T.contiguous()
+
+
 def set_nan(tensors):
     tensors["model.layers.2.mlp.up_proj.weight"][0, 0] = float("nan")
 
@@ -59,22 +63,22 @@ def set_infinite(tensors):
         (drop_layer, r"model.layers.1.\S+ \(and \d+ more\) is missing"),
         (rename, "up_proj.weight is missing"),
         (add, "other.weight does not belong"),
+        (transpose, "have other shapes than its config.json says"),
         (set_nan, "up_proj.weight contains numbers that are not finite"),
         (set_infinite, "embed_tokens.weight contains numbers that are not finite"),
     ],
 )
-def test_incomplete_and_damaged_weights_are_refused_by_name(damaged, change, message, library_warnings):
+def test_incomplete_and_damaged_weights_are_refused_by_name(damaged, change, message):
+    # The fixture `library_warnings` fails if transformers reports the keys, too.
     with pytest.raises(UserError, match=message):
         load_chat_model(str(damaged(change)), dtype="float32", device="cpu")
-    library_warnings.clear()  # transformers reports the keys, too
 
 
-def test_buffers_of_older_versions_are_ignored(damaged, library_warnings):
+def test_buffers_of_older_versions_are_ignored(damaged):
     def add_buffer(tensors):
         tensors["model.layers.0.self_attn.rotary_emb.inv_freq"] = torch.ones(8)
 
     load_chat_model(str(damaged(add_buffer)), dtype="float32", device="cpu")
-    library_warnings.clear()
 
 
 @pytest.mark.parametrize("family", ["llama", "qwen2", "qwen3", "mistral", "gemma3", "granite"])

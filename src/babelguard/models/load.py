@@ -27,6 +27,7 @@ from babelguard.models.digests import weights_digest
 from babelguard.models.folders import check_files, model_folder
 from babelguard.models.gguf import Say
 from babelguard.models.packaged import PACKAGED
+from babelguard.models.quiet import quiet
 from babelguard.models.sketch import Sketch
 from babelguard.models.weight_files import ADVICE
 
@@ -129,18 +130,22 @@ def load_chat_model(
     transformers_logging.disable_progress_bar()
     common: dict[str, Any] = {"revision": revision, "trust_remote_code": trust_remote_code}
     try:
-        config = AutoConfig.from_pretrained(source, **common)
+        with quiet():
+            config = AutoConfig.from_pretrained(source, **common)
         check_kind(config, name)
         # Embedding models may have the architecture of a chat model. This file identifies them.
         if (Path(source) / "modules.json").exists():
             raise UserError(f"{name} is an embedding model, which does not generate text; choose a causal chat model.")
-        tokenizer = AutoTokenizer.from_pretrained(source, **common)
+        with quiet():
+            tokenizer = AutoTokenizer.from_pretrained(source, **common)
         drop_marks(tokenizer)
         example = check_template(tokenizer, name)
         place = choose_device(device)
-        loaded: Any = AutoModelForCausalLM.from_pretrained(
-            source, config=config, dtype=choose_dtype(dtype, place, config.dtype), output_loading_info=True, **common
-        )
+        numbers = choose_dtype(dtype, place, config.dtype)
+        with quiet():
+            loaded: Any = AutoModelForCausalLM.from_pretrained(
+                source, config=config, dtype=numbers, output_loading_info=True, **common
+            )
         model, info = loaded
     except UserError:
         raise
@@ -178,6 +183,8 @@ def explain(name: str, source: str, error: Exception) -> str:
         return (
             f"{name} needs code from its repository; read that code first, and set `trust_remote_code` if you trust it."
         )
+    if "ignore_mismatched_sizes" in text:
+        return f"The weights of {name} have other shapes than its config.json says; {ADVICE}."
     # Library messages are long. The first sentence says what is wrong.
     first = re.split(r"(?<=[^.])\. ", text)[0][:200].rstrip(".")
     if os.path.isdir(source):
