@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 import shutil
 
 import pytest
@@ -41,6 +43,10 @@ def add(tensors):
     tensors["model.layers.0.mlp.other.weight"] = torch.zeros(2)
 
 
+def transpose(tensors):
+    tensors["model.layers.0.mlp.up_proj.weight"] = tensors["model.layers.0.mlp.up_proj.weight"].T.contiguous()
+
+
 def set_nan(tensors):
     tensors["model.layers.2.mlp.up_proj.weight"][0, 0] = float("nan")
 
@@ -57,27 +63,52 @@ def set_infinite(tensors):
         (drop_layer, r"model.layers.1.\S+ \(and \d+ more\) is missing"),
         (rename, "up_proj.weight is missing"),
         (add, "other.weight does not belong"),
+        (transpose, "have other shapes than its config.json says"),
         (set_nan, "up_proj.weight contains numbers that are not finite"),
         (set_infinite, "embed_tokens.weight contains numbers that are not finite"),
     ],
 )
-def test_incomplete_and_damaged_weights_are_refused_by_name(damaged, change, message, library_warnings):
+def test_incomplete_and_damaged_weights_are_refused_by_name(damaged, change, message):
+    # The fixture `library_warnings` fails if transformers reports the keys, too.
     with pytest.raises(UserError, match=message):
         load_chat_model(str(damaged(change)), dtype="float32", device="cpu")
-    library_warnings.clear()  # transformers reports the keys, too
 
 
-def test_buffers_of_older_versions_are_ignored(damaged, library_warnings):
+def test_buffers_of_older_versions_are_ignored(damaged):
     def add_buffer(tensors):
         tensors["model.layers.0.self_attn.rotary_emb.inv_freq"] = torch.ones(8)
 
     load_chat_model(str(damaged(add_buffer)), dtype="float32", device="cpu")
-    library_warnings.clear()
 
 
 @pytest.mark.parametrize("family", ["llama", "qwen2", "qwen3", "mistral", "gemma3", "granite"])
 def test_complete_models_load(folders, family):
     load_chat_model(str(folders(family)), dtype="float32", device="cpu")
+
+
+def shift(vocabulary):
+    """Move all ids beyond the embedding table."""
+    return {token: number + 100_000 for token, number in vocabulary.items()}
+
+
+def move_rare(vocabulary):
+    """Move the id of a letter that only some questions contain."""
+    return {token: 100_000 if token == "Q" else number for token, number in vocabulary.items()}
+
+
+@pytest.mark.parametrize("change", [shift, move_rare])
+def test_the_tokenizer_of_another_model(folders, tmp_path, change):
+    folder = shutil.copytree(folders("llama"), tmp_path / "model")
+    content = json.loads((folder / "tokenizer.json").read_text())
+    content["model"]["vocab"] = change(content["model"]["vocab"])
+    content["model"]["merges"] = []
+    (folder / "tokenizer.json").write_text(json.dumps(content))
+    (tmp_path / "prompts.csv").write_text("label,en\nharmful,Q ?\nharmless,How ?\n")
+    given = ["--prompts", tmp_path / "prompts.csv", "--judge", "patterns", "--reply-tokens", "4", "--device", "cpu"]
+    sentence = fail("evaluate", folder, *given, "--output", tmp_path / "out")
+    assert re.search(
+        r"tokenizer of \S+ gives the token '.+' the id 10\d{4}, but the model has only \d+ embed", sentence
+    )
 
 
 def test_a_target_that_does_not_exist_is_not_replaced_by_its_base_model(folders, files, tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 
 import pytest
@@ -16,6 +17,7 @@ from babelguard.errors import UserError
 from babelguard.files.tensors import write_tensors
 from babelguard.jobs.open_target import read_prompt
 from babelguard.models.load import load_chat_model
+from babelguard.models.weight_files import _check_formats, _Stored
 from babelguard.prompt import SafetyPrompt
 
 DEEP = "[" * 30_000
@@ -82,6 +84,14 @@ def outside(folder, index):
     index["weight_map"][UP] = "../model.safetensors"
 
 
+def long_name(folder, index):
+    index["weight_map"][UP] = "a" * 5000
+
+
+def no_name(folder, index):
+    index["weight_map"][UP] = ""
+
+
 def no_map(folder, index):
     index["weight_map"] = []
 
@@ -96,6 +106,8 @@ def no_map(folder, index):
         (wrong_file, f"{UP} in model-0000"),
         (renamed, f"{UP} is missing in model-0000"),
         (outside, "'../model.safetensors' is not the name of a file"),
+        (long_name, "aaa' is not the name of a file"),
+        (no_name, "'' is not the name of a file"),
         (no_map, "index.json is damaged (weight_map: Input should be a valid dictionary)"),
     ],
 )
@@ -107,12 +119,111 @@ def test_a_model_in_several_files(shards, change, message):
     assert message in load_error(folder)
 
 
-@pytest.mark.parametrize("dtype", [torch.float8_e4m3fn, torch.float8_e5m2, torch.int8, torch.uint8])
-def test_quantised_weights_without_their_scale(model, dtype):
-    tensors = load_file(model / "model.safetensors")
-    tensors[UP] = tensors[UP].to(dtype)
-    save_file(tensors, model / "model.safetensors", metadata={"format": "pt"})
-    assert f"The weight {UP} in" in load_error(model) and "has no quantization_config" in load_error(model)
+NORM = "model.norm.weight"
+PACKED = (
+    torch.float8_e4m3fn,
+    torch.float8_e5m2,
+    torch.int8,
+    torch.uint8,
+    torch.int16,
+    torch.int32,
+    torch.int64,
+    torch.bool,
+    torch.complex64,
+)
+
+
+def pack(folder, weight, dtype, into="model.safetensors", **quantization):
+    """Convert a weight to another number format, write the weights to a file, and set the quantization_config."""
+    tensors = load_file(folder / "model.safetensors")
+    tensors[weight] = tensors[weight].to(dtype)
+    tensors |= {name: torch.ones(1) for name in quantization.pop("scales", ())}
+    (folder / "model.safetensors").unlink()
+    if into.endswith(".bin"):
+        torch.save(tensors, folder / into)
+    else:
+        save_file(tensors, folder / into, metadata={"format": "pt"})
+    if quantization:
+        config = json.loads((folder / "config.json").read_text())
+        (folder / "config.json").write_text(json.dumps(config | {"quantization_config": quantization}))
+
+
+@pytest.mark.parametrize("into", ["model.safetensors", "pytorch_model.bin"])
+@pytest.mark.parametrize("weight", [UP, NORM])
+@pytest.mark.parametrize("dtype", PACKED, ids=str)
+def test_quantised_weights_without_their_scale(model, dtype, weight, into):
+    pack(model, weight, dtype, into)
+    said = load_error(model)
+    assert f"The weight {weight} in {model / into} is quantised or packed" in said
+    assert "has no quantization_config" in said
+
+
+@pytest.mark.parametrize("scales", [(), (UP + "_scale_inv",)])
+def test_a_scale_does_not_replace_the_configuration(model, scales):
+    pack(model, UP, torch.float8_e4m3fn, scales=scales)
+    assert "has no quantization_config" in load_error(model)
+
+
+@pytest.mark.parametrize(
+    ("quantization", "message"),
+    [
+        ({"quant_method": "zzz"}, "has the quant_method 'zzz', and transformers needs one that it knows"),
+        ({"quant_method": 5}, "has the quant_method '5'"),
+        ({"bits": 4}, "has no quant_method"),
+        ({"quant_method": "fp8"}, f"The weight {UP} in"),
+        ({"quant_method": "mxfp8"}, "has no scale beside it"),
+    ],
+)
+@pytest.mark.parametrize("dtype", [torch.int8, torch.float8_e4m3fn], ids=str)
+def test_quantisation_that_nothing_undoes(model, dtype, quantization, message):
+    pack(model, UP, dtype, scales=(UP.replace("layers.1", "layers.2") + "_scale_inv",), **quantization)
+    assert message in load_error(model)
+
+
+def test_scales_beside_their_weights_are_found(model):
+    for name in ("weight_scale_inv", "weight_scale", "scale"):
+        stored = [_Stored(model, UP, "F8_E4M3"), _Stored(model, UP.replace("weight", name), "U8")]
+        _check_formats(stored, {"quant_method": "fp8"})
+
+
+def test_weights_of_old_versions_of_pytorch(model):
+    before = load_chat_model(str(model), device="cpu", dtype="float32").weights
+    pack(model, UP, torch.float32, "pytorch_model.bin")
+    assert load_chat_model(str(model), device="cpu", dtype="float32").weights == before
+
+
+class Code:
+    def __reduce__(self):
+        return print, ("run",)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ({UP: Code()}, "contains more than weights"),
+        ([1], "it does not hold a tensor for each name"),
+        ({UP: {}}, "it does not hold a tensor for each name"),
+    ],
+)
+def test_files_of_pytorch_without_weights(model, capsys, content, message):
+    (model / "model.safetensors").unlink()
+    torch.save(content, model / "pytorch_model.bin")
+    assert message in load_error(model)
+    assert not capsys.readouterr().out
+
+
+def test_an_index_of_old_files(model):
+    pack(model, UP, torch.float32, "pytorch_model.bin")
+    (model / "pytorch_model.bin").rename(model / "part.bin")
+    (model / "pytorch_model.bin.index.json").write_text(json.dumps({"metadata": {}, "weight_map": {UP: "part.bin"}}))
+    assert "part.bin is missing in pytorch_model.bin.index.json" in load_error(model)
+
+
+def test_weights_in_a_file_that_the_configuration_names(model):
+    pack(model, UP, torch.int8, "other.safetensors")
+    config = json.loads((model / "config.json").read_text())
+    (model / "config.json").write_text(json.dumps(config | {"transformers_weights": "other.safetensors"}))
+    assert "other.safetensors is quantised or packed (I8)" in load_error(model)
 
 
 @pytest.mark.parametrize("name", ["config.json", "generation_config.json", "tokenizer_config.json"])
@@ -136,6 +247,47 @@ def test_an_end_of_sequence_id_of_the_wrong_type(model, name, value):
 
 
 @pytest.mark.parametrize(
+    ("name", "setting", "value"),
+    [
+        ("generation_config.json", "eos_token_id", 10**9),
+        ("generation_config.json", "eos_token_id", -1),
+        ("generation_config.json", "eos_token_id", [1, 10**30]),
+        ("generation_config.json", "suppress_tokens", [10**9]),
+        ("generation_config.json", "suppress_tokens", [-1]),
+        ("config.json", "eos_token_id", 10**9),
+        ("config.json", "max_position_embeddings", 0),
+        ("config.json", "max_position_embeddings", -5),
+        ("config.json", "architectures", "LlamaForCausalLM"),
+        ("config.json", "architectures", [5]),
+    ],
+)
+def test_settings_of_a_model_that_are_out_of_range(model, name, setting, value):
+    (model / "generation_config.json").unlink() if name == "config.json" else None
+    content = json.loads((model / name).read_text()) if (model / name).exists() else {}
+    (model / name).write_text(json.dumps(content | {setting: value}))
+    assert setting in load_error(model)
+
+
+@pytest.mark.parametrize(
+    ("architecture", "message"),
+    [("Foo", "is a Foo according to config.json, which is not a causal"), ("LlamaModel", "does not generate text")],
+)
+def test_architectures_that_are_not_chat_models(model, architecture, message):
+    config = json.loads((model / "config.json").read_text())
+    (model / "config.json").write_text(json.dumps(config | {"architectures": [architecture]}))
+    assert message in load_error(model)
+
+
+@pytest.mark.parametrize(
+    "name", ["generation_config.json", "special_tokens_map.json", "added_tokens.json", "model.safetensors"]
+)
+def test_pipes_are_not_read(model, name):
+    (model / name).unlink(missing_ok=True)
+    os.mkfifo(model / name)
+    assert f"{model / name} is not a regular file" in load_error(model)
+
+
+@pytest.mark.parametrize(
     ("template", "message"),
     [
         ("{% if %}", "TemplateSyntaxError"),
@@ -151,6 +303,39 @@ def test_a_template_that_cannot_be_rendered(model, files, tmp_path, template, me
     sentence = fail("evaluate", model, *given)
     assert "cannot render a chat" in sentence and message in sentence
     assert not (tmp_path / "out").exists()
+
+
+# It takes lists of text parts only, and babelguard gives texts.
+PARTS = "{% for part in messages[0].content %}{{ part.text }}{% endfor %}"
+
+
+@pytest.mark.parametrize("template", ["hello", " ", "{{ 5 }}", "{{ messages[0].role }}", PARTS])
+def test_a_template_that_drops_the_question(model, files, tmp_path, template):
+    (model / "chat_template.jinja").write_text(template)
+    given = ["--prompts", files / "corpus.csv", "--output", tmp_path / "out", "--device", "cpu"]
+    assert "leaves out the text of the user" in fail("evaluate", model, *given)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_template_that_writes_a_lone_surrogate(model):
+    (model / "chat_template.jinja").write_text(r"{{ '\ud800' }}{{ messages[0].content }}")
+    assert "cannot render a chat (UnicodeEncodeError" in load_error(model)
+
+
+def test_an_empty_vocabulary(model):
+    content = json.loads((model / "tokenizer.json").read_text())
+    content["model"] |= {"vocab": {}, "merges": []}
+    content["added_tokens"] = []
+    (model / "tokenizer.json").write_text(json.dumps(content))
+    (model / "chat_template.jinja").write_text("{{ messages[0].content }}")
+    assert "finds no tokens in a chat" in load_error(model)
+
+
+def test_a_template_with_a_byte_order_mark(model):
+    before = load_chat_model(str(model), device="cpu").tokenizer.chat_template
+    path = model / "chat_template.jinja"
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+    assert load_chat_model(str(model), device="cpu").tokenizer.chat_template == before
 
 
 def test_adapters_and_gguf_files(tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from calls import user_error
 
 from babelguard.corpus import load_corpus
 from babelguard.evaluation import reply_length
@@ -31,6 +32,11 @@ def texts(monkeypatch):
 
 def test_ratios_are_relative_to_english_and_limited():
     assert token_ratios(letters, TEXTS) == {"en": 1.0, "da": 2.0, "ko": 1.3, "th": 4.0, "el": 1.0}
+
+
+def test_a_tokenizer_without_tokens():
+    said = user_error(lambda: token_ratios(lambda texts, **_: {"input_ids": [[] for _ in texts]}, TEXTS))
+    assert "finds no tokens" in said
 
 
 @pytest.mark.usefixtures("texts")

@@ -12,6 +12,7 @@ from functools import cache
 from typing import Any
 
 from babelguard.corpus import load_corpus
+from babelguard.errors import UserError
 
 # A reply may have at most this many times the tokens of an English reply.
 MAX_RATIO = 4.0
@@ -43,11 +44,16 @@ def token_ratios(tokenizer: Any, texts: Mapping[str, tuple[str, ...]]) -> dict[s
     Args:
         tokenizer: Tokenizer of the model.
         texts: The same texts in each language, English among them.
+
+    Raises:
+        UserError: If the tokenizer finds no tokens in the English texts.
     """
     counts = {
         code: sum(map(len, tokenizer(list(found), add_special_tokens=False)["input_ids"]))
         for code, found in texts.items()
     }
+    if not counts[ENGLISH]:
+        raise UserError("The tokenizer of the model finds no tokens in English texts; download the model again.")
     return {code: min(MAX_RATIO, max(1.0, count / counts[ENGLISH])) for code, count in counts.items()}
 
 

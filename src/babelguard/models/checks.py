@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
+import transformers
 
 from babelguard.errors import UserError
 
 # Buffers that older versions of transformers saved, and that newer ones compute.
 OLD_BUFFERS = ("rotary_emb.inv_freq", ".masked_bias", ".attn.bias")
+
+_QUESTION = "How do I bake bread?"
+
+
+def drop_marks(tokenizer: Any) -> None:
+    """Remove byte-order marks from the chat templates, which would write them into each chat. The tokenizer is changed."""
+    template = tokenizer.chat_template
+    if isinstance(template, dict):
+        tokenizer.chat_template = {name: one.lstrip("\ufeff") for name, one in template.items()}
+    elif isinstance(template, str):
+        tokenizer.chat_template = template.lstrip("\ufeff")
 
 
 def chat_template_of(tokenizer: Any) -> str:
@@ -30,41 +42,84 @@ def chat_template_of(tokenizer: Any) -> str:
     return str(template)
 
 
-def check_template(tokenizer: Any, name: str) -> None:
+def check_template(tokenizer: Any, name: str) -> list[int]:
     """Reject a tokenizer whose chat template cannot render a question.
 
+    Returns:
+        The token ids of a chat with a question.
+
     Raises:
-        UserError: If it has no template, the template has a syntax error, or rendering fails.
+        UserError: If it has no template, the template has a syntax error, rendering fails, the question is not in the
+            rendered chat, or the tokenizer finds no tokens in it.
     """
     chat_template_of(tokenizer)
-    chat = [{"role": "user", "content": "Hello"}]
+    chat = [{"role": "user", "content": _QUESTION}]
     try:
-        tokenizer.apply_chat_template(chat, tokenize=False, add_generation_prompt=True)
-    except Exception as error:  # a template may raise anything
+        text = tokenizer.apply_chat_template(chat, tokenize=False, add_generation_prompt=True)
+        text.encode()
+        ids = tokenizer(text, add_special_tokens=False)["input_ids"]
+    except Exception as error:  # a template may raise anything, and render characters that are not Unicode
         why = " ".join(str(error).split())[:200].rstrip(".")
         raise UserError(
             f"The chat template of {name} cannot render a chat ({type(error).__name__}: {why}); correct the template, or "
             "download the model again."
         ) from error
+    if _QUESTION not in text:
+        raise UserError(
+            f"The chat template of {name} leaves out the text of the user, so the model would not see the questions; correct "
+            "the template, or download the model again."
+        )
+    if not ids:
+        raise UserError(
+            f"The tokenizer of {name} finds no tokens in a chat, as if its vocabulary were empty; download the model again."
+        )
+    return list(ids)
+
+
+def check_token_ids(
+    model: Any, tokenizer: Any, chats: Iterable[Sequence[int]], name: str, allowed: Collection[int] = ()
+) -> None:
+    """Reject token ids that the model has no embedding for, as of the tokenizer of another model.
+
+    Args:
+        model: The model.
+        tokenizer: The tokenizer.
+        chats: Token ids of chats.
+        name: The name of the model in messages.
+        allowed: Ids that need no embedding.
+
+    Raises:
+        UserError: Naming the first token without an embedding.
+    """
+    rows = int(model.get_input_embeddings().weight.shape[0])
+    for chat in chats:
+        for one in chat:
+            if one >= rows and one not in allowed:
+                raise UserError(
+                    f"The tokenizer of {name} gives the token {tokenizer.convert_ids_to_tokens(one)!r} the id {one}, but the "
+                    f"model has only {rows} embeddings; use the tokenizer that belongs to the model."
+                )
 
 
 def check_stops(model: Any, name: str) -> None:
-    """Reject a model whose end-of-sequence ids are not token ids.
+    """Reject a model whose end-of-sequence ids, or ids that it must not generate, are not token ids.
 
     Raises:
         UserError: Naming what they are.
     """
-    found = model.generation_config.eos_token_id
-    ids = found if isinstance(found, list) else [] if found is None else [found]
-    for one in ids:
-        if not isinstance(one, int) or isinstance(one, bool):
-            raise UserError(
-                f"The eos_token_id of {name} in generation_config.json or config.json is {one!r}; write the number of a token."
-            )
+    rows = int(model.get_input_embeddings().weight.shape[0])
+    for setting in ("eos_token_id", "suppress_tokens"):
+        found = getattr(model.generation_config, setting, None)
+        for one in found if isinstance(found, list) else [] if found is None else [found]:
+            if not isinstance(one, int) or isinstance(one, bool) or not 0 <= one < rows:
+                raise UserError(
+                    f"The {setting} of {name} in generation_config.json or config.json is {repr(one)[:100]}; write the number "
+                    f"of a token, from 0 to {rows - 1}."
+                )
 
 
 def check_kind(config: Any, name: str) -> None:
-    """Reject encoder-decoder and embedding models.
+    """Reject encoder-decoder and embedding models, and models without a context.
 
     Raises:
         UserError: Naming the kind of model.
@@ -75,9 +130,20 @@ def check_kind(config: Any, name: str) -> None:
     if architectures and not any(
         "CausalLM" in a or "LMHead" in a or "ConditionalGeneration" in a for a in architectures
     ):
+        first = str(architectures[0])[:100]
+        if hasattr(transformers, first):
+            raise UserError(
+                f"{name} is a {first}, which does not generate text (an embedding or classification model); choose a causal "
+                "chat model."
+            )
         raise UserError(
-            f"{name} is a {architectures[0]}, which does not generate text (an embedding or classification model); choose a "
+            f"{name} is a {first} according to config.json, which is not a causal language model of transformers; choose a "
             "causal chat model."
+        )
+    length = getattr(config.get_text_config(), "max_position_embeddings", None)
+    if length is not None and (not isinstance(length, int) or length < 1):
+        raise UserError(
+            f"The max_position_embeddings of {name} in config.json is {length!r}; write the maximum length of a chat in tokens."
         )
 
 

@@ -73,17 +73,15 @@ def _load(folder: Path, say: Say) -> tuple[Any, Any]:
     from transformers import AutoModelForCausalLM, AutoTokenizer
     from transformers.utils import logging
 
+    from babelguard.models.quiet import quiet
+
     logging.disable_progress_bar()
     say("converting the tokenizer (about 20 seconds)")
     tokenizer = AutoTokenizer.from_pretrained(folder, gguf_file="model.gguf")
     drop_padding(tokenizer)
     say("converting the weights (about 40 seconds)")
-    verbosity = logging.get_verbosity()
-    logging.set_verbosity_error()  # it advises float32 for speed, but the model is only converted
-    try:
+    with quiet():  # it advises float32 for speed, but the model is only converted
         model = AutoModelForCausalLM.from_pretrained(folder, gguf_file="model.gguf", dtype=torch.bfloat16)
-    finally:
-        logging.set_verbosity(verbosity)
     # transformers cannot save a model that still has its GGUF quantizer.
     model.hf_quantizer = None  # type: ignore[assignment]
     del model.config.quantization_config

@@ -13,13 +13,23 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 from transformers.utils import logging as transformers_logging
 
 from babelguard.errors import UserError
-from babelguard.models.checks import check_cacheable, check_kind, check_stops, check_template, check_weights
+from babelguard.models.checks import (
+    check_cacheable,
+    check_kind,
+    check_stops,
+    check_template,
+    check_token_ids,
+    check_weights,
+    drop_marks,
+)
 from babelguard.models.devices import choose_device, choose_dtype
 from babelguard.models.digests import weights_digest
-from babelguard.models.folders import ADVICE, check_files, model_folder
+from babelguard.models.folders import check_files, model_folder
 from babelguard.models.gguf import Say
 from babelguard.models.packaged import PACKAGED
+from babelguard.models.quiet import quiet
 from babelguard.models.sketch import Sketch
+from babelguard.models.weight_files import ADVICE
 
 
 @dataclass(frozen=True)
@@ -120,17 +130,22 @@ def load_chat_model(
     transformers_logging.disable_progress_bar()
     common: dict[str, Any] = {"revision": revision, "trust_remote_code": trust_remote_code}
     try:
-        config = AutoConfig.from_pretrained(source, **common)
+        with quiet():
+            config = AutoConfig.from_pretrained(source, **common)
         check_kind(config, name)
         # Embedding models may have the architecture of a chat model. This file identifies them.
         if (Path(source) / "modules.json").exists():
             raise UserError(f"{name} is an embedding model, which does not generate text; choose a causal chat model.")
-        tokenizer = AutoTokenizer.from_pretrained(source, **common)
-        check_template(tokenizer, name)
+        with quiet():
+            tokenizer = AutoTokenizer.from_pretrained(source, **common)
+        drop_marks(tokenizer)
+        example = check_template(tokenizer, name)
         place = choose_device(device)
-        loaded: Any = AutoModelForCausalLM.from_pretrained(
-            source, config=config, dtype=choose_dtype(dtype, place, config.dtype), output_loading_info=True, **common
-        )
+        numbers = choose_dtype(dtype, place, config.dtype)
+        with quiet():
+            loaded: Any = AutoModelForCausalLM.from_pretrained(
+                source, config=config, dtype=numbers, output_loading_info=True, **common
+            )
         model, info = loaded
     except UserError:
         raise
@@ -138,6 +153,7 @@ def load_chat_model(
         raise UserError(explain(name, source, error)) from error
     check_cacheable(model)
     check_weights(model, info, name)
+    check_token_ids(model, tokenizer, [example], name)
     check_stops(model, name)
     model.requires_grad_(False)
     model.eval().to(place)
@@ -167,6 +183,8 @@ def explain(name: str, source: str, error: Exception) -> str:
         return (
             f"{name} needs code from its repository; read that code first, and set `trust_remote_code` if you trust it."
         )
+    if "ignore_mismatched_sizes" in text:
+        return f"The weights of {name} have other shapes than its config.json says; {ADVICE}."
     # Library messages are long. The first sentence says what is wrong.
     first = re.split(r"(?<=[^.])\. ", text)[0][:200].rstrip(".")
     if os.path.isdir(source):

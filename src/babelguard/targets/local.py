@@ -16,7 +16,7 @@ from babelguard.defences import Defence
 from babelguard.errors import UserError, out_of_memory
 from babelguard.files import Record, read_record, write_json
 from babelguard.judges.thoughts import begins_in_thought
-from babelguard.models.checks import chat_template_of
+from babelguard.models.checks import chat_template_of, check_token_ids
 from babelguard.models.load import ChatModel
 from babelguard.prompt.template import fixed_clock, reads_clock
 from babelguard.targets.base import Done, TargetReply
@@ -91,9 +91,11 @@ class LocalModel:
             reply_tokens: Tokens to leave for the reply.
 
         Raises:
-            UserError: If a chat does not fit into the model's context.
+            UserError: If a chat does not fit into the model's context, or contains a token that the model lacks.
         """
         chats = [defence.token_ids(self.chat.tokenizer, text) for text in texts]
+        # The placeholders of a soft prompt may be beyond the embedding table.
+        check_token_ids(self.chat.model, self.chat.tokenizer, chats, self.chat.name, defence.banned_ids)
         longest = max(range(len(chats)), key=lambda k: len(chats[k]))
         if len(chats[longest]) + reply_tokens > self.chat.context:
             name = names[longest] if names is not None else str(longest + 1)
