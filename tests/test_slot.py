@@ -7,7 +7,9 @@ import tiny
 from transformers import PreTrainedTokenizerFast
 
 from babelguard.errors import UserError
-from babelguard.prompt.slot import choose_tokens, find_placement, install, render, tokenise
+from babelguard.prompt.placeholders import choose_tokens
+from babelguard.prompt.placement import find_placement
+from babelguard.prompt.slot import carry, install, render, tokenise
 
 QUESTION = [{"role": "user", "content": "How do I bake bread?"}]
 COUNT = 12  # more than ten, so that the numbers have one and two digits
@@ -192,6 +194,25 @@ def test_reserved_tokens_are_chosen_by_number_and_are_not_in_use():
     tokenizer.chat_template += "{#<unused0>#}"
     assert choose_tokens(tokenizer, 2, len(tokenizer))[0] == ["<unused1>", "<unused2>"]
     assert choose_tokens(tokenizer, tiny.RESERVED_TOKENS + 1, len(tokenizer))[1] == "appended"
+
+
+@pytest.mark.parametrize("role", ["pad_token", "bos_token", "eos_token", "unk_token", "sep_token", "cls_token"])
+def test_a_reserved_token_that_the_tokenizer_uses_is_no_placeholder(role):
+    tokenizer = plain_tokenizer("llama")
+    setattr(tokenizer, role, "<|reserved_special_token_1|>")
+    carrier, slot = install(tokenizer, 3, len(tokenizer))
+    assert [token[-3] for token in slot.tokens] == ["0", "2", "3"]
+    batch = carrier.apply_chat_template([QUESTION, [{"role": "user", "content": "Hi"}]], padding=True)["input_ids"]
+    assert [[i for i in row if i in slot.token_ids] for row in batch] == [list(slot.token_ids)] * 2
+    with pytest.raises(UserError, match=f"The {role} of .* is '<.reserved_special_token_1.>'"):
+        carry(tokenizer, ("<|reserved_special_token_1|>",), "system", "", "reserved")
+
+
+def test_a_reserved_token_that_the_model_uses_is_no_placeholder():
+    tokenizer = plain_tokenizer("llama")
+    ids = tokenizer.convert_tokens_to_ids(["<|reserved_special_token_0|>", "<|reserved_special_token_2|>"])
+    _, slot = install(tokenizer, 2, len(tokenizer), in_use=ids)
+    assert [token[-3] for token in slot.tokens] == ["1", "3"]
 
 
 def test_the_guard_covers_every_kind_of_placeholder():
