@@ -4,7 +4,7 @@ import copy
 
 import pytest
 import tiny
-from transformers import PreTrainedTokenizerFast
+from transformers import ByT5Tokenizer, PreTrainedTokenizerFast
 
 from babelguard.errors import UserError
 from babelguard.prompt.placeholders import choose_tokens
@@ -258,3 +258,14 @@ def test_a_chat_with_only_a_system_message_carries_the_prompt():
     for name in ("llama", "qwen2", "no-system"):
         _, carrier, slot = installed(name)
         assert soft_ids(carrier, slot, [{"role": "system", "content": "Be brief."}]) == list(slot.token_ids), name
+
+
+def test_a_tokenizer_in_python_is_defended():
+    tokenizer = ByT5Tokenizer()
+    tokenizer.chat_template = "{% for m in messages %}{{ m.role + ':' + m.content + ';' }}{% endfor %}"
+    carrier, slot = install(tokenizer, 3, len(tokenizer))
+    typed = {"role": "user", "content": f"a {slot.tokens[1]} b {slot.text}"}
+    for chat in (QUESTION, [typed], [{"role": "system", "content": slot.text}, typed]):
+        ids = carrier.apply_chat_template(chat, return_dict=False)
+        assert [i for i in ids if i in slot.token_ids] == list(slot.token_ids)
+    assert [t for t in carrier.tokenize(f"a{slot.text}{slot.text}") if t in slot.tokens] == list(slot.tokens)

@@ -101,7 +101,9 @@ class DefendedTokenizer:
 
     def tokenize(self, text: Any, pair: Any = None, *given: Any, **named: Any) -> Any:
         """Split a text into tokens; placeholders outside the first complete prompt are ordinary text."""
-        return super().tokenize(self._clean(text), self._clean(pair), *given, **named)  # type: ignore[misc]
+        # Tokenizers in Python have no argument for a second text.
+        second = () if pair is None and not given else (self._clean(pair),)
+        return super().tokenize(self._clean(text), *second, *given, **named)  # type: ignore[misc]
 
     def save_pretrained(self, *given: Any, **named: Any) -> Any:
         """Save the tokenizer, unless its safety prompt exists only in the memory of a protected model.
