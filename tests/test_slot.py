@@ -4,11 +4,11 @@ import copy
 
 import pytest
 import tiny
-from transformers import ByT5Tokenizer, PreTrainedTokenizerFast
+from transformers import AutoTokenizer, ByT5Tokenizer, PreTrainedTokenizerFast
 
 from babelguard.errors import UserError
 from babelguard.prompt.placeholders import choose_tokens
-from babelguard.prompt.placement import find_placement
+from babelguard.prompt.placement import DOCUMENT, TOOL, find_placement
 from babelguard.prompt.slot import carry, install, render, tokenise
 
 QUESTION = [{"role": "user", "content": "How do I bake bread?"}]
@@ -178,8 +178,6 @@ def test_the_given_tokenizer_is_not_changed():
 
 
 def test_a_saved_carrier_renders_and_tokenises_the_same(tmp_path):
-    from transformers import AutoTokenizer
-
     for name in ("gemma3", "qwen2"):
         _, carrier, _ = installed(name)
         carrier.save_pretrained(tmp_path / name)
@@ -237,6 +235,45 @@ def test_templates_that_cannot_be_defended_are_rejected():
     tokenizer.chat_template = "{% for m in messages %}{{ m.content | upper }}{% endfor %}"
     with pytest.raises(UserError, match="exactly once and in order"):
         install(tokenizer, 2, 600)
+
+
+PARTS = "{% for m in messages %}{{ m.role }}{% for p in m.content if p.type == 'text' %}{{ p.text }}{% endfor %}{% endfor %}"
+SELECTED = PARTS.replace("m.content if p.type == 'text'", "m.content | selectattr('type', 'equalto', 'text')")
+
+
+@pytest.mark.parametrize("template", [PARTS, SELECTED])
+def test_a_template_that_takes_only_lists_of_parts_is_rejected_with_the_reason(template):
+    tokenizer = tiny.make_tokenizer(tiny.FAMILIES["qwen2"], template)
+    with pytest.raises(UserError, match="does not write a text that is not in a list of parts"):
+        install(tokenizer, 2, 600)
+
+
+@pytest.mark.parametrize(("name", "value"), [("tools", [TOOL]), ("documents", [DOCUMENT])])
+def test_a_default_template_that_needs_tools_or_documents_is_defended(name, value):
+    template = "{% if not " + name + " %}{{ raise_exception('none') }}{% endif %}" + tiny.QWEN3
+    tokenizer = tiny.make_tokenizer(tiny.FAMILIES["qwen2"], template)
+    carrier, slot = install(tokenizer, 2, 600)
+    assert soft_ids(carrier, slot, QUESTION, **{name: value}) == list(slot.token_ids)
+
+
+def test_a_template_that_writes_system_texts_in_lower_case_keeps_them_in_their_turn():
+    template = (
+        "{% for m in messages %}<{{ m.role }}>{{ m.content | lower if m.role == 'system' else m.content }}{% endfor %}"
+    )
+    carrier, slot = install(tiny.make_tokenizer(tiny.FAMILIES["qwen2"], template), 2, 600)
+    text = render(carrier, [{"role": "system", "content": "Be brief."}, *QUESTION])
+    assert text == f"<system>{slot.text}\n\nbe brief.<user>How do I bake bread?"
+
+
+@pytest.mark.parametrize("name", ["llama", "qwen2"])
+def test_a_defended_tokenizer_is_not_defended_again(name, tmp_path):
+    _, carrier, _ = installed(name)
+    carrier.save_pretrained(tmp_path)
+    for tokenizer in (carrier, AutoTokenizer.from_pretrained(tmp_path)):
+        with pytest.raises(UserError, match="already has a safety prompt"):
+            install(tokenizer, 2, 600)
+        with pytest.raises(UserError, match="already has a safety prompt"):
+            carry(tokenizer, ("<|babelguard_0|>",), "system", "", "appended")
 
 
 def test_every_input_of_a_template_is_guarded():

@@ -22,11 +22,23 @@ from tokenizers import AddedToken
 from babelguard.errors import UserError
 from babelguard.models.checks import chat_template_of
 from babelguard.prompt.placeholders import choose_tokens
-from babelguard.prompt.placement import QUESTION, Messages, Placement, find_placement, joined_roles, refusing_situations
+from babelguard.prompt.placement import (
+    QUESTION,
+    SITUATIONS,
+    Messages,
+    Placement,
+    find_placement,
+    joined_roles,
+    refusing_situations,
+    renders,
+)
 from babelguard.prompt.preamble import wrap
 from babelguard.prompt.shapes import State, try_shapes
 from babelguard.prompt.template import templates_of, thinking_switch, with_clock
-from babelguard.prompt.tokenizer import defended
+from babelguard.prompt.tokenizer import DefendedTokenizer, defended
+
+# Every template that babelguard wrote has this macro.
+WRAPPED = "bg_template("
 
 
 @dataclass(frozen=True)
@@ -69,8 +81,14 @@ class Slot:
         )
 
 
-def render(tokenizer: Any, messages: Messages, *, generation_prompt: bool = True) -> str:
+def render(tokenizer: Any, messages: Messages, *, generation_prompt: bool = True, **given: Any) -> str:
     """Render a chat to text with the tokenizer's default template. Thinking is turned off if the template supports it.
+
+    Args:
+        tokenizer: The tokenizer.
+        messages: The chat.
+        generation_prompt: Whether the beginning of the reply is added.
+        given: Further arguments of `apply_chat_template`, such as tools.
 
     Raises:
         UserError: If the template cannot render the chat.
@@ -86,6 +104,7 @@ def render(tokenizer: Any, messages: Messages, *, generation_prompt: bool = True
             add_generation_prompt=generation_prompt,
             return_dict=False,
             **switches,
+            **given,
         )
     except UserError:
         raise
@@ -115,18 +134,37 @@ def install(tokenizer: Any, count: int, embedding_rows: int, in_use: Collection[
         in_use: Ids that the model uses otherwise, such as its end-of-sequence ids.
 
     Raises:
-        UserError: If the chat template cannot carry a soft prompt.
+        UserError: If the chat template cannot carry a soft prompt, or already has one.
     """
+    check_tokenizer(tokenizer)
     placement, built_in = find_placement(tokenizer)
     tokens, source = choose_tokens(tokenizer, count, embedding_rows, in_use)
     carrier, slot = carry(tokenizer, tuple(tokens), placement, built_in, source)
     return carrier, replace(slot, shapes=try_shapes(tokenizer, carrier))
 
 
+def check_tokenizer(tokenizer: Any) -> None:
+    """Check that a soft prompt can be added to a tokenizer.
+
+    Raises:
+        UserError: If it is a processor, or already has a soft prompt.
+    """
+    if not hasattr(tokenizer, "get_vocab"):
+        raise UserError(
+            f"A {type(tokenizer).__name__} is not a tokenizer; give the tokenizer of the model, such as processor.tokenizer."
+        )
+    if isinstance(tokenizer, DefendedTokenizer) or any(WRAPPED in t for t in templates_of(tokenizer).values()):
+        raise UserError(
+            f"The chat template of {tokenizer.name_or_path or 'this model'} already has a safety prompt from babelguard; give "
+            "the base model and its own tokenizer."
+        )
+
+
 def carry(
     tokenizer: Any, tokens: tuple[str, ...], placement: Placement, built_in: str, source: Any
 ) -> tuple[Any, Slot]:
     """Add the given placeholder tokens to a copy of the tokenizer and of its templates; see `install`."""
+    check_tokenizer(tokenizer)
     name = tokenizer.name_or_path or "this model"
     if used := [(role, token) for role, token in tokenizer.special_tokens_map.items() if token in tokens]:
         raise UserError(
@@ -145,8 +183,12 @@ def carry(
     slot = Slot(tokens=tokens, token_ids=ids, placement=placement, default_system=built_in, source=source)
     carrier.chat_template = insert(tokenizer, slot.text, tokens, placement)
     carrier = defended(carrier, tokens, ids)
+    question: Messages = [{"role": "user", "content": QUESTION + tokens[0]}]
+    needed = next(
+        (given for given in SITUATIONS if renders(tokenizer, chat_template_of(tokenizer), question, given)), {}
+    )
     try:
-        carrier.check_prompt(tokenise(carrier, render(carrier, [{"role": "user", "content": QUESTION + tokens[0]}])))
+        carrier.check_prompt(tokenise(carrier, render(carrier, question, **needed)))
     except UserError as error:
         raise UserError(
             f"The chat template of {name} does not render the soft tokens exactly once and in order, so this model cannot be "
