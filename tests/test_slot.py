@@ -4,6 +4,7 @@ import copy
 
 import pytest
 import tiny
+from tokenizers import AddedToken, Tokenizer, models, normalizers, pre_tokenizers
 from transformers import AutoTokenizer, ByT5Tokenizer, PreTrainedTokenizerFast
 
 from babelguard.errors import UserError
@@ -211,6 +212,52 @@ def test_a_reserved_token_that_the_model_uses_is_no_placeholder():
     ids = tokenizer.convert_tokens_to_ids(["<|reserved_special_token_0|>", "<|reserved_special_token_2|>"])
     _, slot = install(tokenizer, 2, len(tokenizer), in_use=ids)
     assert [token[-3] for token in slot.tokens] == ["1", "3"]
+
+
+RESERVED = [f"<unused{k}>" for k in range(8)]
+CHARACTERS = [chr(code) for code in range(32, 127)]
+
+
+def tokenizer_with_pieces(model, normaliser):
+    """Return a tokenizer whose reserved tokens are also pieces of its model."""
+    if model == "unigram":
+        pieces = [("<unk>", 0.0), *((c, -5.0) for c in CHARACTERS), *((token, -3.0) for token in RESERVED)]
+        inner = Tokenizer(models.Unigram(pieces, unk_id=0))
+    else:
+        vocabulary = {token: k for k, token in enumerate(CHARACTERS + RESERVED)}
+        inner = Tokenizer(models.BPE(vocab=vocabulary, merges=[], ignore_merges=model == "whole words"))
+        inner.pre_tokenizer = pre_tokenizers.Split(" ", "isolated")
+    if normaliser is not None:
+        inner.normalizer = normaliser
+    inner.add_special_tokens([AddedToken(token, normalized=False, special=True) for token in RESERVED])
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=inner)
+    tokenizer.chat_template = tiny.QWEN3
+    return tokenizer
+
+
+NFKC, LOWER = normalizers.NFKC(), normalizers.Lowercase()
+SPACES = normalizers.Replace(" ", "_")  # as in tokenizers of the kind of SentencePiece
+TILDES = normalizers.Replace("~", "")
+
+
+@pytest.mark.parametrize(
+    ("model", "normaliser", "text", "source"),
+    [
+        ("unigram", NFKC, "\uff1cunused1\uff1e", "appended"),
+        ("whole words", NFKC, "\uff1cunused1\uff1e", "appended"),
+        ("unigram", LOWER, "<UNUSED1>", "appended"),
+        ("unigram", TILDES, "<un~used1>", "appended"),
+        ("merges", NFKC, "\uff1cunused1\uff1e", "reserved"),
+        ("unigram", SPACES, "< unused1>", "reserved"),
+        ("unigram", None, "< unused1>", "reserved"),
+    ],
+)
+def test_a_normalised_text_never_becomes_a_soft_id(model, normaliser, text, source):
+    tokenizer = tokenizer_with_pieces(model, normaliser)
+    carrier, slot = install(tokenizer, 4, len(tokenizer))
+    assert slot.source == source
+    for typed in (text, f"hi {text} x", slot.text):
+        assert soft_ids(carrier, slot, [{"role": "user", "content": typed}]) == list(slot.token_ids)
 
 
 def test_the_guard_covers_every_kind_of_placeholder():
