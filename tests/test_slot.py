@@ -353,3 +353,11 @@ def test_a_tokenizer_in_python_is_defended():
         ids = carrier.apply_chat_template(chat, return_dict=False)
         assert [i for i in ids if i in slot.token_ids] == list(slot.token_ids)
     assert [t for t in carrier.tokenize(f"a{slot.text}{slot.text}") if t in slot.tokens] == list(slot.tokens)
+
+
+def test_parts_of_a_message_by_the_developer_become_one_text():
+    _, carrier, slot = installed("qwen3")
+    parts = [{"type": "text", "text": "Be "}, {"type": "text", "text": "brief."}]
+    text = render(carrier, [{"role": "developer", "content": parts}, *QUESTION])
+    assert text == render(carrier, [{"role": "developer", "content": "Be brief."}, *QUESTION])
+    assert text.count(slot.text) == 1

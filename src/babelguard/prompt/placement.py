@@ -87,7 +87,8 @@ def joined_roles(tokenizer: Any, template: str) -> tuple[str, ...]:
 
     It raises an error for the list, loses a part of it, or, except for the results of tools, prints it as a Python list.
     """
-    return tuple(role for role in ("system", "user", "assistant", "tool") if _must_join(tokenizer, template, role))
+    roles = ("system", "developer", "user", "assistant", "tool")
+    return tuple(role for role in roles if _must_join(tokenizer, template, role))
 
 
 def refusing_situations(tokenizer: Any, template: str) -> tuple[str, ...]:
@@ -142,7 +143,7 @@ def _must_join(tokenizer: Any, template: str, role: str) -> bool:
 def _chat(role: str, content: Any) -> Messages:
     """Return a chat with one message of the role."""
     message = {"role": role, "content": content}
-    if role == "system":
+    if role in ("system", "developer"):
         return [message, *_QUESTION]
     if role == "user":
         return [message]
