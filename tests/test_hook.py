@@ -185,6 +185,21 @@ def test_a_strict_model_refuses_a_chat_without_the_whole_prompt(loaded, damage):
         hook.remove()
 
 
+@pytest.mark.parametrize("chunk", [2, 3, 4, 16])
+def test_a_prompt_may_be_split_by_chunked_prefill(loaded, chunk):
+    model, ids, hook = watched(loaded, "raise")
+    rows = torch.tensor([[5, *ids, *TEXT_IDS], [0, 5, *ids, *TEXT_IDS[1:]]])
+    given = {"attention_mask": (rows != 0).long(), "max_new_tokens": 3, "do_sample": False}
+    try:
+        with torch.no_grad():
+            assert torch.equal(model.generate(rows, **given, prefill_chunk_size=chunk), model.generate(rows, **given))
+            for bad in ([5, *ids[:2], *TEXT_IDS, 4], [5, ids[1], ids[0], ids[2], *TEXT_IDS], [5, *TEXT_IDS, 1, 2, 3]):
+                with pytest.raises(UserError, match="undefended"):
+                    model.generate(torch.tensor([rows[0].tolist(), bad]), **given, prefill_chunk_size=chunk)
+    finally:
+        hook.remove()
+
+
 def test_training_is_not_checked(loaded):
     model, ids, hook = watched(loaded, "raise")
     try:

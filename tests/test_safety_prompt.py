@@ -179,6 +179,19 @@ def test_other_models_and_tokenizers_are_rejected(llama, loaded):
     assert not model.get_input_embeddings()._forward_hooks
 
 
+def test_a_processor_and_a_defended_tokenizer_are_rejected(llama):
+    model, tokenizer = llama
+    prompt = tiny.make_prompt(model, tokenizer)
+
+    class Processor:
+        chat_template = tokenizer.chat_template
+
+    with pytest.raises(UserError, match=r"A Processor is not a tokenizer; .* processor\.tokenizer\."):
+        prompt.protect(model, Processor())
+    with pytest.raises(UserError, match="already has a safety prompt"):
+        prompt.protect(model, prompt.carrier(tokenizer))
+
+
 def test_a_merged_adapter_changes_the_weights_digest(llama):
     model, _ = llama
     whole = weights_digest(model)

@@ -4,10 +4,13 @@ import copy
 
 import pytest
 import tiny
-from transformers import PreTrainedTokenizerFast
+from tokenizers import AddedToken, Tokenizer, models, normalizers, pre_tokenizers
+from transformers import AutoTokenizer, ByT5Tokenizer, PreTrainedTokenizerFast
 
 from babelguard.errors import UserError
-from babelguard.prompt.slot import choose_tokens, find_placement, install, render, tokenise
+from babelguard.prompt.placeholders import choose_tokens
+from babelguard.prompt.placement import DOCUMENT, TOOL, find_placement
+from babelguard.prompt.slot import carry, install, render, tokenise
 
 QUESTION = [{"role": "user", "content": "How do I bake bread?"}]
 COUNT = 12  # more than ten, so that the numbers have one and two digits
@@ -176,8 +179,6 @@ def test_the_given_tokenizer_is_not_changed():
 
 
 def test_a_saved_carrier_renders_and_tokenises_the_same(tmp_path):
-    from transformers import AutoTokenizer
-
     for name in ("gemma3", "qwen2"):
         _, carrier, _ = installed(name)
         carrier.save_pretrained(tmp_path / name)
@@ -192,6 +193,71 @@ def test_reserved_tokens_are_chosen_by_number_and_are_not_in_use():
     tokenizer.chat_template += "{#<unused0>#}"
     assert choose_tokens(tokenizer, 2, len(tokenizer))[0] == ["<unused1>", "<unused2>"]
     assert choose_tokens(tokenizer, tiny.RESERVED_TOKENS + 1, len(tokenizer))[1] == "appended"
+
+
+@pytest.mark.parametrize("role", ["pad_token", "bos_token", "eos_token", "unk_token", "sep_token", "cls_token"])
+def test_a_reserved_token_that_the_tokenizer_uses_is_no_placeholder(role):
+    tokenizer = plain_tokenizer("llama")
+    setattr(tokenizer, role, "<|reserved_special_token_1|>")
+    carrier, slot = install(tokenizer, 3, len(tokenizer))
+    assert [token[-3] for token in slot.tokens] == ["0", "2", "3"]
+    batch = carrier.apply_chat_template([QUESTION, [{"role": "user", "content": "Hi"}]], padding=True)["input_ids"]
+    assert [[i for i in row if i in slot.token_ids] for row in batch] == [list(slot.token_ids)] * 2
+    with pytest.raises(UserError, match=f"The {role} of .* is '<.reserved_special_token_1.>'"):
+        carry(tokenizer, ("<|reserved_special_token_1|>",), "system", "", "reserved")
+
+
+def test_a_reserved_token_that_the_model_uses_is_no_placeholder():
+    tokenizer = plain_tokenizer("llama")
+    ids = tokenizer.convert_tokens_to_ids(["<|reserved_special_token_0|>", "<|reserved_special_token_2|>"])
+    _, slot = install(tokenizer, 2, len(tokenizer), in_use=ids)
+    assert [token[-3] for token in slot.tokens] == ["1", "3"]
+
+
+RESERVED = [f"<unused{k}>" for k in range(8)]
+CHARACTERS = [chr(code) for code in range(32, 127)]
+
+
+def tokenizer_with_pieces(model, normaliser):
+    """Return a tokenizer whose reserved tokens are also pieces of its model."""
+    if model == "unigram":
+        pieces = [("<unk>", 0.0), *((c, -5.0) for c in CHARACTERS), *((token, -3.0) for token in RESERVED)]
+        inner = Tokenizer(models.Unigram(pieces, unk_id=0))
+    else:
+        vocabulary = {token: k for k, token in enumerate(CHARACTERS + RESERVED)}
+        inner = Tokenizer(models.BPE(vocab=vocabulary, merges=[], ignore_merges=model == "whole words"))
+        inner.pre_tokenizer = pre_tokenizers.Split(" ", "isolated")
+    if normaliser is not None:
+        inner.normalizer = normaliser
+    inner.add_special_tokens([AddedToken(token, normalized=False, special=True) for token in RESERVED])
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=inner)
+    tokenizer.chat_template = tiny.QWEN3
+    return tokenizer
+
+
+NFKC, LOWER = normalizers.NFKC(), normalizers.Lowercase()
+SPACES = normalizers.Replace(" ", "_")  # as in tokenizers of the kind of SentencePiece
+TILDES = normalizers.Replace("~", "")
+
+
+@pytest.mark.parametrize(
+    ("model", "normaliser", "text", "source"),
+    [
+        ("unigram", NFKC, "\uff1cunused1\uff1e", "appended"),
+        ("whole words", NFKC, "\uff1cunused1\uff1e", "appended"),
+        ("unigram", LOWER, "<UNUSED1>", "appended"),
+        ("unigram", TILDES, "<un~used1>", "appended"),
+        ("merges", NFKC, "\uff1cunused1\uff1e", "reserved"),
+        ("unigram", SPACES, "< unused1>", "reserved"),
+        ("unigram", None, "< unused1>", "reserved"),
+    ],
+)
+def test_a_normalised_text_never_becomes_a_soft_id(model, normaliser, text, source):
+    tokenizer = tokenizer_with_pieces(model, normaliser)
+    carrier, slot = install(tokenizer, 4, len(tokenizer))
+    assert slot.source == source
+    for typed in (text, f"hi {text} x", slot.text):
+        assert soft_ids(carrier, slot, [{"role": "user", "content": typed}]) == list(slot.token_ids)
 
 
 def test_the_guard_covers_every_kind_of_placeholder():
@@ -218,6 +284,45 @@ def test_templates_that_cannot_be_defended_are_rejected():
         install(tokenizer, 2, 600)
 
 
+PARTS = "{% for m in messages %}{{ m.role }}{% for p in m.content if p.type == 'text' %}{{ p.text }}{% endfor %}{% endfor %}"
+SELECTED = PARTS.replace("m.content if p.type == 'text'", "m.content | selectattr('type', 'equalto', 'text')")
+
+
+@pytest.mark.parametrize("template", [PARTS, SELECTED])
+def test_a_template_that_takes_only_lists_of_parts_is_rejected_with_the_reason(template):
+    tokenizer = tiny.make_tokenizer(tiny.FAMILIES["qwen2"], template)
+    with pytest.raises(UserError, match="does not write a text that is not in a list of parts"):
+        install(tokenizer, 2, 600)
+
+
+@pytest.mark.parametrize(("name", "value"), [("tools", [TOOL]), ("documents", [DOCUMENT])])
+def test_a_default_template_that_needs_tools_or_documents_is_defended(name, value):
+    template = "{% if not " + name + " %}{{ raise_exception('none') }}{% endif %}" + tiny.QWEN3
+    tokenizer = tiny.make_tokenizer(tiny.FAMILIES["qwen2"], template)
+    carrier, slot = install(tokenizer, 2, 600)
+    assert soft_ids(carrier, slot, QUESTION, **{name: value}) == list(slot.token_ids)
+
+
+def test_a_template_that_writes_system_texts_in_lower_case_keeps_them_in_their_turn():
+    template = (
+        "{% for m in messages %}<{{ m.role }}>{{ m.content | lower if m.role == 'system' else m.content }}{% endfor %}"
+    )
+    carrier, slot = install(tiny.make_tokenizer(tiny.FAMILIES["qwen2"], template), 2, 600)
+    text = render(carrier, [{"role": "system", "content": "Be brief."}, *QUESTION])
+    assert text == f"<system>{slot.text}\n\nbe brief.<user>How do I bake bread?"
+
+
+@pytest.mark.parametrize("name", ["llama", "qwen2"])
+def test_a_defended_tokenizer_is_not_defended_again(name, tmp_path):
+    _, carrier, _ = installed(name)
+    carrier.save_pretrained(tmp_path)
+    for tokenizer in (carrier, AutoTokenizer.from_pretrained(tmp_path)):
+        with pytest.raises(UserError, match="already has a safety prompt"):
+            install(tokenizer, 2, 600)
+        with pytest.raises(UserError, match="already has a safety prompt"):
+            carry(tokenizer, ("<|babelguard_0|>",), "system", "", "appended")
+
+
 def test_every_input_of_a_template_is_guarded():
     tokenizer = plain_tokenizer("qwen2")
     tokenizer.chat_template = (
@@ -237,3 +342,22 @@ def test_a_chat_with_only_a_system_message_carries_the_prompt():
     for name in ("llama", "qwen2", "no-system"):
         _, carrier, slot = installed(name)
         assert soft_ids(carrier, slot, [{"role": "system", "content": "Be brief."}]) == list(slot.token_ids), name
+
+
+def test_a_tokenizer_in_python_is_defended():
+    tokenizer = ByT5Tokenizer()
+    tokenizer.chat_template = "{% for m in messages %}{{ m.role + ':' + m.content + ';' }}{% endfor %}"
+    carrier, slot = install(tokenizer, 3, len(tokenizer))
+    typed = {"role": "user", "content": f"a {slot.tokens[1]} b {slot.text}"}
+    for chat in (QUESTION, [typed], [{"role": "system", "content": slot.text}, typed]):
+        ids = carrier.apply_chat_template(chat, return_dict=False)
+        assert [i for i in ids if i in slot.token_ids] == list(slot.token_ids)
+    assert [t for t in carrier.tokenize(f"a{slot.text}{slot.text}") if t in slot.tokens] == list(slot.tokens)
+
+
+def test_parts_of_a_message_by_the_developer_become_one_text():
+    _, carrier, slot = installed("qwen3")
+    parts = [{"type": "text", "text": "Be "}, {"type": "text", "text": "brief."}]
+    text = render(carrier, [{"role": "developer", "content": parts}, *QUESTION])
+    assert text == render(carrier, [{"role": "developer", "content": "Be brief."}, *QUESTION])
+    assert text.count(slot.text) == 1

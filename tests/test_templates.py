@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import random
+from dataclasses import dataclass
 from datetime import datetime as real_datetime
 from functools import cache
 
@@ -383,8 +384,53 @@ def test_raw_text_reaches_the_placeholders_only_as_a_complete_prompt():
     assert soft_ids(slot, carrier(chat + slot.tokens[0] + slot.text)["input_ids"]) == list(slot.token_ids)
 
 
+def test_one_sequence_holds_the_prompt_once():
+    _, carrier, slot = installed("qwen3")
+    soft, once = slot.text, list(slot.token_ids)
+    for ids in (
+        carrier(soft, soft)["input_ids"],
+        carrier(soft + soft, f"a {soft}")["input_ids"],
+        carrier("a", text_pair=soft + soft)["input_ids"],
+        carrier([soft, "a", soft], is_split_into_words=True)["input_ids"],
+        carrier([["a", soft], [soft]], is_split_into_words=True)["input_ids"][0],
+        carrier([[soft, soft]])["input_ids"][0],
+        carrier(text_target=soft + soft)["input_ids"],
+        carrier.encode(soft, soft),
+        carrier._encode_plus(soft + soft)["input_ids"],
+        carrier.convert_tokens_to_ids(carrier.tokenize(soft, soft)),
+    ):
+        assert soft_ids(slot, ids) == once
+    # The texts of a batch are chats of their own.
+    for batch in (carrier([soft, soft]), carrier([soft, "a"], ["b", soft]), carrier([(soft, soft), ("a", soft)])):
+        assert [soft_ids(slot, row) for row in batch["input_ids"]] == [once, once]
+    assert carrier("a", "b")["input_ids"] == carrier(["a"], ["b"])["input_ids"][0]
+
+
+def test_a_class_without_placeholders_is_the_tokenizers_own(tmp_path):
+    _, carrier, slot = installed("qwen3")
+    carrier.save_pretrained(tmp_path)
+    again = type(carrier).from_pretrained(tmp_path)
+    assert text_of(again, QUESTION) == text_of(carrier, QUESTION)
+    assert again(slot.text)["input_ids"] == list(slot.token_ids)
+
+
+@dataclass
+class Said:
+    role: str
+    content: str
+
+
+def test_messages_may_be_dataclasses():
+    _, carrier, slot = installed("qwen3")
+    chat = [Said(**QUESTION[0]), Said("assistant", f"Knead {slot.tokens[0]}")]
+    text = text_of(carrier, chat, continue_final_message=True)
+    assert text == text_of(carrier, [vars(message) for message in chat], continue_final_message=True)
+
+
 def test_a_chat_that_lost_the_prompt_is_refused():
     _, carrier, _ = installed("qwen3")
+    with pytest.raises(UserError, match="exactly once"):
+        carrier.apply_chat_template(QUESTION, truncation=True, max_length=0)
     with pytest.raises(UserError, match="exactly once"):
         carrier.apply_chat_template(QUESTION, truncation=True, max_length=5)
     with pytest.raises(UserError, match="exactly once"):

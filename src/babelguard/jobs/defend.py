@@ -175,7 +175,9 @@ class Defend:
         self.start_text = prompt_text(prompt)
         self.start_ids = start_ids(self.chat.tokenizer, self.start_text, self.settings.training.prompt_length)
         rows = int(self.chat.model.get_input_embeddings().weight.shape[0])
-        self.carrier, self.slot = install(self.chat.tokenizer, len(self.start_ids), rows)
+        generation = self.chat.model.generation_config
+        in_use = [*self.chat.stop_ids, generation.bos_token_id, generation.pad_token_id]
+        self.carrier, self.slot = install(self.chat.tokenizer, len(self.start_ids), rows, in_use)
 
     def _choose_written(self, bench: Bench) -> None:
         """Use the written prompt with the lowest error on validation replies as the baseline."""

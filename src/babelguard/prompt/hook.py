@@ -61,6 +61,8 @@ class SoftPromptHook:
         self.token_ids, self.missing = token_ids, missing
         self.ids = torch.tensor(token_ids, device=embedding.weight.device)
         self.valid_id = 0
+        # The placeholders so far, per row, if the beginning of the chats ended within the prompt (chunked prefill).
+        self._begun: list[list[int]] | None = None
         self._where: Tensor | None = None
         self._index: Tensor | None = None
         self._handles = [
@@ -75,10 +77,26 @@ class SoftPromptHook:
         token_ids = named.get("input_ids", inputs[0] if inputs else None)
         if not self.enabled or self.missing == "ignore" or module.training or not isinstance(token_ids, Tensor):
             return
-        if torch.compiler.is_compiling() or not _begins(token_ids, named):
+        if torch.compiler.is_compiling():
             return
-        wanted = list(self.token_ids)
-        if all([i for i in row if i in wanted] == wanted for row in token_ids.tolist()):
+        begins = _begins(token_ids, named)
+        if not begins and self._begun is None:
+            return
+        rows, wanted = token_ids.tolist(), list(self.token_ids)
+        before = [[] for _ in rows] if begins or self._begun is None else self._begun
+        self._begun = None
+        if len(before) != len(rows):  # other chats
+            return
+        found = [so_far + [i for i in row if i in wanted] for so_far, row in zip(before, rows, strict=True)]
+        if all(one == wanted for one in found):
+            return
+        # Rows with more padding in front reach the prompt later.
+        more = _cache_of(named) is not None and any(found) and (begins or token_ids.shape[1] > 1)
+        if more and all(
+            one in ([], wanted) or (one == wanted[: len(one)] and row[-1] in wanted)
+            for one, row in zip(found, rows, strict=True)
+        ):
+            self._begun = found
             return
         if self.missing == "raise":
             raise UserError(UNDEFENDED_INPUT)
@@ -112,9 +130,13 @@ class SoftPromptHook:
         self._handles = []
 
 
+def _cache_of(named: dict[str, Any]) -> Any:
+    return next((named[name] for name in _CACHES if named.get(name) is not None), None)
+
+
 def _begins(token_ids: Tensor, named: dict[str, Any]) -> bool:
     """Whether token ids, [batch, time], are the beginning of chats: nothing is cached. Never waits in a decoding step."""
-    cache = next((named[name] for name in _CACHES if named.get(name) is not None), None)
+    cache = _cache_of(named)
     if cache is None:
         return True
     length = cache.get_seq_length() if hasattr(cache, "get_seq_length") else 1

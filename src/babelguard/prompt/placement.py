@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, Literal
 
 from babelguard.errors import UserError
@@ -42,7 +43,7 @@ def find_placement(tokenizer: Any, template: str | None = None) -> tuple[Placeme
         The placement (see `babelguard.prompt.slot.Slot`), and the built-in system text as of now ('' if there is none).
 
     Raises:
-        UserError: If the template cannot render a single user message.
+        UserError: If the template cannot render a single user message, or takes its text only as a list of parts.
     """
     source = chat_template_of(tokenizer) if template is None else template
     error: Exception | None = None
@@ -58,13 +59,21 @@ def find_placement(tokenizer: Any, template: str | None = None) -> tuple[Placeme
             f"The chat template of {tokenizer.name_or_path or 'this model'} cannot render a single user message "
             f"({reason}); choose another model or mend its chat template."
         ) from error
+    parts: Messages = [{"role": "user", "content": [{"type": "text", "text": QUESTION}]}]
+    if QUESTION not in bare and _writes(tokenizer, source, parts, situation):
+        raise UserError(
+            f"The chat template of {tokenizer.name_or_path or 'this model'} does not write a text that is not in a list of "
+            "parts; change the template so that it also takes strings, or choose another model."
+        )
     try:
         text = _render(tokenizer, source, [{"role": "system", "content": SENTINEL}, *_QUESTION], situation)
     except Exception:  # templates without a system role raise TemplateError, or anything else
         return "user", ""
-    if SENTINEL not in text:
+    # Some templates write system texts in lower case.
+    head, *rest = re.split(SENTINEL, text, maxsplit=1, flags=re.IGNORECASE)
+    if not rest:
         return "user", ""
-    head, tail = text.split(SENTINEL, 1)
+    tail = rest[0]
     between = tail[: tail.find(QUESTION)] if QUESTION in tail else ""
     built_in = ""
     if bare.startswith(head) and bare.endswith(tail) and len(bare) > len(head) + len(tail):
@@ -78,7 +87,8 @@ def joined_roles(tokenizer: Any, template: str) -> tuple[str, ...]:
 
     It raises an error for the list, loses a part of it, or, except for the results of tools, prints it as a Python list.
     """
-    return tuple(role for role in ("system", "user", "assistant", "tool") if _must_join(tokenizer, template, role))
+    roles = ("system", "developer", "user", "assistant", "tool")
+    return tuple(role for role in roles if _must_join(tokenizer, template, role))
 
 
 def refusing_situations(tokenizer: Any, template: str) -> tuple[str, ...]:
@@ -89,17 +99,26 @@ def refusing_situations(tokenizer: Any, template: str) -> tuple[str, ...]:
     return tuple(
         name
         for name, (messages, situation) in chats.items()
-        if _accepts(tokenizer, template, messages, situation)
-        and not _accepts(tokenizer, template, [system, *messages], situation)
+        if renders(tokenizer, template, messages, situation)
+        and not renders(tokenizer, template, [system, *messages], situation)
     )
 
 
-def _accepts(tokenizer: Any, template: str, messages: Messages, situation: dict[str, Any]) -> bool:
+def renders(tokenizer: Any, template: str, messages: Messages, situation: dict[str, Any]) -> bool:
+    """Return whether a chat template accepts a chat in one of the `SITUATIONS`."""
     try:
         _render(tokenizer, template, messages, situation)
     except Exception:  # a template is a program and can raise any error
         return False
     return True
+
+
+def _writes(tokenizer: Any, template: str, messages: Messages, situation: dict[str, Any]) -> bool:
+    """Return whether a chat template writes the question of a chat."""
+    try:
+        return QUESTION in _render(tokenizer, template, messages, situation)
+    except Exception:  # a template is a program and can raise any error
+        return False
 
 
 def _must_join(tokenizer: Any, template: str, role: str) -> bool:
@@ -124,7 +143,7 @@ def _must_join(tokenizer: Any, template: str, role: str) -> bool:
 def _chat(role: str, content: Any) -> Messages:
     """Return a chat with one message of the role."""
     message = {"role": role, "content": content}
-    if role == "system":
+    if role in ("system", "developer"):
         return [message, *_QUESTION]
     if role == "user":
         return [message]

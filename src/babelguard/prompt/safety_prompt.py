@@ -18,7 +18,7 @@ from babelguard.models.sketch import Sketch
 from babelguard.prompt import hub, storage
 from babelguard.prompt.card import model_card, results_of
 from babelguard.prompt.hook import SoftPromptHook
-from babelguard.prompt.slot import Slot, carry
+from babelguard.prompt.slot import Slot, carry, check_tokenizer
 
 
 def _warn(sentence: str) -> None:
@@ -120,8 +120,10 @@ class SafetyPrompt:
                 is a Python warning.
 
         Raises:
-            UserError: If the width or the chat template differ, or the weights differ too much.
+            UserError: If the width or the chat template differ, or the weights differ too much, or if the tokenizer is a
+                processor, or already has a safety prompt.
         """
+        check_tokenizer(tokenizer)
         width = int(model.get_input_embeddings().weight.shape[1])
         if width != self.theta.shape[1]:
             raise UserError(

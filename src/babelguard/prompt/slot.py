@@ -13,7 +13,7 @@ system message in front of all user texts.
 from __future__ import annotations
 
 import copy
-import re
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -21,18 +21,24 @@ from tokenizers import AddedToken
 
 from babelguard.errors import UserError
 from babelguard.models.checks import chat_template_of
-from babelguard.prompt.placement import QUESTION, Messages, Placement, find_placement, joined_roles, refusing_situations
+from babelguard.prompt.placeholders import choose_tokens
+from babelguard.prompt.placement import (
+    QUESTION,
+    SITUATIONS,
+    Messages,
+    Placement,
+    find_placement,
+    joined_roles,
+    refusing_situations,
+    renders,
+)
 from babelguard.prompt.preamble import wrap
 from babelguard.prompt.shapes import State, try_shapes
 from babelguard.prompt.template import templates_of, thinking_switch, with_clock
-from babelguard.prompt.tokenizer import defended
+from babelguard.prompt.tokenizer import DefendedTokenizer, defended
 
-# Names of reserved tokens in known tokenizers. The number gives their order.
-RESERVED = re.compile(
-    r"^(?:<unused_?(?:token_)?(\d+)>|\[unused(\d+)\]|<\|reserved_special_token_(\d+)\|>|<\|reserved_(\d+)\|>"
-    r"|<SPECIAL_(\d+)>|<\|extra_(\d+)\|>|<\|unused_?(\d+)\|>|<reserved_token_(\d+)>)$"
-)
-OWN_NAME = "<|babelguard_{}|>"
+# Every template that babelguard wrote has this macro.
+WRAPPED = "bg_template("
 
 
 @dataclass(frozen=True)
@@ -75,8 +81,14 @@ class Slot:
         )
 
 
-def render(tokenizer: Any, messages: Messages, *, generation_prompt: bool = True) -> str:
+def render(tokenizer: Any, messages: Messages, *, generation_prompt: bool = True, **given: Any) -> str:
     """Render a chat to text with the tokenizer's default template. Thinking is turned off if the template supports it.
+
+    Args:
+        tokenizer: The tokenizer.
+        messages: The chat.
+        generation_prompt: Whether the beginning of the reply is added.
+        given: Further arguments of `apply_chat_template`, such as tools.
 
     Raises:
         UserError: If the template cannot render the chat.
@@ -92,6 +104,7 @@ def render(tokenizer: Any, messages: Messages, *, generation_prompt: bool = True
             add_generation_prompt=generation_prompt,
             return_dict=False,
             **switches,
+            **given,
         )
     except UserError:
         raise
@@ -109,44 +122,55 @@ def tokenise(tokenizer: Any, text: str) -> list[int]:
     return list(tokenizer(text, add_special_tokens=False)["input_ids"])
 
 
-def choose_tokens(tokenizer: Any, count: int, embedding_rows: int) -> tuple[list[str], str]:
-    """Choose `count` reserved tokens of the tokenizer as placeholders, or new ones if there are not enough.
-
-    Returns:
-        The placeholder strings, and the source of their ids (see `Slot.source`).
-    """
-    template = "\n".join(templates_of(tokenizer).values())
-    named = {str(t) for t in tokenizer.all_special_tokens if not RESERVED.match(str(t))}
-    found: list[tuple[int, str]] = []
-    for token, index in tokenizer.get_vocab().items():
-        match = RESERVED.match(token)
-        if match and index < embedding_rows and token not in template and token not in named:
-            found.append((int(next(group for group in match.groups() if group is not None)), token))
-    if len(found) >= count:
-        return [token for _, token in sorted(found)[:count]], "reserved"
-    names = [OWN_NAME.format(k) for k in range(count)]
-    return names, "spare" if len(tokenizer) + count <= embedding_rows else "appended"
-
-
-def install(tokenizer: Any, count: int, embedding_rows: int) -> tuple[Any, Slot]:
+def install(tokenizer: Any, count: int, embedding_rows: int, in_use: Collection[int | None] = ()) -> tuple[Any, Slot]:
     """Return a copy of the tokenizer whose chat templates insert `count` soft tokens, and the slot.
 
     The given tokenizer is not changed. All shapes of chats are tried.
 
+    Args:
+        tokenizer: The tokenizer.
+        count: The number of soft tokens.
+        embedding_rows: The number of rows of the model's embedding table.
+        in_use: Ids that the model uses otherwise, such as its end-of-sequence ids.
+
     Raises:
-        UserError: If the chat template cannot carry a soft prompt.
+        UserError: If the chat template cannot carry a soft prompt, or already has one.
     """
+    check_tokenizer(tokenizer)
     placement, built_in = find_placement(tokenizer)
-    tokens, source = choose_tokens(tokenizer, count, embedding_rows)
+    tokens, source = choose_tokens(tokenizer, count, embedding_rows, in_use)
     carrier, slot = carry(tokenizer, tuple(tokens), placement, built_in, source)
     return carrier, replace(slot, shapes=try_shapes(tokenizer, carrier))
+
+
+def check_tokenizer(tokenizer: Any) -> None:
+    """Check that a soft prompt can be added to a tokenizer.
+
+    Raises:
+        UserError: If it is a processor, or already has a soft prompt.
+    """
+    if not hasattr(tokenizer, "get_vocab"):
+        raise UserError(
+            f"A {type(tokenizer).__name__} is not a tokenizer; give the tokenizer of the model, such as processor.tokenizer."
+        )
+    if isinstance(tokenizer, DefendedTokenizer) or any(WRAPPED in t for t in templates_of(tokenizer).values()):
+        raise UserError(
+            f"The chat template of {tokenizer.name_or_path or 'this model'} already has a safety prompt from babelguard; give "
+            "the base model and its own tokenizer."
+        )
 
 
 def carry(
     tokenizer: Any, tokens: tuple[str, ...], placement: Placement, built_in: str, source: Any
 ) -> tuple[Any, Slot]:
     """Add the given placeholder tokens to a copy of the tokenizer and of its templates; see `install`."""
+    check_tokenizer(tokenizer)
     name = tokenizer.name_or_path or "this model"
+    if used := [(role, token) for role, token in tokenizer.special_tokens_map.items() if token in tokens]:
+        raise UserError(
+            f"The {used[0][0]} of {name} is {used[0][1]!r}, which the safety prompt uses as a placeholder; give the tokenizer "
+            f"another {used[0][0]}."
+        )
     before = {index: token for token, index in tokenizer.get_vocab().items()}
     carrier = copy.deepcopy(tokenizer)
     carrier.add_tokens([AddedToken(t, special=True, normalized=False, lstrip=False, rstrip=False) for t in tokens])
@@ -159,8 +183,12 @@ def carry(
     slot = Slot(tokens=tokens, token_ids=ids, placement=placement, default_system=built_in, source=source)
     carrier.chat_template = insert(tokenizer, slot.text, tokens, placement)
     carrier = defended(carrier, tokens, ids)
+    question: Messages = [{"role": "user", "content": QUESTION + tokens[0]}]
+    needed = next(
+        (given for given in SITUATIONS if renders(tokenizer, chat_template_of(tokenizer), question, given)), {}
+    )
     try:
-        carrier.check_prompt(tokenise(carrier, render(carrier, [{"role": "user", "content": QUESTION + tokens[0]}])))
+        carrier.check_prompt(tokenise(carrier, render(carrier, question, **needed)))
     except UserError as error:
         raise UserError(
             f"The chat template of {name} does not render the soft tokens exactly once and in order, so this model cannot be "

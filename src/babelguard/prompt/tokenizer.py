@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import fields, is_dataclass
+from itertools import zip_longest
 from typing import Any
 
 from jinja2 import TemplateError
@@ -53,6 +55,8 @@ class DefendedTokenizer:
         Raises:
             UserError: If a chat does not contain the safety prompt exactly once.
         """
+        if not self.babelguard_tokens:  # `from_pretrained` of this class; only the template inserts a prompt
+            return super().apply_chat_template(conversation, tools, documents, chat_template, *given, **named)  # type: ignore[misc]
         # transformers looks for the last message in the rendered chat if it is to be continued, so placeholders in the
         # messages are broken up here already.
         chats = self._broken(list(conversation) if isinstance(conversation, Iterator) else conversation)
@@ -79,7 +83,7 @@ class DefendedTokenizer:
         """
         content = rendered["input_ids"] if isinstance(rendered, Mapping) or hasattr(rendered, "input_ids") else rendered
         rows = content.tolist() if hasattr(content, "tolist") else content
-        if isinstance(rows, str) or (rows and not isinstance(rows[0], (str, Sequence))):
+        if isinstance(rows, str) or not (rows and isinstance(rows[0], (str, Sequence))):
             rows = [rows]
         for row in rows:
             if isinstance(row, str):
@@ -90,18 +94,29 @@ class DefendedTokenizer:
             if not fine:
                 raise UserError(LOST)
 
-    def __call__(self, text: Any = None, text_pair: Any = None, *given: Any, **named: Any) -> Any:
-        """Tokenise a text; placeholders outside the first complete prompt are ordinary text."""
-        named |= {name: self._clean(named[name]) for name in ("text_target", "text_pair_target") if name in named}
-        return super().__call__(self._clean(text), self._clean(text_pair), *given, **named)  # type: ignore[misc]
+    def _encode_plus(self, text: Any = None, text_pair: Any = None, *given: Any, **named: Any) -> Any:
+        """Tokenise texts; placeholders outside the first complete prompt of a chat are ordinary text.
 
-    def encode(self, text: Any, text_pair: Any = None, *given: Any, **named: Any) -> Any:
-        """Tokenise a text; placeholders outside the first complete prompt are ordinary text."""
-        return super().encode(self._clean(text), self._clean(text_pair), *given, **named)  # type: ignore[misc]
+        All ways of tokenising lead here, except `tokenize` of a tokenizer in Python.
+        """
+        batch = isinstance(text, (list, tuple))
+        if batch and text and named.get("is_split_into_words"):
+            batch = not isinstance(text[0], str)
+        if not batch:
+            text, text_pair = self._once((text, text_pair))
+        else:
+            pairs = text_pair if isinstance(text_pair, (list, tuple)) else ()
+            chats = [self._once(chat) for chat in zip_longest(text, pairs)]
+            text = [one for one, _ in chats[: len(text)]]
+            text_pair = [other for _, other in chats[: len(pairs)]] if pairs else text_pair
+        return super()._encode_plus(text, text_pair, *given, **named)  # type: ignore[misc]
 
     def tokenize(self, text: Any, pair: Any = None, *given: Any, **named: Any) -> Any:
         """Split a text into tokens; placeholders outside the first complete prompt are ordinary text."""
-        return super().tokenize(self._clean(text), self._clean(pair), *given, **named)  # type: ignore[misc]
+        text, pair = self._once((text, pair))
+        # Tokenizers in Python have no argument for a second text.
+        second = () if pair is None and not given else (pair,)
+        return super().tokenize(text, *second, *given, **named)  # type: ignore[misc]
 
     def save_pretrained(self, *given: Any, **named: Any) -> Any:
         """Save the tokenizer, unless its safety prompt exists only in the memory of a protected model.
@@ -129,17 +144,29 @@ class DefendedTokenizer:
             return [self._broken(item) for item in value]
         if callable(getattr(value, "model_dump", None)):
             return self._broken(value.model_dump())
+        if is_dataclass(value) and not isinstance(value, type):
+            return {field.name: self._broken(getattr(value, field.name)) for field in fields(value)}
         return value
 
-    def _clean(self, value: Any) -> Any:
-        """Break up the placeholders in texts, except the first complete prompt, which a chat template wrote."""
-        if isinstance(value, str):
-            soft = "".join(self.babelguard_tokens)
-            head, whole, tail = value.partition(soft)
-            return f"{self._broken(head)}{whole}{self._broken(tail)}"
+    def _once(self, value: Any, seen: list[str] | None = None) -> Any:
+        """Break up the placeholders in the texts of one chat, except its first complete prompt, which a template wrote.
+
+        Args:
+            value: A text, or nested lists of texts. Everything else is returned as it is.
+            seen: The complete prompt after it was found.
+        """
+        seen = [] if seen is None else seen
         if isinstance(value, (list, tuple)):
-            return [self._clean(item) for item in value]
-        return value
+            items = [self._once(item, seen) for item in value]
+            return tuple(items) if isinstance(value, tuple) else items
+        if not isinstance(value, str) or not self.babelguard_tokens:
+            return value
+        soft = "".join(self.babelguard_tokens)
+        if seen or soft not in value:
+            return self._broken(value)
+        seen.append(soft)
+        head, whole, tail = value.partition(soft)
+        return f"{self._broken(head)}{whole}{self._broken(tail)}"
 
     def __reduce_ex__(self, protocol: Any) -> Any:
         """Pickle by the tokenizer's own class, because the class that `defended` makes has no address."""
