@@ -14,9 +14,13 @@ UNDEFENDED = (
     "This chat has no place for the safety prompt in front of what the user wrote, so the model would be undefended; "
     "change the chat, or pass allow_undefended=True."
 )
-GENERATION_MARK = "babelguardgenerationmark"
-# The tags of transformers around the texts of the assistant, with their white space control.
-_GENERATION = re.compile(r"\{%([-+]?)\s*(?:end)?generation\s*(-?)%\}")
+# The tags of transformers around the texts of the assistant, with their white space control. Comments and raw text, which
+# may contain them, are matched first.
+_GENERATION = re.compile(
+    r"\{#.*?#\}|\{%[-+]?\s*raw\s*-?%\}.*?\{%[-+]?\s*endraw\s*[-+]?%\}"
+    r"|\{%(?P<before>[-+]?)\s*(?:end)?generation\s*(?P<after>[-+]?)%\}",
+    re.DOTALL,
+)
 _SOURCE = "babelguardsource"
 
 
@@ -58,6 +62,9 @@ def wrap(
         switch: The variable that turns thinking off, if the template has one.
         refusing: What a chat may not have if a system message is added: `pictures`, `tools` or `documents`.
     """
+    # Jinja drops one line break at the end of a file. At the beginning, it would drop one after the tag of the macro.
+    unmarked = re.sub(r"(\r\n|\r|\n)\Z", "", source)
+    body = _GENERATION.sub(_marked, unmarked)
     values: dict[str, Any] = {
         "source": _SOURCE,
         "soft": jinja_string(soft),
@@ -66,17 +73,20 @@ def wrap(
         "placement": placement,
         "joined": jinja_list(joined) if joined else "",
         "switch": switch,
-        "generation_mark": jinja_string(GENERATION_MARK) if _GENERATION.search(source) else "",
+        "generation": body != unmarked,
         "check": bool(tokens),
         "refusal": _REFUSAL,
         "refusing": refusing,
     }
     around = "".join(line.strip() for line in _template().render(values).splitlines())
-    # Jinja drops one line break at the end of a file. At the beginning, it would drop one after the tag of the macro.
-    body = re.sub(r"(\r\n|\r|\n)\Z", "", source)
-    mark = "{{ " + jinja_string(GENERATION_MARK) + " }}"
-    body = _GENERATION.sub(lambda tag: "{%" + tag[1] + " if true %}" + mark + "{% endif " + tag[2] + "%}", body)
     return around.replace(_SOURCE, ("\n" if body[:1].isspace() else "") + body)
+
+
+def _marked(tag: re.Match[str]) -> str:
+    """Return the text that stands for a tag in the macro of the model's template."""
+    if tag["before"] is None:
+        return tag[0]
+    return "{%" + tag["before"] + " if true %}{{ bg_generation.mark }}{% endif " + tag["after"] + "%}"
 
 
 def lenient(template: str) -> str:
