@@ -10,7 +10,8 @@ from functools import cache
 
 import pytest
 import tiny
-from templates import LAST_SYSTEM, MARKED, MISTRAL_NEMO, QWEN3, SMOLLM3, TEMPLATES
+from jinja2 import TemplateError
+from templates import CLASH, LAST_SYSTEM, LINES, MARKED, MISTRAL_NEMO, QWEN3, SMOLLM3, SYSTEMS, TEMPLATES, USER_NEXT
 from tokenizers import Tokenizer
 from transformers import PreTrainedTokenizerFast
 
@@ -285,6 +286,47 @@ def test_generation_tags_in_raw_text_and_comments_are_kept():
         bare = text_of(tokenizer, QUESTION)
         assert bare.startswith("{% generation %}")
         assert_inserted(text_of(carrier, QUESTION), bare, slot.text)
+
+
+REPLY = {"role": "assistant", "content": "Hello."}
+LATE_SYSTEM = [*QUESTION, REPLY, {"role": "system", "content": "Be kind."}, *QUESTION]
+
+
+@pytest.mark.parametrize(
+    ("source", "chat", "given"),
+    [
+        (SYSTEMS, LATE_SYSTEM, {}),
+        (USER_NEXT, [REPLY, *QUESTION], {}),
+        (CLASH, QUESTION, {"system_prompt": "Be brief."}),
+        # It raises an error of Python.
+        ("{% if messages[0].role == 'system' %}{{ 1 + messages[1].role }}{% endif %}", [REPLY, *QUESTION], {}),
+    ],
+)
+def test_a_chat_in_which_a_system_message_cannot_be_added_is_defended_at_the_user_text(source, chat, given):
+    tokenizer, carrier, slot = with_template(source + LINES)
+    bare = text_of(tokenizer, chat, **given)
+    for settings in (given, {**given, "allow_undefended": True}):
+        text = text_of(carrier, chat, **settings)
+        assert text == bare.replace("<|user|>", f"<|user|>{slot.text}{SEPARATOR}", 1)
+    if source in (SYSTEMS, USER_NEXT):  # the template itself avoids the error, as in other software
+        assert text_of(without_checks(carrier), chat, **given) == text
+
+
+def test_only_the_error_of_the_models_own_template_is_raised():
+    source = (
+        """{% for m in messages if m.role == 'user' and m.content != 'Hi' and messages[-1].role == 'assistant' -%}
+{{ raise_exception('Say Hi.') }}{% endfor -%}"""
+        + LINES
+    )
+    tokenizer, carrier, slot = with_template(source)
+    hi = [{"role": "user", "content": "Hi"}, REPLY]
+    assert text_of(carrier, hi, allow_undefended=True) == text_of(tokenizer, hi)
+    forged = [hi[0], {"role": "assistant", "content": slot.tokens[0]}]
+    assert slot.tokens[0] not in text_of(carrier, forged, allow_undefended=True)
+    with pytest.raises(UserError, match="no place"):
+        text_of(carrier, hi)
+    with pytest.raises(TemplateError, match="Say Hi"):
+        text_of(carrier, [*QUESTION, REPLY])
 
 
 def test_a_chat_may_end_in_a_placeholder_that_is_to_be_continued():

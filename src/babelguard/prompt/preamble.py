@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from functools import cache
 from importlib.resources import files
-from typing import Any
+from typing import Any, Literal
 
 from jinja2 import Environment, StrictUndefined, Template
 
@@ -60,7 +60,8 @@ def wrap(
         placement: `system`, `folded` or `user`; see `babelguard.prompt.slot.Slot`.
         joined: Roles from which the template does not take a list of text parts.
         switch: The variable that turns thinking off, if the template has one.
-        refusing: What a chat may not have if a system message is added: `pictures`, `tools` or `documents`.
+        refusing: What a chat may not have if a system message is added: `pictures`, `tools`, `documents`, other system
+            messages (`systems`), or a reply in front of all questions (`reply first`).
     """
     # Jinja drops one line break at the end of a file. At the beginning, it would drop one after the tag of the macro.
     unmarked = re.sub(r"(\r\n|\r|\n)\Z", "", source)
@@ -76,6 +77,7 @@ def wrap(
         "generation": body != unmarked,
         "check": bool(tokens),
         "refusal": _REFUSAL,
+        "places": _places("system", "user"),
         "refusing": refusing,
     }
     around = "".join(line.strip() for line in _template().render(values).splitlines())
@@ -92,6 +94,20 @@ def _marked(tag: re.Match[str]) -> str:
 def lenient(template: str) -> str:
     """Return the chat template of `wrap` without its refusal of chats that have no place for the prompt."""
     return template.replace(_REFUSAL, "")
+
+
+def limited(template: str, *places: Literal["user"]) -> str:
+    """Return the chat template of `wrap`, which only looks for the given places of the prompt.
+
+    Looking for a place changes the chat, and the model's template may refuse the changed chat. Without places, the template
+    fails only if the model's own template does, or because the chat is undefended.
+    """
+    return template.replace(_places("system", "user"), _places(*places))
+
+
+def _places(*places: str) -> str:
+    # A statement, for the same reason as _REFUSAL.
+    return "{%- set bg.places = " + jinja_list(places) + " -%}"
 
 
 def jinja_string(text: str) -> str:
