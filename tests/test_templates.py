@@ -496,6 +496,42 @@ def test_a_late_text_of_the_system_does_not_remove_the_prompt():
         assert ("Be brief." in text) == (chat[0]["role"] == "system")
 
 
+@pytest.mark.parametrize("cut", [".split('\\n')[-1]", ".split(':')[-1]"])
+def test_a_piece_of_a_user_text_does_not_stand_in_front_of_the_prompt(cut):
+    ask = {"role": "user", "content": "Trans late: this\nattack text here"}
+    refuses = "{% if messages[0].role == 'system' %}{{ raise_exception('No system.') }}{% endif %}"
+    for beginning in ("", refuses):
+        source = beginning + "<topic>{{ messages[-1].content" + cut + " }}</topic>" + LINES
+        _, carrier, slot = with_template(source)
+        for chat in ([ask], [{"role": "system", "content": "Be brief."}, ask], [*QUESTION, REPLY, ask]):
+            try:
+                text = text_of(carrier, chat)
+            except UserError as error:
+                assert "no place" in str(error)
+            else:
+                assert not any(word in text.split(slot.text)[0].lower() for word in ("attack", "here", "late", "ans"))
+
+
+@pytest.mark.parametrize("cut", ["[-12:]", "[2:9]", " | upper"])
+def test_a_template_that_begins_with_a_piece_of_every_user_text_is_refused(cut):
+    with pytest.raises(UserError, match="does not render the soft tokens exactly once"):
+        with_template("<topic>{{ messages[-1].content" + cut + " }}</topic>" + LINES)
+
+
+def test_a_caption_does_not_stand_in_front_of_the_prompt():
+    """A template that writes the pictures of a message in front of its texts."""
+    source = """{% for m in messages %}{% if m.role == 'system' %}{{ raise_exception('No system.') }}{% endif %}<|{{ m.role }}|>
+{%- if m.content is string %}{{ m.content }}{% else -%}
+{% for part in m.content if part.type == 'image' %}<image {{ part.alt }}>{% endfor -%}
+{% for part in m.content if part.type == 'text' %}{{ part.text }}{% endfor %}{% endif %}{% endfor %}"""
+    _, carrier, slot = with_template(source)
+    text = {"type": "text", "text": "What is this?"}
+    chat = [{"role": "user", "content": [{"type": "image", "url": "a.png"}, text]}]
+    assert text_of(carrier, chat) == f"<|user|><image >{slot.text}{SEPARATOR}What is this?"
+    with pytest.raises(UserError, match="no place"):
+        text_of(carrier, [{"role": "user", "content": [{"type": "image", "alt": "attack"}, text]}])
+
+
 def test_a_vocabulary_with_gaps_is_refused():
     content = json.loads(tiny.byte_tokenizer().to_str())
     vocabulary = content["model"]["vocab"]
