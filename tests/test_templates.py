@@ -512,6 +512,38 @@ def test_a_piece_of_a_user_text_does_not_stand_in_front_of_the_prompt(cut):
                 assert not any(word in text.split(slot.text)[0].lower() for word in ("attack", "here", "late", "ans"))
 
 
+MAPPINGS = """{% for m in messages %}{% if m.role == 'system' %}{{ raise_exception('No system.') }}{% endif %}<|{{ m.role }}|>
+{%- if m.content is mapping %}{{ m.content.text }}{% elif m.content is string or m.content is number %}{{ m.content }}
+{%- else %}{% for part in m.content %}{{ part['text'] }}{{ part['content'] }}{% endfor %}{% endif %}{% endfor %}"""
+KIND = {"text": "Be kind."}
+ODD = [KIND, 7, [["Be kind."]], [{"type": "text", "content": "Be kind."}], [{"content": "Be kind."}]]
+
+
+@pytest.mark.parametrize("role", ["system", "user"])
+@pytest.mark.parametrize("content", ODD)
+def test_a_system_message_that_cannot_be_carried_is_refused(content, role):
+    _, carrier, slot = with_template(MAPPINGS)
+    chat = [{"role": "system", "content": "Be brief."}, QUESTION[0]]
+    chat[role == "user"] = {"role": role, "content": content}
+    if role == "user" and isinstance(content, list):  # the parts are written as the model's template does
+        assert text_of(carrier, chat).startswith(f"<|user|>{slot.text}{SEPARATOR}Be brief.")
+        return
+    with pytest.raises(UserError, match="cannot be joined"):
+        text_of(carrier, chat)
+    with pytest.raises(TemplateError, match="No system"):
+        text_of(carrier, chat, allow_undefended=True)
+    if content == KIND:  # such a user text alone is written as the model's template does
+        text = text_of(carrier, [{"role": "user", "content": content}])
+        assert text == f"<|user|>{slot.text}{SEPARATOR}Be kind."
+
+
+@pytest.mark.parametrize("content", [KIND, 7])
+def test_a_system_message_that_is_not_a_text_is_kept(content):
+    tokenizer, carrier, slot = with_template(MAPPINGS.replace("{{ raise_exception('No system.') }}", ""))
+    chat = [{"role": "system", "content": content}, *QUESTION]
+    assert text_of(carrier, chat) == text_of(tokenizer, chat).replace(">", f">{slot.text}{SEPARATOR}", 1)
+
+
 @pytest.mark.parametrize("cut", ["[-12:]", "[2:9]", " | upper"])
 def test_a_template_that_begins_with_a_piece_of_every_user_text_is_refused(cut):
     with pytest.raises(UserError, match="does not render the soft tokens exactly once"):

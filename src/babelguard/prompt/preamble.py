@@ -14,6 +14,10 @@ UNDEFENDED = (
     "This chat has no place for the safety prompt in front of what the user wrote, so the model would be undefended; "
     "change the chat, or pass allow_undefended=True."
 )
+UNREADABLE = (
+    "This chat template has no system role, and the system message and the first user message of this chat cannot be joined, "
+    "because one of them is neither a text nor a list of texts and typed parts; change them, or leave the system message out."
+)
 # The tags of transformers around the texts of the assistant, with their white space control. Comments and raw text, which
 # may contain them, are matched first.
 _GENERATION = re.compile(
@@ -76,7 +80,8 @@ def wrap(
         "switch": switch,
         "generation": body != unmarked,
         "check": bool(tokens),
-        "refusal": _REFUSAL,
+        "refusal": _refuse(UNDEFENDED),
+        "unreadable": _refuse(UNREADABLE),
         "places": _places("system", "user"),
         "refusing": refusing,
     }
@@ -92,8 +97,8 @@ def _marked(tag: re.Match[str]) -> str:
 
 
 def lenient(template: str) -> str:
-    """Return the chat template of `wrap` without its refusal of chats that have no place for the prompt."""
-    return template.replace(_REFUSAL, "")
+    """Return the chat template of `wrap` without its refusal of chats."""
+    return template.replace(_refuse(UNDEFENDED), "").replace(_refuse(UNREADABLE), "")
 
 
 def limited(template: str, *places: Literal["user"]) -> str:
@@ -106,8 +111,13 @@ def limited(template: str, *places: Literal["user"]) -> str:
 
 
 def _places(*places: str) -> str:
-    # A statement, for the same reason as _REFUSAL.
+    # A statement and not a variable of the template, because servers let their users set variables.
     return "{%- set bg.places = " + jinja_list(places) + " -%}"
+
+
+def _refuse(sentence: str) -> str:
+    # As in _places, this is not a variable of the template.
+    return "{{- raise_exception(" + jinja_string(sentence) + ") -}}"
 
 
 def jinja_string(text: str) -> str:
@@ -119,7 +129,3 @@ def jinja_string(text: str) -> str:
 def jinja_list(texts: tuple[str, ...]) -> str:
     """Format texts as a Jinja list of string literals."""
     return "[" + ", ".join(map(jinja_string, texts)) + "]"
-
-
-# A statement and not a variable of the template, because servers let their users set variables.
-_REFUSAL = "{{- raise_exception(" + jinja_string(UNDEFENDED) + ") -}}"

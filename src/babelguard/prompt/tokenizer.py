@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from babelguard.errors import UserError
-from babelguard.prompt.preamble import UNDEFENDED, lenient, limited
+from babelguard.prompt.preamble import UNDEFENDED, UNREADABLE, lenient, limited
 
 LOST = (
     "The rendered chat does not contain the safety prompt exactly once, so the model would be undefended; use the chat "
@@ -64,8 +64,9 @@ class DefendedTokenizer:
                 rendered = super().apply_chat_template(chats, tools, documents, text, *given, **named)  # type: ignore[misc]
                 break
             except Exception as error:  # a template is a program and can raise any error
-                if UNDEFENDED in str(error):
-                    raise UserError(UNDEFENDED) from error
+                for sentence in (UNDEFENDED, UNREADABLE):
+                    if sentence in str(error):
+                        raise UserError(sentence) from error
                 failed = error
         else:
             raise failed
