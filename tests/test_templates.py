@@ -139,6 +139,15 @@ def test_training_measuring_and_serving_use_the_same_tokens(name):
     assert text == soft.text(tokenizer, QUESTION[0]["content"]).replace(slot.text, "Refuse what harms.")
 
 
+@pytest.mark.parametrize(
+    "prompt", ["a \x0c b\u2028 c \x85 d \x1c\x1d\x1e\v e", "the babelguardsource", "a\n b \r\n {{ c }}'\\"]
+)
+def test_every_character_of_a_written_prompt_is_kept(prompt):
+    for template in (QWEN3, tiny.NO_SYSTEM, SMOLLM3):
+        tokenizer, _, _ = with_template(template)
+        assert WrittenDefence.from_text("written", prompt, tokenizer).text(tokenizer, "Hello").count(prompt) == 1
+
+
 def test_all_of_several_system_texts_are_kept():
     messages, settings = SHAPES["several system messages"]
     for name in TEMPLATES:

@@ -85,8 +85,9 @@ def wrap(
         "places": _places("system", "user"),
         "refusing": refusing,
     }
-    around = "".join(line.strip() for line in _template().render(values).splitlines())
-    return around.replace(_SOURCE, ("\n" if body[:1].isspace() else "") + body)
+    around = "".join(line.strip(" ") for line in _template().render(values).split("\n"))
+    # The macro of the model's template is in front of all texts of the prompt, which may contain the same word.
+    return around.replace(_SOURCE, ("\n" if body[:1].isspace() else "") + body, 1)
 
 
 def _marked(tag: re.Match[str]) -> str:
