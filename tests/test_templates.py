@@ -512,13 +512,11 @@ def test_a_piece_of_a_user_text_does_not_stand_in_front_of_the_prompt(cut):
     for beginning in ("", refuses):
         source = beginning + "<topic>{{ messages[-1].content" + cut + " }}</topic>" + LINES
         _, carrier, slot = with_template(source)
-        for chat in ([ask], [{"role": "system", "content": "Be brief."}, ask], [*QUESTION, REPLY, ask]):
-            try:
-                text = text_of(carrier, chat)
-            except UserError as error:
-                assert "no place" in str(error)
-            else:
-                assert not any(word in text.split(slot.text)[0].lower() for word in ("attack", "here", "late", "ans"))
+        for chat in ([ask], [{"role": "system", "content": "Be brief."}, ask]):
+            text = text_of(carrier, chat)
+            assert not any(word in text.split(slot.text)[0] for word in ("attack", "here", "late"))
+        with pytest.raises(UserError, match="no place"):
+            text_of(carrier, [*QUESTION, REPLY, ask])
 
 
 MAPPINGS = """{% for m in messages %}{% if m.role == 'system' %}{{ raise_exception('No system.') }}{% endif %}<|{{ m.role }}|>
