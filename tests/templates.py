@@ -178,6 +178,15 @@ MARKED = """{%- for message in messages %}
 {%- else %}{{- '<' + message.role + '>' + message.content }}
 {%- endif %}{%- endfor %}{%- if add_generation_prompt %}{{- '<a>' }}{%- endif %}"""
 
+LINES = "{% for m in messages %}<|{{ m.role }}|>{{ m.content }}\n{% endfor %}"
+# They refuse some chats only if a system message is added.
+SYSTEMS = """{% if messages | selectattr('role', 'equalto', 'system') | list | length > 1 -%}
+{{ raise_exception('Only one system message.') }}{% endif -%}"""
+USER_NEXT = """{% if messages[0].role == 'system' and (messages | length < 2 or messages[1].role != 'user') -%}
+{{ raise_exception('A user message must follow the system message.') }}{% endif -%}"""
+CLASH = """{% if messages[0].role == 'system' and system_prompt is defined -%}
+{{ raise_exception('Give either.') }}{% endif %}{{ system_prompt }}"""
+
 TEMPLATES: dict[str, str | dict[str, str]] = {
     "gemma4": GEMMA4,
     "smollm3": SMOLLM3,

@@ -86,3 +86,14 @@ def test_minijinja_refuses_a_chat_without_a_place_for_the_prompt():
     with pytest.raises(Exception, match=UNDEFENDED.split(",")[0]):
         rendered(wrapped, alone, {"allow_undefended": True})
     assert rendered(lenient(wrapped), alone, {}) == "<s>"
+
+
+def test_minijinja_does_not_let_a_caption_stand_in_front_of_the_prompt():
+    source = """{% for m in messages %}{% for part in m.content if part.type == 'image' %}<image {{ part.alt }}>{% endfor -%}
+{% for part in m.content if part.type == 'text' %}{{ part.text }}{% endfor %}{% endfor %}"""
+    wrapped = wrap(source, soft=SOFT, tokens=TOKENS, placement="user")
+    text = {"type": "text", "text": "What is this?"}
+    chat = [{"role": "user", "content": [{"type": "image", "url": "a.png"}, text]}]
+    assert rendered(wrapped, chat, {}) == f"<image >{SOFT}\n\nWhat is this?"
+    with pytest.raises(Exception, match=UNDEFENDED.split(",")[0]):
+        rendered(wrapped, [{"role": "user", "content": [{"type": "image", "alt": "attack"}, text]}], {})

@@ -92,10 +92,17 @@ def joined_roles(tokenizer: Any, template: str) -> tuple[str, ...]:
 
 
 def refusing_situations(tokenizer: Any, template: str) -> tuple[str, ...]:
-    """Return in which chats a template that takes system messages refuses them: with pictures, tools or documents."""
+    """Return in which chats a template that takes system messages refuses them; see `babelguard.prompt.preamble.wrap`."""
     pictured: Messages = [{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": QUESTION}]}]
-    chats = {"pictures": (pictured, {}), "tools": (_QUESTION, SITUATIONS[1]), "documents": (_QUESTION, SITUATIONS[2])}
     system = {"role": "system", "content": SENTINEL}
+    reply_first: Messages = [{"role": "assistant", "content": SENTINEL}, *_QUESTION]
+    chats = {
+        "pictures": (pictured, {}),
+        "tools": (_QUESTION, SITUATIONS[1]),
+        "documents": (_QUESTION, SITUATIONS[2]),
+        "systems": ([*_QUESTION, reply_first[0], system, *_QUESTION], {}),
+        "reply first": (reply_first, {}),
+    }
     return tuple(
         name
         for name, (messages, situation) in chats.items()

@@ -7,10 +7,8 @@ from dataclasses import fields, is_dataclass
 from itertools import zip_longest
 from typing import Any
 
-from jinja2 import TemplateError
-
 from babelguard.errors import UserError
-from babelguard.prompt.preamble import UNDEFENDED, lenient
+from babelguard.prompt.preamble import UNDEFENDED, UNREADABLE, lenient, limited
 
 LOST = (
     "The rendered chat does not contain the safety prompt exactly once, so the model would be undefended; use the chat "
@@ -60,14 +58,22 @@ class DefendedTokenizer:
         # transformers looks for the last message in the rendered chat if it is to be continued, so placeholders in the
         # messages are broken up here already.
         chats = self._broken(list(conversation) if isinstance(conversation, Iterator) else conversation)
+        template = self.get_chat_template(chat_template, tools)  # type: ignore[attr-defined]
         if allow_undefended:
-            chat_template = lenient(self.get_chat_template(chat_template, tools))  # type: ignore[attr-defined]
-        try:
-            rendered = super().apply_chat_template(chats, tools, documents, chat_template, *given, **named)  # type: ignore[misc]
-        except TemplateError as error:
-            if UNDEFENDED in str(error):
-                raise UserError(UNDEFENDED) from error
-            raise
+            template = lenient(template)
+        # The model's template may refuse a chat only because looking for a place changed it. The last of these does not
+        # change it, so its error is the right one.
+        for text in dict.fromkeys((template, limited(template, "user"), limited(template))):
+            try:
+                rendered = super().apply_chat_template(chats, tools, documents, text, *given, **named)  # type: ignore[misc]
+                break
+            except Exception as error:  # a template is a program and can raise any error
+                for sentence in (UNDEFENDED, UNREADABLE):
+                    if sentence in str(error):
+                        raise UserError(sentence) from error
+                failed = error
+        else:
+            raise failed
         if not allow_undefended:
             self.check_prompt(rendered)
         return rendered
