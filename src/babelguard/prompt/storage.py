@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
@@ -21,6 +23,8 @@ from babelguard.prompt.slot import Slot
 FORMAT = 2
 CONFIG, WEIGHTS, CARD = "config.json", "model.safetensors", "README.md"
 TYPE: Final = "babelguard-safety-prompt"
+# Name of the digest of the slot beside the vectors.
+SLOT_DIGEST = "slot_sha256"
 
 
 class _Strict(BaseModel):
@@ -45,6 +49,11 @@ class SlotConfig(_Strict):
         if len(set(self.token_ids)) != len(self.token_ids):
             raise ValueError("a token id occurs twice")
         return self
+
+    def digest(self) -> str:
+        """Return the SHA-256 of the section. It is written beside the vectors, which only work in the slot they were trained in."""
+        content = json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(content.encode()).hexdigest()
 
 
 class PromptConfig(_Strict):
@@ -85,7 +94,7 @@ def write(folder: Path, config: PromptConfig, theta: Tensor, card: str) -> None:
     Raises:
         UserError: If the folder cannot be written.
     """
-    write_tensors(folder / WEIGHTS, {"theta": theta.float()})
+    write_tensors(folder / WEIGHTS, {"theta": theta.float()}, {SLOT_DIGEST: config.slot.digest()})
     write_text(folder / CARD, card)
     write_json(folder / CONFIG, config.model_dump(mode="json"))
 
@@ -117,11 +126,15 @@ def read(folder: Path, name: str) -> tuple[PromptConfig, Tensor, str]:
                 "say enough about the base model; train it again."
             )
         config = PromptConfig.model_validate(content)
-        tensors, _, checked = read_tensors(folder / WEIGHTS)
+        tensors, texts, checked = read_tensors(folder / WEIGHTS)
         if tensors.keys() != {"theta"}:
             raise FileFault(folder / WEIGHTS, "it does not hold one tensor named theta")
         if not checked:
             raise FileFault(folder / WEIGHTS, "it has no checksum")
+        digest = config.slot.digest()
+        # Prompts that were written before the digest was introduced do not have it.
+        if texts.get(SLOT_DIGEST, digest) != digest:
+            raise FileFault(folder / CONFIG, "its section slot is not the one that the vectors were trained with")
         card = folder / CARD
         text = read_text(card) if card.exists() else ""
     except FileFault as error:
