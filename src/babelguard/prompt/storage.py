@@ -74,8 +74,19 @@ class PromptConfig(_Strict):
     slot: SlotConfig
     training: dict[str, Any]
 
+    @field_validator("name")
+    @classmethod
+    def _name_is_a_word(cls, name: str) -> str:
+        # Tables call the model without a prompt `none`.
+        if not name.strip() or name == "none" or not name.isprintable():
+            raise ValueError("the name is empty, 'none', or contains control characters")
+        return name
+
     @model_validator(mode="after")
-    def _languages_are_codes(self) -> PromptConfig:
+    def _training_is_readable(self) -> PromptConfig:
+        for known in ("start", "written"):
+            if not isinstance(self.training.get(known, ""), str):
+                raise ValueError(f"training.{known} is not a text")
         codes = self.training.get("languages", [])
         if not (isinstance(codes, list) and all(isinstance(code, str) for code in codes)):
             raise ValueError("training.languages is not a list of language codes")
