@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 
 import pytest
 import torch
@@ -35,13 +36,14 @@ def test_checkpoint_round_trip(tmp_path):
 def test_a_full_disk_leaves_the_old_checkpoint(tmp_path, monkeypatch):
     save_checkpoint(tmp_path, {"theta": torch.zeros(1)}, Progress(step=1))
 
-    def full(_, path, **__):
-        path.write_bytes(b"half")
+    def full(handle):
+        os.truncate(handle, 4)
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("babelguard.files.tensors.save_file", full)
+    monkeypatch.setattr("babelguard.files.writing.os.fsync", full)
     with pytest.raises(UserError, match=r"No space left on device.*free some space"):
         save_checkpoint(tmp_path, {"theta": torch.ones(1)}, Progress(step=2))
+    monkeypatch.undo()
     tensors, progress = load_checkpoint(tmp_path)
     assert progress.step == 1
     assert torch.equal(tensors["theta"], torch.zeros(1))

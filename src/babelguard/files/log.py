@@ -95,7 +95,7 @@ class JsonlLog:
         size = None
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            with self.path.open("ab") as file:
+            with open(self.path, "ab", opener=_not_a_link) as file:
                 if self._cut is not None:
                     file.truncate(self._cut)
                     self._cut = None
@@ -107,7 +107,14 @@ class JsonlLog:
             raise UserError(_explain(self.path, error)) from error
 
 
+def _not_a_link(path: str, flags: int) -> int:
+    """Open a file. What a link points to is not changed, because it may be a file of the user."""
+    return os.open(path, flags | os.O_NOFOLLOW, 0o666)
+
+
 def _explain(path: Path, error: OSError) -> str:
+    if error.errno == errno.ELOOP:
+        return f"{path} is a link; replace it with the file itself, then run the same command again."
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return cannot_write(path, error)
     return (
