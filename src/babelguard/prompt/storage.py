@@ -51,7 +51,7 @@ class SlotConfig(_Strict):
         return self
 
     def digest(self) -> str:
-        """Return the SHA-256 of the section. It is written beside the vectors, which only work in the slot they were trained in."""
+        """Return the SHA-256 of the section. It is written beside the vectors, which only work in this slot."""
         content = json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(content.encode()).hexdigest()
 
