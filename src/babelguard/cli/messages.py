@@ -103,7 +103,7 @@ def plain_errors(command: Callable[..., Any]) -> Iterator[None]:
         typer.echo("\nStopped. Finished work is kept; run the same command again to resume.", err=True)
         raise typer.Exit(130) from None
     except (OSError, RuntimeError, MemoryError) as error:
-        fault = error if isinstance(error, BrokenPipeError) else _fault_of_output()
+        fault = error if isinstance(error, BrokenPipeError) else _fault_of_output(error)
         if fault is None:
             sentence = explain_system_error(error)
             if sentence is None:
@@ -137,13 +137,16 @@ def _notes() -> Iterator[None]:
         yield
 
 
-def _fault_of_output() -> OSError | None:
-    """Return the error of standard output, if what was printed cannot be written, for example to a full disk."""
+def _fault_of_output(error: BaseException) -> OSError | None:
+    """Return the error of standard output, if it is the cause of another error, for example on a full disk."""
+    if not isinstance(error, OSError) or error.filename is not None or sys.stdout is None:
+        return None
     try:
-        if sys.stdout is not None:
-            sys.stdout.flush()
-    except OSError as error:
-        return error
+        # Python drops what it could not write, so only another write shows whether it fails.
+        sys.stdout.write("\n")
+        sys.stdout.flush()
+    except OSError as again:
+        return again
     return None
 
 
