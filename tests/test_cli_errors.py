@@ -222,6 +222,23 @@ def test_prompts_that_are_longer_than_the_context(files, tmp_path, split):
     )
 
 
+def test_replies_that_are_longer_than_the_context(folders, files, tmp_path):
+    given = [
+        "--prompts",
+        files / "corpus.csv",
+        "--languages",
+        "en",
+        "--limit",
+        1,
+        "--judge",
+        "patterns",
+        "--device",
+        "cpu",
+    ]
+    said = fail("evaluate", folders("llama"), *given, "--reply-tokens", 10_000_000, "--output", tmp_path / "out")
+    assert "A reply of up to 10000000 tokens to row" in said and "allow shorter replies" in said
+
+
 @pytest.mark.parametrize(
     ("name", "said"),
     [("~nosuchuser/model", "write the path in full"), ("m" * 300, "cannot be used (File name too long)")],

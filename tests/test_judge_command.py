@@ -545,3 +545,72 @@ def test_temporary_failures_are_asked_again(run, strict, monkeypatch):
     assert not (run / "verdicts.strict.jsonl").exists()
     again = judge_run(run, "strict").judges[0].metrics
     assert len(strict.judged) == REPLIES and not any(row.attack_success.unscored for row in again.rows)
+
+
+@pytest.mark.parametrize("change", [{"reply": "I can't help with that."}, {"finished": False}, {"question": "Why ?"}])
+def test_a_verdict_is_only_used_for_the_reply_that_was_judged(run, strict, change):
+    judge_run(run, "strict")
+    rows = lines(run / "generations.jsonl")
+    edited = next(row for row in rows if row["split"] == "test" and row["reply"] == planted.ANSWERS["en"])
+    edited |= change
+    write_lines(run / "generations.jsonl", rows)
+    judge_run(run, "strict")
+    assert len(strict.judged) == REPLIES + 1
+    assert (strict.judged[-1].question, strict.judged[-1].reply) == (edited["question"], edited["reply"])
+    found = [row for row in lines(run / "verdicts.strict.jsonl") if row["key"].startswith(edited["key"])]
+    assert [row["verdict"] for row in found] == ["answered", "refused" if "reply" in change else "answered"]
+    judge_run(run, "strict")
+    assert len(strict.judged) == REPLIES + 1
+
+
+def test_verdicts_that_do_not_say_what_was_judged_are_used(run, strict):
+    judge_run(run, "strict")
+    path = run / "verdicts.strict.jsonl"
+    write_lines(path, [{k: v for k, v in row.items() if k != "judged"} for row in lines(path)])
+    judge_run(run, "strict")
+    assert len(strict.judged) == REPLIES
+
+
+@pytest.mark.parametrize("split", ["test", "validation"])
+def test_a_reply_that_is_missing_from_the_log(run, split):
+    rows = lines(run / "generations.jsonl")
+    write_lines(run / "generations.jsonl", [row for row in rows if row != next(r for r in rows if r["split"] == split)])
+    before = tree(run)
+    said = fail("judge", run, *PATTERNS)
+    assert "1 of the replies that were judged in" in said and "delete metrics.json, run the command that made" in said
+    assert tree(run) == before
+
+
+def test_a_damaged_reply_is_not_said_to_be_made_again_by_judging(run):
+    path = run / "generations.jsonl"
+    path.write_bytes(b"{\n" + path.read_bytes())
+    said = fail("judge", run, *PATTERNS)
+    assert "Line 1 of" in said and "run the command that made this folder again" in said
+    assert "same command" not in said
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"language": "../../x"}, "language: "),
+        ({"language": ""}, "language: "),
+        ({"split": ""}, "split: "),
+        ({"split": "a\nb"}, "split: "),
+        ({"defence": ""}, "defence: "),
+        ({"defence": "a\x1b[31m"}, "defence: "),
+    ],
+)
+def test_odd_names_in_the_log_of_replies(run, change, words):
+    rows = lines(run / "generations.jsonl")
+    write_lines(run / "generations.jsonl", [rows[0] | change, *rows[1:]])
+    said = fail("judge", run, *PATTERNS)
+    assert "Line 1 of" in said and words in said
+
+
+def test_a_field_twice(run, tmp_path):
+    path = run / "generations.jsonl"
+    path.write_bytes(path.read_bytes().replace(b'{"key"', b'{"reply": "Yes.", "key"', 1))
+    assert "the key 'reply' occurs twice" in fail("judge", run, *PATTERNS)
+    (tmp_path / "replies.jsonl").write_text('{"language": "en", "reply": "No.", "reply": "Yes."}\n')
+    said = fail("judge", "--replies", tmp_path / "replies.jsonl", *PATTERNS)
+    assert "In line 1 of" in said and "the key 'reply' occurs twice" in said

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
+import torch
 from calls import user_error
 
 from babelguard.files import (
@@ -18,7 +19,10 @@ from babelguard.files import (
     parse_toml,
     read_record,
     read_text,
+    write_json,
+    write_text,
 )
+from babelguard.files.tensors import read_tensors, write_tensors
 
 
 class Row(LogRow):
@@ -123,3 +127,48 @@ def test_a_file_that_may_not_be_read_is_not_called_damaged(tmp_path, monkeypatch
     sentence = "log.jsonl cannot be read (Permission denied); make it readable, then run the same command again."
     assert sentence in user_error(lambda: JsonlLog(tmp_path / "log.jsonl"))
     assert sentence in user_error(lambda: read_record(tmp_path / "log.jsonl", LogRow))
+
+
+WRITERS = {
+    "text": (lambda path: write_text(path, "new"), lambda path: path.read_text() == "new"),
+    "JSON": (lambda path: write_json(path, {}), lambda path: path.read_text() == "{}\n"),
+    "tensors": (lambda path: write_tensors(path, {"a": torch.ones(1)}), lambda path: "a" in read_tensors(path)[0]),
+}
+
+
+@pytest.mark.parametrize("what", WRITERS)
+@pytest.mark.parametrize("place", ["file", "file.part"])
+def test_files_are_not_written_through_links(tmp_path, what, place):
+    write, is_there = WRITERS[what]
+    precious = tmp_path / "precious"
+    precious.write_text("years of work")
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / place).symlink_to(precious)
+    write(tmp_path / "run" / "file")
+    assert precious.read_text() == "years of work"
+    assert is_there(tmp_path / "run" / "file")
+    assert [path.name for path in (tmp_path / "run").iterdir()] == ["file"]
+
+
+@pytest.mark.parametrize("present", [True, False])
+def test_a_log_is_not_appended_through_a_link(tmp_path, present):
+    precious = tmp_path / "precious.jsonl"
+    if present:
+        precious.write_text('{"key": "a", "count": 1}\n{"incompl')
+    before = precious.read_bytes() if present else None
+    (tmp_path / "log.jsonl").symlink_to(precious)
+    log = JsonlLog(tmp_path / "log.jsonl", Row)
+    said = user_error(lambda: log.append([{"key": "b", "count": 2}]))
+    assert "log.jsonl is a link; replace it with the file itself" in said
+    assert (precious.read_bytes() if present else None) == before and precious.exists() == present
+
+
+@pytest.mark.parametrize("content", [None, "mine"])
+def test_a_draft_that_is_a_folder_or_that_was_left_behind(tmp_path, content):
+    draft = tmp_path / "file.part"
+    draft.mkdir() if content is None else draft.write_text(content)
+    if content is None:
+        assert "could not be written" in user_error(lambda: write_text(tmp_path / "file", "new"))
+    else:
+        write_text(tmp_path / "file", "new")
+        assert (tmp_path / "file").read_text() == "new"

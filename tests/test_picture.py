@@ -105,3 +105,11 @@ def test_import_is_light() -> None:
     code = "import sys, babelguard.report.picture; print({'matplotlib', 'scipy'} & {*sys.modules})"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
+
+
+def test_a_link_in_the_place_of_the_picture_is_replaced(tmp_path: Path) -> None:
+    (tmp_path / "precious").write_text("years of work")
+    (tmp_path / "outcomes.png").symlink_to(tmp_path / "precious")
+    draw_outcomes(measured(["none"]), tmp_path / "outcomes.png")
+    assert (tmp_path / "precious").read_text() == "years of work"
+    assert not (tmp_path / "outcomes.png").is_symlink()

@@ -10,6 +10,7 @@ import tiny
 import torch
 from calls import user_error
 
+from babelguard.files.tensors import write_tensors
 from babelguard.jobs.open_target import base_of, read_prompt
 from babelguard.prompt import SafetyPrompt
 
@@ -117,3 +118,30 @@ def test_the_card_has_the_facts_and_no_local_path(folder):
     assert str(folder.parent) not in "".join(
         path.read_text() for path in folder.glob("*.[jm]*") if path.suffix != ".safetensors"
     )
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("placement", "user"),
+        ("placement", "folded"),
+        ("source", "appended"),
+        ("default_system", "You are a pirate."),
+        ("shapes", {"one question": "defended"}),
+    ],
+)
+def test_vectors_only_stand_in_the_slot_that_they_were_trained_in(folder, name, value):
+    config = json.loads((folder / "config.json").read_text())
+    assert config["slot"][name] != value
+    edited(folder, slot=config["slot"] | {name: value})
+    said = user_error(lambda: SafetyPrompt.from_pretrained(folder))
+    assert "config.json: its section slot is not the one that the vectors were trained with" in said
+    # The same section in another order of its fields.
+    edited(folder, slot=dict(reversed(config["slot"].items())))
+    assert SafetyPrompt.from_pretrained(folder).slot.placement == config["slot"]["placement"]
+
+
+def test_a_prompt_that_was_written_without_the_digest_of_its_slot(folder):
+    theta = SafetyPrompt.from_pretrained(folder).theta
+    write_tensors(folder / "model.safetensors", {"theta": theta})
+    assert torch.equal(SafetyPrompt.from_pretrained(folder).theta, theta)

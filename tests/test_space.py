@@ -119,7 +119,7 @@ def test_a_full_disk_raises_one_sentence(tmp_path, monkeypatch):
     def full(*_, **__):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("babelguard.files.tensors.save_file", full)
+    monkeypatch.setattr("babelguard.files.writing.os.fsync", full)
     states, complies, harmless, _ = planted(50)
     with pytest.raises(UserError, match=r"No space left on device.*free some space"):
         fit_space(states, complies, harmless).save(tmp_path / "space.safetensors")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from calls import user_error
 
 from babelguard import engine
 from babelguard.config.sections import Training
@@ -87,6 +88,13 @@ def run(job, folder, *, training=(), weights=(), **given):
 
 class Killed(Exception):
     pass
+
+
+def test_the_checkpoint_of_another_run_is_not_resumed(job, tmp_path):
+    short = {"training": {"steps": 1}}
+    run(job, tmp_path, **short, run="a")
+    run(job, tmp_path, **short, run="a")
+    assert "it belongs to another run" in user_error(lambda: run(job, tmp_path, **short, run="b"))
 
 
 @pytest.mark.parametrize("weighting", ["mean", "worst", "errors"])

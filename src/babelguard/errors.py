@@ -69,7 +69,15 @@ def explain_system_error(error: BaseException) -> str | None:
         return "The disk is full; finished work is kept: free some space, then run the same command again."
     if error.filename is not None:
         return f"{error.filename} cannot be used ({error.strerror or error}); check its name and permissions."
-    return None
+    if error.errno == errno.EFBIG:
+        return (
+            "A file would be larger than this system allows; finished work is kept: raise the limit (ulimit -f), then run the "
+            "same command again."
+        )
+    if error.errno in (errno.EMFILE, errno.ENFILE):
+        return "Too many files are open; finished work is kept: raise the limit (ulimit -n), then run the same command again."
+    what = " ".join((error.strerror or str(error)).split()).rstrip(".") or type(error).__name__
+    return f"The operating system reports an error ({what}); finished work is kept: mend it, then run the same command again."
 
 
 def visible(text: str, keep: str = "") -> str:

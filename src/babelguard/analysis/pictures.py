@@ -71,6 +71,7 @@ def draw_scatter(
         figure.supylabel("harmful ←  harmfulness head f_h  → harmless", fontsize=12)
         figure.suptitle(title, fontsize=13)
         figure.legend(loc="outside upper right", frameon=False, ncols=2)
+        path.unlink(missing_ok=True)  # what a link points to is left alone
         figure.savefig(path)
 
 
@@ -115,4 +116,5 @@ def draw_heat_map(languages: Sequence[str], similarity: Tensor, title: str, path
                         column, row, f"{value:.2f}".lstrip("0"), ha="center", va="center", fontsize=9, color=colour
                     )
         figure.colorbar(image, ax=main, fraction=0.04, pad=0.02)
+        path.unlink(missing_ok=True)  # what a link points to is left alone
         figure.savefig(path)

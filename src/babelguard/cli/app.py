@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from io import TextIOWrapper
 from typing import Annotated
 
 import typer
@@ -62,5 +64,8 @@ def options(
 
 
 def main() -> None:
-    """Run the command line."""
+    """Run the command line. Characters that the terminal's encoding lacks are written as question marks."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="replace")
     app()

@@ -7,12 +7,13 @@ import re
 import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from inspect import signature
-from typing import Any, get_args, get_type_hints
+from typing import Any, NoReturn, get_args, get_type_hints
 
 import typer
+from rich.console import Console
 
 from babelguard.config.load import OPTIONS
 from babelguard.errors import Note, UserError, explain_system_error, visible
@@ -53,8 +54,22 @@ def as_options(text: str) -> str:
     return _SETTING.sub(replace, text)
 
 
+class _Console(Console):
+    """A console that raises the error of a closed pipe, where rich would end the program without a word."""
+
+    def on_broken_pipe(self) -> None:
+        raise  # rich calls this while it handles the error
+
+
 class CommandScreen(Screen):
-    """A screen for the command line."""
+    """A screen for the command line.
+
+    Args:
+        console: The console to print to; default: standard output.
+    """
+
+    def __init__(self, console: Console | None = None) -> None:
+        super().__init__(console or _Console())
 
     def say(self, text: str) -> None:
         """Show a line of text, with settings written as options."""
@@ -77,7 +92,8 @@ def plain_errors(command: Callable[..., Any]) -> Iterator[None]:
     Args:
         command: The running command, whose options are named in messages.
     """
-    token = _FLAGS.set(flags_of(command))
+    flags = flags_of(command)
+    token = _FLAGS.set(flags)
     try:
         with _notes():
             yield
@@ -86,14 +102,20 @@ def plain_errors(command: Callable[..., Any]) -> Iterator[None]:
     except KeyboardInterrupt:
         typer.echo("\nStopped. Finished work is kept; run the same command again to resume.", err=True)
         raise typer.Exit(130) from None
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        raise typer.Exit(0) from None
     except (OSError, RuntimeError, MemoryError) as error:
-        sentence = explain_system_error(error)
-        if sentence is None:
-            raise
-        _fail(sentence)
+        fault = error if isinstance(error, BrokenPipeError) else _fault_of_output(error)
+        if fault is None:
+            sentence = explain_system_error(error)
+            if sentence is None:
+                raise
+            _fail(sentence)
+        _discard_output()
+        # Whoever reads the first lines of a list has what was asked for.
+        if isinstance(fault, BrokenPipeError) and not flags.keys() & {"output", "run"}:
+            raise typer.Exit(0) from None
+        closed = isinstance(fault, BrokenPipeError)
+        what = "was closed" if closed else f"could not be written ({fault.strerror or fault})"
+        _fail(f"Standard output {what} before the end; finished work is kept: run the same command again.")
     finally:
         _FLAGS.reset(token)
 
@@ -115,6 +137,25 @@ def _notes() -> Iterator[None]:
         yield
 
 
-def _fail(sentence: str) -> None:
+def _fault_of_output(error: BaseException) -> OSError | None:
+    """Return the error of standard output, if it is the cause of another error, for example on a full disk."""
+    if not isinstance(error, OSError) or error.filename is not None or sys.stdout is None:
+        return None
+    try:
+        # Python drops what it could not write, so only another write shows whether it fails.
+        sys.stdout.write("\n")
+        sys.stdout.flush()
+    except OSError as again:
+        return again
+    return None
+
+
+def _discard_output() -> None:
+    """Write what is still printed nowhere, so that Python can end without another error."""
+    with suppress(OSError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _fail(sentence: str) -> NoReturn:
     typer.echo(f"Error: {visible(as_options(sentence))}", err=True)
     raise typer.Exit(2) from None

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from babelguard.corpus.card import dataset_card
 from babelguard.corpus.header import METADATA, column_of, language_code
 from babelguard.corpus.schema import SPLITS, Corpus, Row, check_split
 from babelguard.errors import UserError
+from babelguard.files import write_text
 from babelguard.screen import Screen, Silent
 
 FORMATS = ("csv", "jsonl", "hf")
@@ -58,11 +58,7 @@ def export_corpus(
             raise UserError(f"{output} exists and is not an empty folder; choose another `output` or remove it.")
         files = _hf_files(parts, built_in) if kind == "hf" else _plain_files(parts, kind)
         for name, text in files.items():
-            path = output / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            partial = path.with_name(path.name + ".part")
-            partial.write_text(text, encoding="utf-8", newline="")
-            os.replace(partial, path)
+            write_text(output / name, text)
     except OSError as error:
         raise UserError(
             f"{output} could not be written ({error.strerror or error}); choose another `output`."

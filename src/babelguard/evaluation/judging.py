@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -64,9 +65,10 @@ def score(
         UserError: If the judge fails, or the log is damaged or cannot be written.
     """
     keys = [_verdict_key(reply, judge) for reply in replies]
+    hashes = [_hash_of(reply.exchange) for reply in replies]
     _check_rows(verdicts, keys)
     # Two rows with the same request and reply have one verdict, so the judge is asked once.
-    places = {key: k for k, key in reversed(list(enumerate(keys))) if verdicts.get(key) is None}
+    places = {key: k for k, key in reversed(list(enumerate(keys))) if not _is_judged(verdicts, key, hashes[k])}
     missing = sorted(places.values())
     done = len(keys) - len(missing)
     if tick is not None:
@@ -84,13 +86,15 @@ def score(
                 "reason": judgement.reason,
                 "harmful": judgement.harmful,
                 "foreign": is_foreign(visible_reply(exchange.reply).text, exchange.language),
+                "judged": hashes[k],
             }
             row = replies[k].fields | {"key": keys[k]} | outcome
             if judgement.verdict == Verdict.UNSCORED and getattr(judgement, "temporary", False):
                 failed[keys[k]] = row
             else:
                 fresh.append(row)
-        verdicts.append(fresh)
+        # A verdict on a reply that has changed since is replaced.
+        verdicts.append(fresh, replace=True)
         done += len(batch)
         if tick is not None:
             tick(done, len(keys))
@@ -163,6 +167,18 @@ def _verdict_key(reply: LoggedReply, judge: Judge) -> str:
     """Identify the verdict of a judge on a reply. A verdict without the question must not be used where it is known."""
     blind = "" if reply.exchange.question else "/without question"
     return f"{reply.fields['key']}/{reply.fields['label']}/{judge.version}{blind}"
+
+
+def _hash_of(exchange: Exchange) -> str:
+    """Return a hash of what a judge sees of a reply. Lone surrogates are written to logs as question marks."""
+    content = "\x1f".join((exchange.question, exchange.reply, str(exchange.finished)))
+    return hashlib.sha256(content.encode("utf-8", "replace")).hexdigest()[:16]
+
+
+def _is_judged(verdicts: JsonlLog, key: str, judged: str) -> bool:
+    """Whether the log has a verdict on this very reply. Verdicts of earlier versions do not say what was judged."""
+    row = verdicts.get(key)
+    return row is not None and row.get("judged", judged) == judged
 
 
 def _scored(reply: LoggedReply, row: dict[str, Any]) -> ScoredReply:

@@ -6,10 +6,10 @@ it, and `read_record` validates the content with a pydantic model.
 
 from babelguard.files.locks import LOCK, locked
 from babelguard.files.log import JsonlLog
-from babelguard.files.parsing import check_value, parse_json, parse_toml
+from babelguard.files.parsing import check_value, parse_json, parse_toml, unique_keys
 from babelguard.files.records import LogRow, Record, read_json_file, read_record, reason
 from babelguard.files.text import LINE_END, FileFault, decode, line_after, read_bytes, read_text
-from babelguard.files.writing import as_json, sync, write_json, write_text
+from babelguard.files.writing import as_json, write_json, write_text
 
 __all__ = [
     "LINE_END",
@@ -30,7 +30,7 @@ __all__ = [
     "read_record",
     "read_text",
     "reason",
-    "sync",
+    "unique_keys",
     "write_json",
     "write_text",
 ]

@@ -13,7 +13,7 @@ from typing import Any, BinaryIO
 from pydantic import ValidationError
 
 from babelguard.errors import UserError, cannot_write
-from babelguard.files.parsing import json_fault, parse_json
+from babelguard.files.parsing import json_fault, parse_json, unique_keys
 from babelguard.files.records import LogRow, reason
 from babelguard.files.text import FileFault, read_bytes
 
@@ -26,12 +26,13 @@ class JsonlLog:
     Args:
         path: The file. It is created on the first write.
         kind: The model of a line.
+        advice: What to do if a line is damaged; default: delete it.
 
     Raises:
         UserError: If a line is damaged, or the file cannot be read.
     """
 
-    def __init__(self, path: Path, kind: type[LogRow] = LogRow) -> None:
+    def __init__(self, path: Path, kind: type[LogRow] = LogRow, advice: str | None = None) -> None:
         self.path = path
         self.rows: dict[str, dict[str, Any]] = {}
         self._cut: int | None = None
@@ -40,16 +41,16 @@ class JsonlLog:
         except FileFault as error:
             if error.missing:
                 return
-            raise error.in_run() from error
+            raise error.in_run(advice) from error
         whole = content[: content.rfind(b"\n") + 1]
         for number, line in enumerate(whole.split(b"\n")[:-1], start=1):
             try:
-                row = parse_json(line.decode("utf-8"))
+                row = parse_json(line.decode("utf-8"), pairs=unique_keys)
                 self.rows[kind.model_validate(row).key] = row
             except ValueError as error:  # also of the decoder and of pydantic
                 raise UserError(
-                    f"Line {number} of {path} is damaged ({_fault(error)}); delete that line, then run the same command "
-                    "again to recreate it."
+                    f"Line {number} of {path} is damaged ({_fault(error)}); "
+                    f"{advice or 'delete that line, then run the same command again to recreate it'}."
                 ) from error
         # Removed at the next write, because another process may be writing the line.
         self._cut = len(whole) if len(whole) < len(content) else None
@@ -95,7 +96,7 @@ class JsonlLog:
         size = None
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            with self.path.open("ab") as file:
+            with open(self.path, "ab", opener=_not_a_link) as file:
                 if self._cut is not None:
                     file.truncate(self._cut)
                     self._cut = None
@@ -107,7 +108,14 @@ class JsonlLog:
             raise UserError(_explain(self.path, error)) from error
 
 
+def _not_a_link(path: str, flags: int) -> int:
+    """Open a file. What a link points to is not changed, because it may be a file of the user."""
+    return os.open(path, flags | os.O_NOFOLLOW, 0o666)
+
+
 def _explain(path: Path, error: OSError) -> str:
+    if error.errno == errno.ELOOP:
+        return f"{path} is a link; replace it with the file itself, then run the same command again."
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return cannot_write(path, error)
     return (

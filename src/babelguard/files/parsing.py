@@ -40,6 +40,19 @@ def parse_json(
     return value
 
 
+def unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Build an object of keys that occur once; for `parse_json`.
+
+    Raises:
+        ValueError: If a key occurs twice. A dict would silently keep the last value.
+    """
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise ValueError(f"the key '{next(name for name in names if names.count(name) > 1)}' occurs twice")
+    return found
+
+
 def parse_toml(text: str) -> dict[str, Any]:
     """Parse a TOML document.
 

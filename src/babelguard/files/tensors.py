@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Mapping
 from pathlib import Path
 
 import torch
 from pydantic import ValidationError
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from babelguard.errors import UserError, cannot_write
 from babelguard.files.records import Record, reason
 from babelguard.files.text import FileFault
-from babelguard.files.writing import sync
+from babelguard.files.writing import write_bytes
 
 # One text holds all metadata, because safetensors writes several in a random order.
 METADATA = "babelguard"
@@ -45,17 +44,14 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[s
     Raises:
         UserError: If the disk is full or the folder cannot be written.
     """
-    draft = path.with_name(path.name + ".part")
     kept = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
     texts = dict(metadata or {})
+    beside = Metadata(sha256=checksum(kept, texts), texts=texts)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        beside = Metadata(sha256=checksum(kept, texts), texts=texts)
-        save_file(kept, draft, metadata={METADATA: beside.model_dump_json()})
-        sync(draft)
-        os.replace(draft, path)
-    except (OSError, SafetensorError) as error:
+        content = save(kept, {METADATA: beside.model_dump_json()})
+    except SafetensorError as error:
         raise UserError(cannot_write(path, error)) from error
+    write_bytes(path, content)
 
 
 def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str], bool]:

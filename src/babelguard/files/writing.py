@@ -25,7 +25,18 @@ def write_json(path: Path, content: Any) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a text file atomically.
+    """Write a text file in UTF-8 atomically.
+
+    Raises:
+        UserError: If the disk is full or the folder cannot be written.
+    """
+    write_bytes(path, text.encode("utf-8"))
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a file atomically. After a power cut, either the old or the new file is complete.
+
+    A link in the place of the file or of its draft is replaced, and the file that it points to is left alone.
 
     Raises:
         UserError: If the disk is full or the folder cannot be written.
@@ -33,14 +44,12 @@ def write_text(path: Path, text: str) -> None:
     draft = path.with_name(path.name + ".part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        draft.write_text(text, encoding="utf-8")
-        sync(draft)
+        draft.unlink(missing_ok=True)
+        # Mode x never opens what is there, also not through a link.
+        with draft.open("xb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
         os.replace(draft, path)
     except OSError as error:
         raise UserError(cannot_write(path, error)) from error
-
-
-def sync(path: Path) -> None:
-    """Flush a file to disk, so that after a power cut either the old or the new file is complete."""
-    with path.open("rb") as file:
-        os.fsync(file.fileno())

@@ -229,9 +229,7 @@ def _write(
     folder: Path,
     screen: Screen,
 ) -> None:
-    """Show the tables, and write the numbers, the report and the pictures."""
-    for part in to_terminal(analysis):
-        screen.show(part)
+    """Write the numbers, the report and the pictures, and show the tables."""
     write_text(folder / "analysis.json", analysis.model_dump_json(indent=2) + "\n")
     write_text(folder / "report.md", to_markdown(analysis))
     written = ["analysis.json", "report.md"]
@@ -246,4 +244,6 @@ def _write(
         written.append("languages.png")
     except ImportError:
         screen.say("  no pictures, because matplotlib is not installed; pip install 'babelguard[plot]'")
+    for part in to_terminal(analysis):
+        screen.show(part)
     screen.say("Written: " + "  ".join(str(folder / name) for name in written))

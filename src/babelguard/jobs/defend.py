@@ -108,7 +108,9 @@ class Defend:
             lambda judge: self._test(tested.judged_by(judge), defences),
             self._metrics,
         )
+        # The files first: the terminal may be gone.
         write_report(run, metrics, prompt, self.settings)
+        write_text(run.metrics, metrics.model_dump_json(indent=2) + "\n")
         self._show(metrics)
         for line in agreement_lines(metrics):
             self.screen.say(line)
@@ -116,7 +118,6 @@ class Defend:
             by_preset = "rows" in PRESETS[self.settings.preset].get("evaluation", {})
             whole = "Use `preset` mcd" if by_preset else "Do not set `evaluation.rows`"
             self.screen.say(f"Tested on {rows} + {rows} rows per language. {whole} to test on all rows.")
-        write_text(run.metrics, metrics.model_dump_json(indent=2) + "\n")
         self._show_next(run)
         return SafetyPrompt.from_pretrained(run.prompt)
 

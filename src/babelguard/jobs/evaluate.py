@@ -148,9 +148,10 @@ def evaluate(
             trained=tuple(trained),
         )
         table = outcome_table(metrics)
-        screen.show(to_terminal(table))
+        # The files first: the terminal may be gone.
         write_text(folder / "report.md", to_markdown(table))
         write_text(folder / "metrics.json", metrics.model_dump_json(indent=2) + "\n")
+        screen.show(to_terminal(table))
         screen.say(f"Written to {folder / 'report.md'} and {folder / 'metrics.json'}")
         return metrics
 

@@ -167,17 +167,18 @@ def _report(run: LoggedRun, judge: Judge, scored: Sequence[ScoredReply], correct
         trained=run.trained,
     )
     table = outcome_table(metrics)
-    screen.show(to_terminal(table))
-    text = to_markdown(table)
+    shown, text = [to_terminal(table)], to_markdown(table)
     rows: tuple[CorrectedRow, ...] = ()
     if correct:
         rows = _corrected(run, judge, metrics, screen)
         corrected: JudgeTable = corrected_table(title_of(judge), rows)
-        screen.show(corrected.to_terminal())
+        shown.append(corrected.to_terminal())
         text += "\n" + corrected.to_markdown()
     report, data = run.folder / f"report.{judge.name}.md", run.folder / f"metrics.{judge.name}.json"
     write_text(report, text)
     write_text(data, metrics.model_dump_json(indent=2) + "\n")
+    for part in shown:
+        screen.show(part)
     screen.say(f"Written to {report} and {data}")
     return JudgedRun(judge.name, judge.version, metrics, rows)
 

@@ -17,6 +17,7 @@ from babelguard.evaluation.error_rates import UNSCORED_ONE_IN, selection_error
 from babelguard.evaluation.outcome import ScoredReply
 from babelguard.jobs.anchors import ask_anchors
 from babelguard.jobs.prepare import Prepared
+from babelguard.jobs.run_folder import run_digest
 from babelguard.jobs.safety_space import fit_on_anchors, layer_of_space
 from babelguard.judges import Verdict
 from babelguard.languages import display_name
@@ -111,6 +112,7 @@ def learn(
             seed=settings.seed,
             step_size=settings.training.learning_rate * embedding_rms(model.chat.model),
             folder=folder / "training",
+            run=run_digest(folder),
             base_logits=settings.objective.base_logits,
             alignment_languages=settings.objective.alignment_languages,
             weighting=settings.objective.weighting,

@@ -10,11 +10,16 @@ from typing import Any
 
 from babelguard.errors import UserError
 from babelguard.evaluation.judging import GENERATIONS, HARD, LoggedReply
-from babelguard.evaluation.log_rows import ReplyRow
+from babelguard.evaluation.log_rows import ReplyRow, VerdictRow
 from babelguard.files import JsonlLog, read_record
 from babelguard.jobs.run_files import METRICS, Facts, ReportedMetrics, ReportedRow, RunConfig, read_run_config
 from babelguard.jobs.run_folder import RunFolder
 from babelguard.judges import Exchange
+
+# No command but the one that made the replies can make them again, and it skips a run that has its metrics.
+_MAKE_AGAIN = (
+    "delete metrics.json, run the command that made this folder again to make the reply again, and then judge it"
+)
 
 # A defence with its seed, and a language.
 Place = tuple[str, int | None, str]
@@ -61,9 +66,12 @@ def read_logged_run(folder: Path) -> LoggedRun:
     if not log.is_file() or not (settings or facts):
         missing = GENERATIONS if not log.is_file() else "config.json or evaluation.json"
         raise UserError(f"There is no {missing} in {folder}; give the folder of a run or of an evaluation.")
-    logged = [_logged(row) for row in JsonlLog(log, ReplyRow).rows.values()]
+    replies_log = JsonlLog(log, ReplyRow, f"delete that line, {_MAKE_AGAIN}")
+    logged = [_logged(row) for row in replies_log.rows.values()]
     reported = read_record(folder / METRICS, ReportedMetrics)
     rows = reported.rows if reported is not None else ()
+    if rows:
+        _check_complete(replies_log)
     first_split = next((one.fields["split"] for one in logged if one.fields["split"] != HARD), "")
     split = rows[0].split if rows else "test" if settings else first_split
     # Hard rows are measured together with the split, and reported apart.
@@ -85,6 +93,23 @@ def read_logged_run(folder: Path) -> LoggedRun:
         trained=tuple(dict.fromkeys(trained)),
         remarks=_remarks(folder, rows, replies, kept),
     )
+
+
+def _check_complete(log: JsonlLog) -> None:
+    """Check that the log of a complete run still has all replies. The key of a verdict begins with the key of its reply.
+
+    Raises:
+        UserError: If a reply that was judged before is missing.
+    """
+    folder = log.path.parent
+    for path in sorted(folder.glob("verdicts.*.jsonl")):
+        if path.name.startswith("verdicts.labelled."):  # on the replies of the package
+            continue
+        keys = {key.split("/")[0] for key in JsonlLog(path, VerdictRow).rows}
+        if lost := len(keys - log.rows.keys()):
+            raise UserError(
+                f"{lost} of the replies that were judged in {path} are missing from {log.path}; {_MAKE_AGAIN}."
+            )
 
 
 def _logged(row: dict[str, Any]) -> LoggedReply:

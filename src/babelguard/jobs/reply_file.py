@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, cast
 
 from babelguard.errors import UserError
-from babelguard.files import FileFault, parse_json, read_text
+from babelguard.files import FileFault, parse_json, read_text, unique_keys
 from babelguard.judges import LABELS, Exchange, Verdict
 from babelguard.judges.base import EXPECTED
 
@@ -70,7 +70,7 @@ def read_replies(path: Path) -> list[GivenReply]:
 
 def _object(line: str) -> dict[str, Any]:
     try:
-        row = parse_json(line)
+        row = parse_json(line, pairs=unique_keys)
     except json.JSONDecodeError as error:
         what = f"this is not valid JSON ({error.msg}, column {error.colno}); write one object per line"
         raise _Wrong(what) from None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import os
 import platform
 from dataclasses import dataclass
@@ -13,7 +15,7 @@ from babelguard.config import Settings
 from babelguard.config.load import RENAMED, flat
 from babelguard.config.sections import Data, Evaluation, Objective, Selection, Training
 from babelguard.errors import UserError
-from babelguard.files import LOCK, read_record, write_json
+from babelguard.files import LOCK, FileFault, read_json_file, read_record, write_json
 from babelguard.jobs.run_files import CONFIG, LOCAL, METRICS, Facts, LocalFile, RunConfig
 from babelguard.method.objective import resolve_weights
 from babelguard.models.packaged import PACKAGED
@@ -119,6 +121,19 @@ def open_run(path: Path, settings: Settings, facts: dict[str, Any]) -> RunFolder
         del nested[section][key]
     write_json(run.settings_file, nested | {"run": facts})
     return run
+
+
+def run_digest(path: Path) -> str:
+    """Return the SHA-256 of config.json of a run, which says what the run depends on. It does not change when the run is resumed.
+
+    Raises:
+        UserError: If there is no config.json, or it is damaged.
+    """
+    try:
+        content = read_json_file(path / CONFIG)
+    except FileFault as error:
+        raise error.in_run("choose another `output`") from error
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def _check_same(run: RunFolder, wanted: dict[str, Any]) -> None:

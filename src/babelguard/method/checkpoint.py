@@ -39,23 +39,30 @@ class Progress(BaseModel):
     history: list[dict[str, int | float]] = []
 
 
-def save_checkpoint(folder: Path, tensors: dict[str, Tensor], progress: Progress) -> None:
+def save_checkpoint(folder: Path, tensors: dict[str, Tensor], progress: Progress, run: str = "") -> None:
     """Write the checkpoint atomically: if the process is killed, the previous checkpoint remains.
+
+    Args:
+        folder: Its folder.
+        tensors: The tensors.
+        progress: The progress.
+        run: Identifies the run that the checkpoint belongs to.
 
     Raises:
         UserError: If the disk is full or the folder cannot be written.
     """
-    write_tensors(folder / FILE, tensors, {"progress": progress.model_dump_json()})
+    write_tensors(folder / FILE, tensors, {"progress": progress.model_dump_json(), "run": run})
 
 
 def load_checkpoint(
-    folder: Path, like: Mapping[str, Tensor] | None = None
+    folder: Path, like: Mapping[str, Tensor] | None = None, run: str | None = None
 ) -> tuple[dict[str, Tensor], Progress] | None:
     """Read the checkpoint.
 
     Args:
         folder: Its folder.
         like: Tensors with the names and shapes that it must have. None accepts any.
+        run: Identifies the run that it must belong to. None accepts any.
 
     Returns:
         The tensors and the progress, or None if there is no checkpoint.
@@ -69,7 +76,11 @@ def load_checkpoint(
         if not checked:
             # A run of an older version cannot be resumed anyway.
             raise FileFault(path, "it has no checksum")
+        # Checkpoints of earlier versions do not say which run they belong to.
+        foreign = run is not None and texts.get("run", run) != run
         if like is not None and {k: v.shape for k, v in tensors.items()} != {k: v.shape for k, v in like.items()}:
+            foreign = True
+        if foreign:
             raise FileFault(path, "it belongs to another run")
         return tensors, Progress.model_validate_json(texts.get("progress", ""))
     except FileFault as error:

@@ -55,6 +55,7 @@ def train(
     seed: int,
     step_size: float,
     folder: Path,
+    run: str = "",
     base_logits: Literal["own", "english"] = "own",
     alignment_languages: int = 1,
     weighting: Weighting = "mean",
@@ -75,6 +76,7 @@ def train(
         seed: Random seed.
         step_size: Learning rate of AdamW, in the scale of the embeddings.
         folder: Folder of the checkpoints. An existing checkpoint is resumed.
+        run: Identifies the run. A checkpoint of another run is refused.
         base_logits: Base logits of L_r and L_h: those of the query itself, or of its English version.
         alignment_languages: Other languages sampled per row, if a loss compares languages.
         weighting: How rows are weighted by language and label; see `babelguard.method.weighting`.
@@ -93,7 +95,7 @@ def train(
     balance = initial_state(weighting, len(data.suffixes)).to(device)
     progress, best = Progress(), parameter.detach().clone()
     names = ("theta", "best", "exp_avg", "exp_avg_sq")
-    saved = load_checkpoint(folder, dict.fromkeys(names, parameter) | {"balance": balance})
+    saved = load_checkpoint(folder, dict.fromkeys(names, parameter) | {"balance": balance}, run)
     if saved is not None:
         tensors, progress = saved
         parameter.data.copy_(tensors["theta"])
@@ -123,7 +125,7 @@ def train(
         state = optimiser.state.get(parameter, {})
         moments = {k: state.get(k, torch.zeros_like(parameter)) for k in ("exp_avg", "exp_avg_sq")}
         tensors = {"theta": parameter.detach(), "best": best, "balance": balance, **moments}
-        save_checkpoint(folder, tensors, progress)
+        save_checkpoint(folder, tensors, progress, run)
 
     if saved is None:
         measure()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
@@ -21,6 +23,8 @@ from babelguard.prompt.slot import Slot
 FORMAT = 2
 CONFIG, WEIGHTS, CARD = "config.json", "model.safetensors", "README.md"
 TYPE: Final = "babelguard-safety-prompt"
+# Name of the digest of the slot beside the vectors.
+SLOT_DIGEST = "slot_sha256"
 
 
 class _Strict(BaseModel):
@@ -46,6 +50,11 @@ class SlotConfig(_Strict):
             raise ValueError("a token id occurs twice")
         return self
 
+    def digest(self) -> str:
+        """Return the SHA-256 of the section. It is written beside the vectors, which only work in this slot."""
+        content = json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(content.encode()).hexdigest()
+
 
 class PromptConfig(_Strict):
     """The content of config.json."""
@@ -65,8 +74,19 @@ class PromptConfig(_Strict):
     slot: SlotConfig
     training: dict[str, Any]
 
+    @field_validator("name")
+    @classmethod
+    def _name_is_a_word(cls, name: str) -> str:
+        # Tables call the model without a prompt `none`.
+        if not name.strip() or name == "none" or not name.isprintable():
+            raise ValueError("the name is empty, 'none', or contains control characters")
+        return name
+
     @model_validator(mode="after")
-    def _languages_are_codes(self) -> PromptConfig:
+    def _training_is_readable(self) -> PromptConfig:
+        for known in ("start", "written"):
+            if not isinstance(self.training.get(known, ""), str):
+                raise ValueError(f"training.{known} is not a text")
         codes = self.training.get("languages", [])
         if not (isinstance(codes, list) and all(isinstance(code, str) for code in codes)):
             raise ValueError("training.languages is not a list of language codes")
@@ -85,7 +105,7 @@ def write(folder: Path, config: PromptConfig, theta: Tensor, card: str) -> None:
     Raises:
         UserError: If the folder cannot be written.
     """
-    write_tensors(folder / WEIGHTS, {"theta": theta.float()})
+    write_tensors(folder / WEIGHTS, {"theta": theta.float()}, {SLOT_DIGEST: config.slot.digest()})
     write_text(folder / CARD, card)
     write_json(folder / CONFIG, config.model_dump(mode="json"))
 
@@ -117,11 +137,15 @@ def read(folder: Path, name: str) -> tuple[PromptConfig, Tensor, str]:
                 "say enough about the base model; train it again."
             )
         config = PromptConfig.model_validate(content)
-        tensors, _, checked = read_tensors(folder / WEIGHTS)
+        tensors, texts, checked = read_tensors(folder / WEIGHTS)
         if tensors.keys() != {"theta"}:
             raise FileFault(folder / WEIGHTS, "it does not hold one tensor named theta")
         if not checked:
             raise FileFault(folder / WEIGHTS, "it has no checksum")
+        digest = config.slot.digest()
+        # Prompts that were written before the digest was introduced do not have it.
+        if texts.get(SLOT_DIGEST, digest) != digest:
+            raise FileFault(folder / CONFIG, "its section slot is not the one that the vectors were trained with")
         card = folder / CARD
         text = read_text(card) if card.exists() else ""
     except FileFault as error:

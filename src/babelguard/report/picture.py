@@ -52,6 +52,7 @@ def draw_outcomes(metrics: Metrics, path: Path) -> None:
         axes.spines[["top", "right"]].set_visible(False)
         axes.set_title(_title(metrics), loc="left", fontsize=13, pad=12)
         # Without a date, the same numbers give the same file.
+        path.unlink(missing_ok=True)  # what a link points to is left alone
         figure.savefig(path, metadata={"Date": None} if path.suffix == ".svg" else None)
 
 

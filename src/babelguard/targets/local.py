@@ -99,6 +99,11 @@ class LocalModel:
         longest = max(range(len(chats)), key=lambda k: len(chats[k]))
         if len(chats[longest]) + reply_tokens > self.chat.context:
             name = names[longest] if names is not None else str(longest + 1)
+            if reply_tokens > len(chats[longest]):
+                raise UserError(
+                    f"A reply of up to {reply_tokens} tokens to row {name}, which is {len(chats[longest])} tokens long with its "
+                    f"prompt, does not fit into the model's context of {self.chat.context} tokens; allow shorter replies."
+                )
             raise UserError(
                 f"Row {name} is {len(chats[longest])} tokens long with its prompt and does not fit into the model's context of "
                 f"{self.chat.context} tokens; shorten the row or the prompt."

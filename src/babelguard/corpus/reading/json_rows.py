@@ -9,7 +9,7 @@ from typing import Any
 
 from babelguard.corpus.reading.table import Record, Table, listed
 from babelguard.errors import UserError
-from babelguard.files import LINE_END, parse_json
+from babelguard.files import LINE_END, parse_json, unique_keys
 
 # The column of a list of strings.
 TEXT = "text"
@@ -119,16 +119,7 @@ def _items(path: Path, value: Any) -> tuple[list[Any], str]:
 
 
 def _parse(text: str) -> Any:
-    return parse_json(text, pairs=_object, surrogates=True)
-
-
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    # dict() would silently keep only the last of two equal keys.
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        names = [name for name, _ in pairs]
-        raise ValueError(f"the key '{next(name for name in names if names.count(name) > 1)}' occurs twice")
-    return found
+    return parse_json(text, pairs=unique_keys, surrogates=True)
 
 
 def _cell(value: Any) -> str:
