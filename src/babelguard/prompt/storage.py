@@ -142,9 +142,7 @@ def read(folder: Path, name: str) -> tuple[PromptConfig, Tensor, str]:
             raise FileFault(folder / WEIGHTS, "it does not hold one tensor named theta")
         if not checked:
             raise FileFault(folder / WEIGHTS, "it has no checksum")
-        digest = config.slot.digest()
-        # Prompts that were written before the digest was introduced do not have it.
-        if texts.get(SLOT_DIGEST, digest) != digest:
+        if texts.get(SLOT_DIGEST) != config.slot.digest():
             raise FileFault(folder / CONFIG, "its section slot is not the one that the vectors were trained with")
         card = folder / CARD
         text = read_text(card) if card.exists() else ""
