@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 
 from babelguard.config import load_settings
 from babelguard.errors import UserError
-from babelguard.files.tensors import write_tensors
+from babelguard.files.tensors import read_tensors, write_tensors
 from babelguard.jobs.open_target import read_prompt
 from babelguard.models.load import load_chat_model
 from babelguard.models.weight_files import _check_formats, _Stored
@@ -439,8 +439,8 @@ def test_a_card_that_is_not_utf_8(prompt):
 
 @pytest.mark.parametrize("dtype", [torch.float8_e4m3fn, torch.int32, torch.bool, torch.complex64])
 def test_theta_of_another_kind(prompt, dtype):
-    theta = SafetyPrompt.from_pretrained(prompt).theta
-    write_tensors(prompt / "model.safetensors", {"theta": theta.to(dtype)})
+    tensors, texts, _ = read_tensors(prompt / "model.safetensors")
+    write_tensors(prompt / "model.safetensors", {"theta": tensors["theta"].to(dtype)}, texts)
     if dtype == torch.float8_e4m3fn:
         assert SafetyPrompt.from_pretrained(prompt).theta.dtype == torch.float32
     else:

@@ -16,7 +16,6 @@ from transformers import AutoTokenizer
 from babelguard import engine
 from babelguard.defences import SoftDefence
 from babelguard.errors import UserError
-from babelguard.files.tensors import write_tensors
 from babelguard.models.digests import weights_digest
 from babelguard.prompt import SafetyPrompt, unprotect
 from babelguard.prompt.slot import render, tokenise
@@ -269,11 +268,6 @@ def test_the_kinds_of_chats_are_kept_with_the_prompt(llama, tmp_path):
     assert SafetyPrompt.from_pretrained(tmp_path).slot.shapes == prompt.slot.shapes
     assert "16 of 16 kinds of chats are defended" in (tmp_path / "README.md").read_text()
     config = json.loads((tmp_path / "config.json").read_text())
-    # As in prompts of earlier versions.
-    write_tensors(tmp_path / "model.safetensors", {"theta": prompt.theta})
-    del config["slot"]["shapes"]
-    (tmp_path / "config.json").write_text(json.dumps(config))
-    assert SafetyPrompt.from_pretrained(tmp_path).slot.shapes == ()
     config["slot"]["shapes"] = {"one question": "perhaps"}
     (tmp_path / "config.json").write_text(json.dumps(config))
     assert "damaged" in user_error(lambda: SafetyPrompt.from_pretrained(tmp_path))

@@ -114,14 +114,11 @@ def test_an_output_that_cannot_be_written_is_reported_before_the_first_request(c
     sentence = fail(*call())
     assert "out is not a folder; choose another --output" in sentence
     (tmp_path / "out").unlink()
-    opened = Path.open
 
-    def locked(path, mode="r", *given, **more):
-        if "a" in mode:
-            raise PermissionError(13, "Permission denied")
-        return opened(path, mode, *given, **more)
+    def locked(path, flags):
+        raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(Path, "open", locked)
+    monkeypatch.setattr("babelguard.files.log._not_a_link", locked)
     for content in (None, ""):  # without and with an existing file
         if content is not None:
             (tmp_path / "out" / "translations.jsonl").write_text(content)
