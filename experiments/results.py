@@ -9,14 +9,16 @@ processes can share the work.
 
 Each run has an ordinary run folder in --output. Replies that several runs share (baselines, anchors) are generated once. The
 verdicts of finished runs are kept in experiments/verdicts. A run with a record there is not repeated, so the tables can be
-made on any machine. When all runs are done, table.md, compact.md, metrics.json and outcomes.png are written to --output.
+made on any machine. When all runs are done, table.md, compact.md, aims.md, metrics.json and outcomes.png are written to --output.
 """
 
 from __future__ import annotations
 
 from itertools import product
 
+from aims import aims
 from compact import compact
+from heads import LANGUAGES, TRAINED, read_heads
 from planned import NAMES, Planned, all_replies, arguments, do_runs, judge_of, run, write_tables
 
 from babelguard.config.presets import PRESETS as SETTINGS_OF
@@ -26,8 +28,6 @@ from babelguard.files import write_text
 from babelguard.judges import Verdict
 from babelguard.report.short_table import difference_text
 
-TRAINED = ("en", "zh", "ar", "ko", "th")
-LANGUAGES = (*TRAINED, "es", "da", "vi", "hi", "sw", "el", "ga")
 SEEDS = (0, 1, 2)
 PUBLISHED = ("dro", "mcd-mixture", "mcd-code", "mcd-paper")
 
@@ -71,6 +71,8 @@ def main() -> None:
         pairs += [("mcd", other) for other in labels if other not in ("mcd", "written", "dro")]
         scored = all_replies(chosen, args)
         metrics = write_tables(scored, args.output, judge_of(chosen, args), TRAINED, pairs)
+        rivals = [label for label in labels if label.startswith(PUBLISHED)]
+        write_text(args.output / "aims.md", aims(metrics, read_heads(), TRAINED, rivals))
         page = compact(metrics) + "\nAnswers in another language as errors:\n\n" + strict_differences(scored)
         write_text(args.output / "compact.md", page)
 

@@ -14,8 +14,8 @@ from babelguard.analysis.features import attack_features, correlation
 from babelguard.analysis.separability import (
     auroc,
     centre_distance,
+    held_out_scores,
     language_aurocs,
-    own_head_auroc,
     separable_languages,
 )
 from babelguard.analysis.states import by_twins
@@ -96,13 +96,13 @@ def test_auroc_of_a_language():
     twins = [[k, k + 1] for k in range(0, 40, 2)]
     noise = states(1, 40, 3, seed=6)[0]
     assert auroc(harmless, harmless) == 1.0 and auroc(-harmless, harmless) == 0.0
-    assert own_head_auroc(noise + 6 * harmless[:, None], harmless, twins) > 0.99
-    assert 0.2 < own_head_auroc(noise, harmless, twins) < 0.8
+    assert auroc(held_out_scores(noise + 6 * harmless[:, None], harmless, twins), harmless) > 0.99
+    assert 0.2 < auroc(held_out_scores(noise, harmless, twins), harmless) < 0.8
 
 
 def test_three_rows_of_each_label_suffice_without_twins():
     harmless = torch.tensor([0.0, 1.0] * 3)
-    assert 0.0 <= own_head_auroc(states(1, 6, 3, seed=8)[0], harmless, [[k] for k in range(6)]) <= 1.0
+    assert 0.0 <= auroc(held_out_scores(states(1, 6, 3, seed=8)[0], harmless, [[k] for k in range(6)]), harmless) <= 1.0
 
 
 def test_a_language_without_signal_is_detected():

@@ -27,10 +27,10 @@ def auroc(scores: Tensor, harmless: Tensor) -> float:
     return float(roc_auc_score(harmless.numpy(), scores.numpy()))
 
 
-def own_head_auroc(
+def held_out_scores(
     coordinates: Tensor, harmless: Tensor, groups: Sequence[Sequence[int]], *, folds: int = 5, seed: int = 0
-) -> float:
-    """Return the cross-validated AUROC of a head fitted on one language, with twins in the same fold.
+) -> Tensor:
+    """Return the logit that each row gets from a head fitted on the other folds, with twins in the same fold.
 
     Args:
         coordinates: Coordinates z of one language, [rows, m].
@@ -38,6 +38,9 @@ def own_head_auroc(
         groups: Indices of rows that must be in the same fold, such as a pair of twins.
         folds: Maximum number of folds. Fewer are used if there are fewer groups, or fewer rows of one label.
         seed: Random seed for shuffling the folds.
+
+    Returns:
+        Harmlessness logits, [rows].
     """
     from sklearn.model_selection import StratifiedGroupKFold
 
@@ -51,7 +54,7 @@ def own_head_auroc(
     for train, held_out in parts.split(z, target, group_of):
         weight, bias = fit_head(z[train], target[train], folds="ten", seed=seed)
         scores[held_out] = z[held_out] @ weight + bias
-    return auroc(torch.tensor(scores), harmless)
+    return torch.tensor(scores)
 
 
 def language_aurocs(
@@ -72,16 +75,28 @@ def language_aurocs(
     Returns:
         The AUROC of each language, or nan if there are too few rows for cross-validation.
     """
+    scores = language_scores(states, harmless, groups, dimensions=dimensions, seed=seed)
+    return [float("nan")] * len(states) if scores is None else [auroc(one, harmless) for one in scores]
+
+
+def language_scores(
+    states: Tensor, harmless: Tensor, groups: Sequence[Sequence[int]], *, dimensions: int = 16, seed: int = 0
+) -> Tensor | None:
+    """Return the logits of held-out rows under a head fitted on each language; see `language_aurocs`.
+
+    Returns:
+        Harmlessness logits [L, rows], or None if there are too few rows for cross-validation.
+    """
     from sklearn.decomposition import PCA
 
     count, rows, width = states.shape
     smallest = int(torch.bincount(harmless.long(), minlength=2).min())
     if min(smallest, len(groups)) < 2:
-        return [float("nan")] * count
+        return None
     flat = states.reshape(count * rows, width).double().numpy()
     size = min(dimensions, width, count * rows)
     placed = torch.tensor(PCA(n_components=size, svd_solver="full").fit_transform(flat)).reshape(count, rows, size)
-    return [own_head_auroc(one, harmless, groups, seed=seed) for one in placed]
+    return torch.stack([held_out_scores(one, harmless, groups, seed=seed) for one in placed])
 
 
 def separable_languages(aurocs: Sequence[float], count: int) -> list[int]:
