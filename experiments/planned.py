@@ -51,6 +51,7 @@ class Planned(NamedTuple):
     def settings(self, args: argparse.Namespace) -> Settings:
         """Build the settings of the run. The options of the script have lower priority than those of the run."""
         given = {"model": "demo", "seed": self.seed, "dtype": args.dtype, "limit": args.limit}
+        given["evaluation.hard"] = not args.no_hard
         return load_settings(given | dict(self.options))
 
 
@@ -80,6 +81,7 @@ def arguments(description: str | None, name: str) -> argparse.Namespace:
     parser.add_argument("--only", default=None, help="names of the runs to do, separated by commas; see --dry-run")
     parser.add_argument("--dtype", default="auto", help="auto, float32, bfloat16, float16")
     parser.add_argument("--limit", type=int, default=None, help="test rows per label and language; default: all")
+    parser.add_argument("--no-hard", action="store_true", help="do not test the harmless rows that look harmful")
     parser.add_argument("--dry-run", action="store_true", help="list the runs and their cost, and stop")
     return parser.parse_args()
 

@@ -21,6 +21,8 @@ _MCD: dict[str, Any] = {
             "behaviour": 4.0,
             "keep": 1.0,
         },
+        # The anchors are only used to find the tokens that begin refusals.
+        "anchor_rows": 8,
     },
     "training": {
         "schedule": "shuffled",
@@ -30,7 +32,7 @@ _MCD: dict[str, Any] = {
         "decay": "cosine",
         "steps": 240,
     },
-    "selection": {"keep": "validation", "every": 80},
+    "selection": {"keep": "validation", "every": 80, "rows": 16},
 }
 
 PRESETS: Mapping[str, Mapping[str, Any]] = {
