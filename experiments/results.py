@@ -29,17 +29,22 @@ from babelguard.judges import Verdict
 from babelguard.report.short_table import difference_text
 
 SEEDS = (0, 1, 2)
+# Validation replies are only asked for at the start and after the last step, to save time.
+LATE = {"selection.every": SETTINGS_OF["mcd"]["training"]["steps"]}
 PUBLISHED = ("dro", "mcd-mixture", "mcd-code", "mcd-paper")
 
 
 def run_of(preset: str, seed: int, same: bool = False) -> Planned:
     options = {"preset": preset, "languages": TRAINED, "test_languages": LANGUAGES}
+    if preset == "mcd":
+        options |= LATE
     if same:
         ours = SETTINGS_OF["mcd"]
         # The schedule of languages belongs to the published method, so it is kept.
         training = {name: value for name, value in ours["training"].items() if name != "schedule"}
         for section, values in (("training", training), ("selection", ours["selection"])):
             options |= {f"{section}.{name}": value for name, value in values.items()}
+        options |= LATE
     return Planned(f"{preset}-same" if same else preset, seed, options)
 
 
