@@ -11,7 +11,7 @@ from torch import Tensor
 from babelguard.errors import UserError
 from babelguard.export.base import Base, Exported, Options, ServeCommand
 from babelguard.export.copying import Change, Plan
-from babelguard.export.settings_files import copy_beside, write_config, write_generation_config
+from babelguard.export.settings_files import copy_beside, copy_notices, write_config, write_generation_config
 from babelguard.models.stored import FORMATS
 from babelguard.prompt import SafetyPrompt
 from babelguard.prompt.rows import extended, table_rows, unused_id, written
@@ -43,7 +43,7 @@ class Checkpoint:
         check_quantised(base, options)
         table, ids, dtype = base.table, prompt.slot.token_ids, base.dtype(options.dtype)
         converted = dtype if options.dtype != "checkpoint" else None
-        rows, count = table_rows(prompt.theta, base.scale(dtype), dtype), max(table.count, max(ids) + 1)
+        rows, count = table_rows(prompt.theta, base.scales(dtype).whole, dtype), max(table.count, max(ids) + 1)
         unused = unused_id(base.tokenizer, table.count, {*ids, *base.roles})
 
         def new_table() -> Tensor:
@@ -61,6 +61,7 @@ class Checkpoint:
         write_config(base.folder, folder, rows=count, dtype=name if converted else None)
         write_generation_config(base.folder, folder, base.config, ids)
         prompt.carrier(base.tokenizer).save_pretrained(folder)
+        copy_notices(base.folder, folder)
         copy_beside(base.folder, folder)
         facts = {
             "bytes": plan.size,
