@@ -104,12 +104,18 @@ class Exported:
         facts: What else belongs into the manifest, such as digests and sizes. Values are JSON.
         dtype: The dtype of the rows of the soft prompt, such as bfloat16.
         served_name: The name under which a server offers the defended model, if it is not free.
+        notes: Sentences for the model card, such as security notes.
+        library: The library that loads it, as the hub names it; '' if none does.
+        relation: What it is of the base model, as the hub names it; '' if the hub has no name for it.
     """
 
     serve: tuple[ServeCommand, ...]
     facts: Mapping[str, Any] = field(default_factory=dict)
     dtype: str = "float32"
     served_name: str | None = None
+    notes: tuple[str, ...] = ()
+    library: str = ""
+    relation: str = ""
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,14 @@ SERVE = (
     ServeCommand("vLLM", "0.6", "vllm serve EXPORT", True),
     ServeCommand("SGLang", "0.5", "python -m sglang.launch_server --model-path EXPORT", False),
 )
+# Models whose head vLLM (0.32) takes from the embedding table even if they have one of their own.
+HEADLESS = {"gemma2", "cohere", "cohere2"}
+NOTES = (
+    "Use the chat template of this folder, and do not replace it in the server or in a request.",
+    "transformers does not generate the placeholders (`suppress_tokens`). vLLM and SGLang do not read this setting; there, the "
+    "output rows of the placeholders are those of tokens that the base model never generates. To exclude them as well, send "
+    "`logit_bias` with -100 for each of `token_ids` in `babelguard.json`.",
+)
 
 
 class Checkpoint:
@@ -70,7 +78,8 @@ class Checkpoint:
             "rows": count,
             "unused_token": base.tokenizer.convert_ids_to_tokens(unused),
         }
-        return Exported(SERVE, facts, name)
+        serve = [one for one in SERVE if one.engine != "vLLM" or base.config.model_type not in HEADLESS]
+        return Exported(tuple(serve), facts, name, notes=NOTES, library="transformers", relation="finetune")
 
 
 def heads(base: Base, count: int, unused: int, dtype: torch.dtype | None) -> dict[str, Change]:

@@ -39,6 +39,18 @@ VLLM = {
     "Qwen3MoeForCausalLM",
     "SolarForCausalLM",
 }
+UNSUPPORTED = (
+    "vLLM does not apply adapters to the embeddings of this kind of model; use an export as checkpoint or prompt-embeds with "
+    "vLLM, and this one with PEFT."
+)
+NOTES = (
+    "The adapter only fits the base model above: `base_rows_sha256` in `babelguard.json` is the digest of the rows that it is "
+    "added to.",
+    f"A server offers the base model beside `{SERVED}`. Under the name of the base model, the placeholders have no meaning and "
+    "the replies are undefended, so let users reach only the defended name.",
+    "In PEFT, pass `GenerationConfig.from_pretrained` of this folder to `generate`, so that the placeholders are not generated. "
+    "Do not merge the adapter if the model shares its output head with the embedding table: the placeholders would be generated.",
+)
 
 
 class Lora:
@@ -77,10 +89,7 @@ class Lora:
         copy_notices(base.folder, folder)
         supported = bool(VLLM & set(base.config.architectures or ()))
         if not supported:
-            screen.say(
-                f"  vLLM does not apply adapters to the embeddings of this kind of model ({base.config.model_type}); use the "
-                "exporters checkpoint or prompt-embeds with vLLM, and this export with PEFT"
-            )
+            screen.say(f"  {UNSUPPORTED}")
         size = sum(tensor.numel() * tensor.element_size() for tensor in tensors.values())
         facts = {
             "rank": rank,
@@ -89,7 +98,9 @@ class Lora:
             "base_rows_sha256": rows_digest(rows),
             "base_rows": table.count,
         }
-        return Exported(_serve(rank, supported), facts, str(dtype).removeprefix("torch."), SERVED)
+        name = str(dtype).removeprefix("torch.")
+        notes = NOTES if supported else (*NOTES, UNSUPPORTED)
+        return Exported(_serve(rank, supported), facts, name, SERVED, notes, library="peft", relation="adapter")
 
 
 def factors(delta: Tensor, ids: list[int], count: int, rank: int) -> tuple[Tensor, Tensor]:

@@ -21,6 +21,14 @@ from babelguard.screen import Screen
 SERVE = (
     ServeCommand("vLLM", "0.21", "vllm serve BASE --enable-prompt-embeds --chat-template-content-format string", True),
 )
+NOTES = (
+    "Every request must contain the prompt. A request without it is undefended, and one with other vectors replaces it. So let "
+    "users reach only a proxy that adds it, such as `babelguard proxy`, and never the server itself.",
+    "vLLM says of this option: only enable it for trusted users. Vectors of a wrong shape can stop it, old versions could "
+    "be made to run code (CVE-2025-62164), and `VLLM_MAX_EMBED_DECODE_BYTES` limits the memory that a request can ask for.",
+    "The system text that the chat template of the base model writes on its own is in `prompt_embeds.json` as it was when the "
+    "prompt was trained; a date in it stays that of this day.",
+)
 
 
 class PromptEmbeds:
@@ -50,7 +58,7 @@ class PromptEmbeds:
         write_json(folder / PAYLOAD, payload.model_dump(mode="json"))
         screen.say(f"  {prompt.theta.shape[0]} vectors of width {prompt.theta.shape[1]}")
         facts = {"length": prompt.theta.shape[0], "width": prompt.theta.shape[1]}
-        return Exported(SERVE, facts, str(dtype).removeprefix("torch."))
+        return Exported(SERVE, facts, str(dtype).removeprefix("torch."), notes=NOTES)
 
 
 def encoded(theta: Tensor, outer: float, dtype: torch.dtype) -> str:
