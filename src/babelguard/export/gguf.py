@@ -15,10 +15,13 @@ from babelguard.export.llama_cpp.modelfile import modelfile
 from babelguard.export.settings_files import copy_beside
 from babelguard.files import read_json_file
 from babelguard.prompt import SafetyPrompt
+from babelguard.prompt.template import templates_of, thinking_switch
 from babelguard.screen import Screen
 
 # What the converter can compute. Files with other types are made from a file of 16 bits with llama.cpp's llama-quantize.
 QUANTISATIONS = ("q8_0", "q5_1", "q5_0", "q4_1", "q4_0")
+# The first release that renders the chat template in the file is not known.
+OLLAMA = ""
 DTYPES = {"F32": "float32", "F16": "float16", "BF16": "bfloat16"}
 
 
@@ -64,7 +67,7 @@ class Gguf:
             "own_head": made["own_head"],
             "converter": f"{converter.NAME} (SHA-256 {converter.SHA256[:12]})",
         }
-        return Exported(serve_commands(file), facts, DTYPES[made["embedding"]])
+        return Exported(serve_commands(file, thinks(base.tokenizer)), facts, DTYPES[made["embedding"]])
 
 
 def request(
@@ -91,12 +94,21 @@ def request(
     }
 
 
-def serve_commands(file: str) -> tuple[ServeCommand, ...]:
-    """Return the commands that serve a file."""
-    return (
-        ServeCommand("llama.cpp", "b10488", f"llama-server --model EXPORT/{file} --jinja --alias defended", False),
-        ServeCommand("Ollama", "0.17", "ollama create defended -f EXPORT/Modelfile && ollama run defended", False),
-    )
+def serve_commands(file: str, thinking: bool) -> tuple[ServeCommand, ...]:
+    """Return the commands that serve a file.
+
+    Args:
+        file: Its name.
+        thinking: Whether the engines would turn thinking on, for which the prompt was not trained.
+    """
+    llama = f"llama-server --model EXPORT/{file} --jinja --alias defended" + " --reasoning off" * thinking
+    ollama = "ollama create defended -f EXPORT/Modelfile && ollama run defended" + " --think=false" * thinking
+    return (ServeCommand("llama.cpp", "b10488", llama, False), ServeCommand("Ollama", OLLAMA, ollama, False))
+
+
+def thinks(tokenizer: Any) -> bool:
+    """Whether the chat template has the variable with which llama.cpp and Ollama turn thinking on."""
+    return any(thinking_switch(source) == "enable_thinking" for source in templates_of(tokenizer).values())
 
 
 def chosen_type(options: Options) -> str | None:
