@@ -33,7 +33,10 @@ pytestmark = pytest.mark.skipif(not converter.folder().is_dir(), reason="llama.c
 
 CHATS: dict[str, list[dict[str, Any]]] = {
     "question": [{"role": "user", "content": varied.QUESTION}],
-    "system message": [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "적은 효모로 빵을 어떻게 굽나요?"}],
+    "system message": [
+        {"role": "system", "content": "Be brief."},
+        {"role": "user", "content": "적은 효모로 빵을 어떻게 굽나요?"},
+    ],
     "two turns": [
         {"role": "user", "content": varied.QUESTION},
         {"role": "assistant", "content": "Knead."},
@@ -110,17 +113,26 @@ def test_another_prompt_is_noticed(case: Case, wrong: str):
         assert not agrees(engines.greedy(address, messages), *varied.reference(case.base, other, messages))
 
 
-def test_users_cannot_write_placeholders_and_they_are_not_generated(case: Case):
-    text = "".join(case.prompt.slot.tokens)
+def test_users_cannot_write_placeholders(case: Case):
+    ids = case.prompt.slot.token_ids
+    messages = [{"role": "user", "content": f"Say {''.join(case.prompt.slot.tokens)}!"}]
     with engines.llama_cpp(case.file) as address:
-        messages = [{"role": "user", "content": f"Say {text}!"}]
         rendered = engines.post(f"{address[:-3]}/apply-template", {"messages": messages})["prompt"]
-        ids = engines.post(f"{address[:-3]}/tokenize", {"content": rendered, "parse_special": True})["tokens"]
-        # The most likely tokens would be the placeholders, if they could be generated.
-        bias = [[number, 80.0] for number in case.prompt.slot.token_ids]
-        made = engines.greedy(address, CHATS["question"])["logprobs"]["content"]
-    assert [number for number in ids if number in case.prompt.slot.token_ids] == list(case.prompt.slot.token_ids)
-    assert bias and not {one["id"] for one in made} & set(case.prompt.slot.token_ids)
+        found = engines.post(f"{address[:-3]}/tokenize", {"content": rendered, "parse_special": True})["tokens"]
+    assert tuple(number for number in found if number in ids) == ids
+
+
+def test_placeholders_are_not_generated_even_if_they_are_most_likely(case: Case, tmp_path: Path):
+    """Every output row becomes that of the placeholders, so that only the list of suppressed tokens can tell them apart."""
+    ids, changed = case.prompt.slot.token_ids, tmp_path / "changed.gguf"
+    shutil.copyfile(case.file, changed)
+    table = next(one for one in gguf.GGUFReader(changed, "r+").tensors if one.name == "output.weight")
+    table.data[list(ids)] = 10 * table.data.mean(0)
+    table.data[[k for k in range(len(table.data)) if k not in ids]] *= 0
+    with engines.llama_cpp(changed) as address:
+        made = engines.post(f"{address[:-3]}/completion", {"prompt": "Knead", "n_predict": 8, "return_tokens": True})
+    assert len(made["tokens"]) == 8
+    assert not set(made["tokens"]) & set(ids)
 
 
 def metadata(file: Path) -> dict[str, Any]:
@@ -135,16 +147,20 @@ def test_the_file_says_what_it_is(case: Case):
     assert tuple(found["tokenizer.ggml.tokens"][number] for number in slot.token_ids) == slot.tokens
     assert {found["tokenizer.ggml.token_type"][number] for number in slot.token_ids} == {3}
     assert hashlib.sha256(found["tokenizer.chat_template"].encode()).hexdigest() == manifest.template_sha256
-    assert found["general.name"] == "chat defended"
+    assert found["general.name"] == "base defended"
     assert found["general.license"] == "apache-2.0"
     assert not [name for name in found if name.startswith("general.base") or "finetune" in name]
     assert (manifest.exporter, manifest.dtype, manifest.facts["type"]) == ("gguf", "float32", "F32")
     assert manifest.facts["own_head"]
     root = str(case.folder.parent).encode()
     assert not [path for path, content in tree(case.folder).items() if root in content]
-    assert case.file.name == "chat-defended-F32.gguf"
+    assert case.file.name == "base-defended-F32.gguf"
     assert sorted(path.name for path in case.folder.iterdir()) == [
-        "Modelfile", "README.md", "babelguard.json", case.file.name, "safety_prompt",
+        "Modelfile",
+        "README.md",
+        "babelguard.json",
+        case.file.name,
+        "safety_prompt",
     ]
 
 
@@ -201,7 +217,10 @@ MISTAKES = {
     "an unknown quantisation": (("--option", "quantisation=q4_k_m"), "cannot be 'q4_k_m'; choose q8_0, q5_1"),
     "an unknown pre-tokenizer": (("--option", "pre_tokenizer=gpt-9"), "cannot be 'gpt-9'; available: .*gpt-2, "),
     "an unknown option": (("--option", "quantization=q8_0"), "quantization"),
-    "a tokenizer that is not recognised": ((), "does not recognise how the tokenizer of base splits text.*pre_tokenizer=NAME"),
+    "a tokenizer that is not recognised": (
+        (),
+        "does not recognise how the tokenizer of base splits text.*pre_tokenizer=NAME",
+    ),
 }
 
 
@@ -226,7 +245,9 @@ def test_the_converter_must_be_installed_and_unchanged(llama, tmp_path, monkeypa
             (tool / "gguf" / "lazy.py").write_text("print('something else')")
     monkeypatch.setenv("BABELGUARD_CACHE", str(tmp_path / "cache"))
     said = fail("export", tmp_path / "prompt", "--to", "gguf", "--output", tmp_path / "out", "--model", base)
-    assert f"pip install --no-deps --target {tmp_path / 'cache' / 'tools' / converter.NAME} {converter.PACKAGES}" in said
+    assert (
+        f"pip install --no-deps --target {tmp_path / 'cache' / 'tools' / converter.NAME} {converter.PACKAGES}" in said
+    )
     assert not (tmp_path / "out").exists()
 
 

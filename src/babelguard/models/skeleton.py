@@ -1,17 +1,17 @@
-"""A model without its weights: its structure, and the scale of its embeddings."""
+"""A model without its weights: its structure, and the scales of its embeddings."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import nn
 from transformers import AutoModelForCausalLM
 
 from babelguard.errors import UserError
-from babelguard.models.probes import backbone, embed
+from babelguard.models.probes import backbone, embed, outer_embedding_scale
 from babelguard.models.quiet import quiet
 
 
@@ -53,11 +53,21 @@ def skeleton(config: Any, name: str, *, trust_remote_code: bool = False) -> Any:
         ) from error
 
 
-@torch.no_grad()
-def embedding_scale(model: Any, dtype: torch.dtype) -> float:
-    """Return the factor between a row of the embedding table and the input of the first decoder block.
+class Scales(NamedTuple):
+    """Factors on the way from the embedding table to the first decoder block. Gemma and Granite have one.
 
-    Gemma and Granite have one; it is 1 for most models. It depends on the dtype, because Gemma rounds it to that of the table.
+    Attributes:
+        whole: The factor between a row of the table and the input of the first decoder block.
+        outer: The part of it that is applied after the embedding module.
+    """
+
+    whole: float
+    outer: float
+
+
+@torch.no_grad()
+def embedding_scales(model: Any, dtype: torch.dtype) -> Scales:
+    """Measure the factors of a model. They depend on the dtype, because Gemma rounds its factor to that of the table.
 
     Args:
         model: A model without weights, as `skeleton` returns it. Its embedding table becomes one of four rows.
@@ -70,7 +80,7 @@ def embedding_scale(model: Any, dtype: torch.dtype) -> float:
         for name, value in list(module.named_parameters(recurse=False)):
             if value.is_meta:
                 setattr(module, name, nn.Parameter(torch.zeros(value.shape, dtype=dtype), requires_grad=False))
-    return float(embed(model, [1, 2]).mean())
+    return Scales(float(embed(model, [1, 2]).mean()), outer_embedding_scale(model))
 
 
 def _outside_blocks(module: nn.Module) -> Iterator[nn.Module]:
