@@ -59,3 +59,16 @@ def greedy(address: str, messages: list[dict[str, Any]], tokens: int = 16, top: 
     """Ask the model `defended` for its most likely reply; give the first choice."""
     body = {"model": "defended", "messages": messages, "max_tokens": tokens, "temperature": 0, "logprobs": True}
     return post(f"{address}/chat/completions", body | {"top_logprobs": top} | more)["choices"][0]
+
+
+def rendered_by_llama_cpp(address: str, messages: list[dict[str, Any]]) -> list[int]:
+    """Return the token ids of a chat, as llama.cpp renders and tokenises it."""
+    root = address.removesuffix("/v1")
+    text = post(f"{root}/apply-template", {"messages": messages})["prompt"]
+    return post(f"{root}/tokenize", {"content": text, "add_special": True, "parse_special": True})["tokens"]
+
+
+def continued_by_llama_cpp(address: str, ids: list[int], tokens: int = 16) -> list[int]:
+    """Return the token ids of the most likely continuation of token ids."""
+    body = {"prompt": ids, "n_predict": tokens, "temperature": 0, "return_tokens": True}
+    return post(f"{address.removesuffix('/v1')}/completion", body)["tokens"]

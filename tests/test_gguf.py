@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 import engines
 import numpy as np
+import pieces
 import pytest
 import tiny
 import torch
@@ -43,7 +44,8 @@ CHATS: dict[str, list[dict[str, Any]]] = {
         {"role": "user", "content": "Why?"},
     ],
 }
-TOLERANCE = 0.01
+# The difference is rounding: most are below 0.005. In these random models it can grow by a factor of ten.
+TOLERANCE = 0.05
 # The tokenizers of the tests split text as GPT-2 does, which the converter cannot recognise.
 TOY = ("--option", "pre_tokenizer=gpt-2")
 
@@ -75,12 +77,16 @@ def case(request, tmp_path_factory) -> Case:
     return export(base, tiny.make_prompt(*tiny.load_family(base)), root)
 
 
-def agrees(served: dict[str, Any], ids: list[int], logs: torch.Tensor) -> bool:
-    """Whether a reply of llama.cpp has the tokens of the reference, and the most likely ones their log-probabilities.
+def agrees(address: str, base: Path, prompt: SafetyPrompt, messages: list[dict[str, Any]]) -> bool:
+    """Whether llama.cpp replies as the protected model does, and the most likely tokens have the same log-probabilities.
 
-    llama.cpp reports tokens that are parts of a character as one, so its tokens are a part of the reference, in order.
+    llama.cpp reports tokens that are parts of a character as one, so the tokens with log-probabilities are a part of the
+    reply, in order.
     """
-    step, found = -1, served["logprobs"]["content"]
+    ids, logs = varied.reference(base, prompt, messages)
+    if engines.continued_by_llama_cpp(address, engines.rendered_by_llama_cpp(address, messages)) != ids:
+        return False
+    step, found = -1, engines.greedy(address, messages)["logprobs"]["content"]
     assert len(found) > 1
     for one in found:
         same = (k for k in range(step + 1, len(ids)) if ids[k] == one["id"] and close(one["top_logprobs"], logs[k]))
@@ -97,7 +103,7 @@ def close(top: list[dict[str, Any]], logs: torch.Tensor) -> bool:
 def test_llama_cpp_replies_as_the_protected_model_does(case: Case):
     with engines.llama_cpp(case.file) as address:
         for messages in CHATS.values():
-            assert agrees(engines.greedy(address, messages), *varied.reference(case.base, case.prompt, messages))
+            assert agrees(address, case.base, case.prompt, messages)
     ids, _ = varied.reference(case.base, case.prompt, CHATS["question"])
     assert len(set(ids)) >= varied.DISTINCT
 
@@ -109,16 +115,14 @@ def test_another_prompt_is_noticed(case: Case, wrong: str):
     theta = {"zero": 0 * theta, "permuted": theta.flip(0), "shifted": theta.roll(1, 0)}[wrong]
     other = dataclasses.replace(case.prompt, theta=theta)
     with engines.llama_cpp(case.file) as address:
-        messages = CHATS["question"]
-        assert not agrees(engines.greedy(address, messages), *varied.reference(case.base, other, messages))
+        assert not agrees(address, case.base, other, CHATS["question"])
 
 
 def test_users_cannot_write_placeholders(case: Case):
     ids = case.prompt.slot.token_ids
     messages = [{"role": "user", "content": f"Say {''.join(case.prompt.slot.tokens)}!"}]
     with engines.llama_cpp(case.file) as address:
-        rendered = engines.post(f"{address[:-3]}/apply-template", {"messages": messages})["prompt"]
-        found = engines.post(f"{address[:-3]}/tokenize", {"content": rendered, "parse_special": True})["tokens"]
+        found = engines.rendered_by_llama_cpp(address, messages)
     assert tuple(number for number in found if number in ids) == ids
 
 
@@ -130,9 +134,9 @@ def test_placeholders_are_not_generated_even_if_they_are_most_likely(case: Case,
     table.data[list(ids)] = 10 * table.data.mean(0)
     table.data[[k for k in range(len(table.data)) if k not in ids]] *= 0
     with engines.llama_cpp(changed) as address:
-        made = engines.post(f"{address[:-3]}/completion", {"prompt": "Knead", "n_predict": 8, "return_tokens": True})
-    assert len(made["tokens"]) == 8
-    assert not set(made["tokens"]) & set(ids)
+        made = engines.continued_by_llama_cpp(address, [1, 2, 3], tokens=8)
+    assert len(made) == 8
+    assert not set(made) & set(ids)
 
 
 def metadata(file: Path) -> dict[str, Any]:
@@ -211,6 +215,22 @@ def test_the_dtype_is_that_of_the_checkpoint(llama, tmp_path, dtype, kind):
     assert tensors(made.file)["token_embd.weight"].tensor_type.name == kind
     assert read_manifest(made.folder).dtype == dtype
     assert made.file.name.endswith(f"-{kind}.gguf")
+
+
+@pytest.mark.parametrize(("count", "source"), [(5, "reserved"), (12, "appended")])
+def test_vocabularies_of_sentencepiece(tmp_path, count, source):
+    base = pieces.save(tmp_path / "base")
+    prompt = tiny.make_prompt(*tiny.load_family(base), count)
+    assert prompt.slot.source == source
+    prompt.save_pretrained(tmp_path / "prompt")
+    succeed("export", tmp_path / "prompt", "--to", "gguf", "--output", tmp_path / "out", "--model", base)
+    made = Case(base, prompt, tmp_path / "out")
+    assert metadata(made.file)["tokenizer.ggml.model"] == "llama"
+    with engines.llama_cpp(made.file) as address:
+        carrier = prompt.carrier(tiny.load_family(base)[1])
+        for messages in CHATS.values():
+            ids = carrier.apply_chat_template(messages, add_generation_prompt=True, return_dict=False)
+            assert engines.rendered_by_llama_cpp(address, messages) == ids
 
 
 MISTAKES = {

@@ -14,7 +14,7 @@ from babelguard.export.checkpoint import Checkpoint, check_space
 from babelguard.export.licences import terms_of
 from babelguard.export.llama_cpp import converter
 from babelguard.export.llama_cpp.modelfile import modelfile
-from babelguard.export.settings_files import copy_beside
+from babelguard.export.settings_files import NOTICES
 from babelguard.files import read_json_file
 from babelguard.prompt import SafetyPrompt
 from babelguard.prompt.template import templates_of, thinking_switch
@@ -58,16 +58,15 @@ class Gguf:
         screen.say("  converting it with llama.cpp's converter")
         output = folder / "model.gguf"
         made = converter.run(request(base, prompt, draft, output, generation, quantisation, pre_tokenizer), base.name)
+        for notice in (path for path in draft.iterdir() if any(mark in path.name.upper() for mark in NOTICES)):
+            notice.rename(folder / notice.name)
         shutil.rmtree(draft)
         file = file_name(title_of(base, prompt), made["type"])
         output.rename(folder / file)
-        copy_beside(base.folder, folder)
         context = getattr(base.config.get_text_config(), "max_position_embeddings", None)
         (folder / "Modelfile").write_text(modelfile(file, generation, context), encoding="utf-8")
         if not made["own_head"]:
-            screen.say(
-                "  llama.cpp has no separate output head for this architecture: placeholders are only suppressed"
-            )
+            screen.say("  llama.cpp has no separate head for this architecture, so placeholders are only suppressed")
         facts = {
             "file": file,
             "type": made["type"],
