@@ -54,6 +54,9 @@ class Gguf:
         # The vocabulary of Gemma, Llama 2 and early Mistral models.
         if (base.folder / "tokenizer.model").is_file():
             shutil.copyfile(base.folder / "tokenizer.model", draft / "tokenizer.model")
+        # The converter trusts the code of some models, whatever the user said.
+        for code in () if base.trust_remote_code else draft.glob("*.py"):
+            code.unlink()
         generation = read_json_file(draft / "generation_config.json")
         screen.say("  converting it with llama.cpp's converter")
         output = folder / "model.gguf"
