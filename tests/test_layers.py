@@ -38,7 +38,7 @@ LAYERS = (
 )
 LEVEL = {part: level for level, parts in enumerate(LAYERS) for part in parts}
 # Options of other programs, and of a module that developers run directly.
-FOREIGN_OPTIONS = {"--force-reinstall", "--no-deps", "--target"} | {
+FOREIGN_OPTIONS = {"--force-reinstall", "--no-deps", "--private", "--target"} | {
     # Servers of exported models.
     "--alias",
     "--chat-template-content-format",

@@ -48,14 +48,18 @@ class Base:
         """Its tensors."""
         return StoredWeights(self.folder)
 
+    @cached_property
     def skeleton(self) -> Any:
-        """Build the model without weights; see `babelguard.models.skeleton`."""
+        """The model without weights; see `babelguard.models.skeleton`."""
+        return self._built()
+
+    def _built(self) -> Any:
         return skeleton(self.config, self.name, trust_remote_code=self.trust_remote_code)
 
     @cached_property
     def table(self) -> StoredTable:
         """Where its embedding table and its output head are."""
-        return find_table(self.skeleton(), self.weights, self.name)
+        return find_table(self.skeleton, self.weights, self.name)
 
     @property
     def roles(self) -> set[int]:
@@ -65,7 +69,7 @@ class Base:
 
     def scales(self, dtype: torch.dtype) -> Scales:
         """Return the factors that the model applies to rows of the embedding table; see `embedding_scales`."""
-        return embedding_scales(self.skeleton(), dtype)
+        return embedding_scales(self._built(), dtype)
 
     def dtype(self, wanted: str) -> torch.dtype:
         """Return the dtype of the embedding table in an export.
@@ -138,8 +142,8 @@ class Options:
         """
         for name in self.given:
             if name not in known:
-                listed = ", ".join(known) or "it has none"
-                raise UserError(f"The exporter '{exporter}' has no `option` '{name}'; its options: {listed}.")
+                listed = ", ".join(known) or "none"
+                raise UserError(f"The exporter '{exporter}' has no setting '{name}' for `options`; it has: {listed}.")
 
 
 class Exporter(Protocol):

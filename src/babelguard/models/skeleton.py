@@ -70,11 +70,13 @@ def embedding_scales(model: Any, dtype: torch.dtype) -> Scales:
     """Measure the factors of a model. They depend on the dtype, because Gemma rounds its factor to that of the table.
 
     Args:
-        model: A model without weights, as `skeleton` returns it. Its embedding table becomes one of four rows.
+        model: A model, with weights or without. Its embedding table becomes one of four rows.
         dtype: Dtype of the model when it runs.
     """
     embedding = model.get_input_embeddings()
-    embedding.weight = nn.Parameter(torch.ones(4, embedding.weight.shape[1], dtype=dtype), requires_grad=False)
+    place = torch.device("cpu") if embedding.weight.is_meta else embedding.weight.device
+    ones = torch.ones(4, embedding.weight.shape[1], dtype=dtype, device=place)
+    embedding.weight = nn.Parameter(ones, requires_grad=False)
     embedding.padding_idx = None
     for module in _outside_blocks(backbone(model)):
         for name, value in list(module.named_parameters(recurse=False)):
