@@ -127,12 +127,13 @@ def test_users_cannot_write_placeholders(case: Case):
 
 
 def test_placeholders_are_not_generated_even_if_they_are_most_likely(case: Case, tmp_path: Path):
-    """Every output row becomes that of the placeholders, so that only the list of suppressed tokens can tell them apart."""
+    """One of two placeholders gets the largest logit, so only the list of suppressed tokens can exclude it."""
     ids, changed = case.prompt.slot.token_ids, tmp_path / "changed.gguf"
     shutil.copyfile(case.file, changed)
-    table = next(one for one in gguf.GGUFReader(changed, "r+").tensors if one.name == "output.weight")
-    table.data[list(ids)] = 10 * table.data.mean(0)
-    table.data[[k for k in range(len(table.data)) if k not in ids]] *= 0
+    table = next(one for one in gguf.GGUFReader(changed, "r+").tensors if one.name == "output.weight").data
+    row = 10 * table.mean(0)
+    table[:] = 0
+    table[ids[0]], table[ids[1]] = row, -row
     with engines.llama_cpp(changed) as address:
         made = engines.continued_by_llama_cpp(address, [1, 2, 3], tokens=8)
     assert len(made) == 8
@@ -254,21 +255,39 @@ def test_mistakes_are_one_sentence_and_leave_nothing(llama, tmp_path, mistake):
     assert [path.name for path in tmp_path.iterdir()] == ["prompt"]
 
 
-@pytest.mark.parametrize("state", ["missing", "changed", "without sentencepiece"])
+STATES = {
+    "missing": "is not installed; install it with",
+    "changed": "does not have the expected SHA-256",
+    "without sentencepiece": "needs the package sentencepiece",
+}
+
+
+@pytest.mark.parametrize("state", STATES)
 def test_the_converter_must_be_installed_and_unchanged(llama, tmp_path, monkeypatch, state):
     base, prompt = llama
     prompt.save_pretrained(tmp_path / "prompt")
+    tool = tmp_path / "cache" / "tools" / converter.NAME
     if state != "missing":
-        tool = tmp_path / "cache" / "tools" / converter.NAME
-        shutil.copytree(converter.folder(), tool, ignore=shutil.ignore_patterns("__pycache__", "sentencepiece"))
-        if state == "changed":
-            (tool / "gguf" / "lazy.py").write_text("print('something else')")
+        left_out = ["__pycache__"] + ["sentencepiece"] * (state != "changed")
+        shutil.copytree(converter.folder(), tool, ignore=shutil.ignore_patterns(*left_out))
+    if state == "changed":
+        (tool / "gguf" / "lazy.py").write_text("print('something else')")
     monkeypatch.setenv("BABELGUARD_CACHE", str(tmp_path / "cache"))
     said = fail("export", tmp_path / "prompt", "--to", "gguf", "--output", tmp_path / "out", "--model", base)
-    assert (
-        f"pip install --no-deps --target {tmp_path / 'cache' / 'tools' / converter.NAME} {converter.PACKAGES}" in said
-    )
+    assert STATES[state] in said
+    assert f"pip install --no-deps --target {tool} {converter.PACKAGES}" in said
     assert not (tmp_path / "out").exists()
+
+
+def test_a_file_whose_template_would_insert_other_tokens_is_not_written(llama, tmp_path):
+    base, prompt = llama
+    prompt.save_pretrained(tmp_path / "prompt")
+    succeed("export", tmp_path / "prompt", "--to", "checkpoint", "--output", tmp_path / "out", "--model", base)
+    wrong = {"tokens": {"7": prompt.slot.tokens[0]}, "suppressed": [7], "licence": None, "pre_tokenizer": "gpt-2"}
+    given = {"model": str(tmp_path / "out"), "output": str(tmp_path / "out.gguf"), "type": None, "name": "m"}
+    with pytest.raises(UserError, match="its token 7 is not the placeholder"):
+        converter.run(given | wrong | {"description": ""}, "m")
+    assert not (tmp_path / "out.gguf").exists()
 
 
 ANSWERS = {
