@@ -1,0 +1,86 @@
+"""Run the proxy."""
+
+from __future__ import annotations
+
+import socket
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+
+from babelguard.errors import UserError
+from babelguard.proxy.defended import read_export
+from babelguard.proxy.settings import Settings
+from babelguard.screen import Screen, Silent
+
+# Seconds that running replies have to end after Ctrl+C.
+GRACE = 10
+
+
+def serve(
+    export: Path,
+    settings: Settings,
+    *,
+    host: str = "127.0.0.1",
+    port: int = 8080,
+    served_name: str | None = None,
+    upstream_model: str | None = None,
+    suppress_placeholders: bool = True,
+    screen: Screen | None = None,
+) -> None:
+    """Serve a defended model until Ctrl+C.
+
+    Args:
+        export: The folder of the export that the engine serves.
+        settings: How requests are passed on.
+        host: The address to listen at.
+        port: The port; 0: any free one.
+        served_name: The name of the model for clients; default: the one in the export, or the name of its folder.
+        upstream_model: The name of the model at the engine; default: as in the export.
+        suppress_placeholders: Whether the engine is told never to generate the placeholders.
+        screen: Shows the address. Nothing is shown by default.
+
+    Raises:
+        UserError: If a package is missing, the folder is not an export, or the address cannot be used.
+    """
+    try:
+        import uvicorn
+
+        from babelguard.proxy.app import application
+    except ImportError as error:
+        raise UserError(
+            f"The proxy needs the library {error.name}, which is not installed; run pip install 'babelguard[proxy]'."
+        ) from None
+    screen = screen or Silent()
+    model = read_export(export)
+    model = replace(
+        model,
+        name=served_name or model.name,
+        upstream_name=upstream_model or model.upstream_name,
+        suppress=model.suppress and suppress_placeholders,
+    )
+    with _listen(host, port) as listener:
+        shown = f"[{host}]" if ":" in host else host
+        screen.say(f"Serving '{model.name}' at http://{shown}:{listener.getsockname()[1]}/v1; stop with Ctrl+C.")
+        screen.say(f"  engine: '{model.upstream_name}' at {settings.upstream}")
+        if not settings.client_key and host not in ("127.0.0.1", "::1", "localhost"):
+            screen.say("  Clients need no key, although this address may be reachable from other machines.")
+        config = uvicorn.Config(
+            application(model, settings),
+            log_level="warning",
+            access_log=False,
+            server_header=False,
+            proxy_headers=False,
+            ws="none",
+            timeout_graceful_shutdown=GRACE,
+        )
+        with suppress(KeyboardInterrupt):
+            uvicorn.Server(config).run(sockets=[listener])
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    try:
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        return socket.create_server((host, port), family=family, backlog=2048)
+    except (OSError, OverflowError, UnicodeError) as error:
+        why = getattr(error, "strerror", None) or str(error)
+        raise UserError(f"The proxy cannot listen at {host}:{port} ({why}); choose another `host` or `port`.") from None
