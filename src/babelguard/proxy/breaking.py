@@ -5,15 +5,16 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, NamedTuple
 
 from babelguard.files.parsing import parse_json, unique_keys
 from babelguard.prompt.placeholders import break_up
 
 # Fields whose text is JSON, which engines parse before they render it.
 JSON_FIELDS = frozenset({"arguments"})
-# The JSON escape of an ASCII character, also if it was escaped again.
-_ESCAPE = re.compile(r"\\++u00([0-7][0-9a-fA-F])")
+# The JSON escape of an ASCII character, also if it was escaped again. A run of backslashes is read only once, because long
+# ones would take quadratic time.
+_ESCAPE = re.compile(r"(?<!\\)\\++u00([0-7][0-9a-fA-F])")
 # An escape may stand for the backslash of another one.
 _LEVELS = 2
 
@@ -22,8 +23,8 @@ class Breaker:
     r"""Breaks up placeholders, so that the tokenizer of the engine reads them as ordinary text.
 
     Placeholders are broken up as by the chat template. Two other forms are broken up that can become placeholders later:
-    those with JSON escapes, such as `\u003cunused0>`, and strings that are a placeholder without its brackets, such as
-    a key `unused0`, because a template may write keys in brackets.
+    those with JSON escapes, such as `\u003cunused0>`, and placeholders that lack a bracket at the beginning or the end of
+    a string, such as a key `unused0`, because a template may write keys in brackets.
 
     Args:
         tokens: The placeholder strings.
@@ -34,7 +35,7 @@ class Breaker:
 
     def __init__(self, tokens: Iterable[str]) -> None:
         self._tokens = tuple(tokens)
-        self._inner = {part for token in self._tokens for part in _inner(token)}
+        self._bare = [_bare(token) for token in self._tokens]
         self.count = 0
 
     def text(self, text: str) -> str:
@@ -48,9 +49,11 @@ class Breaker:
                 self.count += number
                 text = _ESCAPE.sub(r" \g<0> ", text)
                 break
-        if (bare := text.strip()) in self._inner:
-            self.count += 1
-            text = text.replace(bare, f"{bare[0]} {bare[1:]}", 1)
+        for search in (_at_the_beginning, _at_the_end):
+            place = next((place for bare in self._bare if (place := search(text, bare)) is not None), None)
+            if place is not None:
+                self.count += 1
+                text = f"{text[: place + 1]} {text[place + 1 :]}"
         return text
 
     def value(self, value: Any, field: str = "") -> Any:
@@ -84,9 +87,35 @@ class Breaker:
         return text if broken == value else json.dumps(broken, ensure_ascii=False)
 
 
-def _inner(token: str) -> list[str]:
-    """Return the parts of a placeholder that contain all of its letters and digits, without the placeholder itself."""
+class _Bare(NamedTuple):
+    """A placeholder that lacks brackets: its letters and digits, its ends without an opening, its beginnings, and both."""
+
+    core: str
+    ends: tuple[str, ...]
+    beginnings: tuple[str, ...]
+    middles: frozenset[str]
+
+
+def _bare(token: str) -> _Bare:
     core = re.sub(r"^\W+|\W+$", "", token)
     start = token.index(core)
-    ends = range(start + len(core), len(token) + 1)
-    return [part for low in range(start + 1) for high in ends if (part := token[low:high]) != token and len(part) > 1]
+    stop = start + len(core)
+    middles = frozenset(token[low:high] for low in range(1, start + 1) for high in range(stop, len(token)))
+    ends = tuple(token[low:] for low in range(1, start + 1))
+    return _Bare(core, ends, tuple(token[:high] for high in range(stop, len(token))), middles)
+
+
+def _at_the_beginning(text: str, bare: _Bare) -> int | None:
+    """Return where a text begins with a placeholder that lacks its opening, or consists of one, or None."""
+    if bare.core not in text:
+        return None
+    inside = text.strip()
+    return text.index(inside) if inside in bare.middles or inside.startswith(bare.ends) else None
+
+
+def _at_the_end(text: str, bare: _Bare) -> int | None:
+    """Return where a placeholder without its closing begins at the end of a text, or None."""
+    if bare.core not in text:
+        return None
+    inside = text.rstrip()
+    return next((text.rindex(part) for part in bare.beginnings if inside.endswith(part)), None)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import anyio
 import anyio.to_thread
 import httpx
-from anyio.abc import CancelScope
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.types import Receive, Scope, Send
@@ -95,7 +94,7 @@ def refusal(refused: Refused) -> Response:
     return JSONResponse(refused.body(), refused.status, headers=headers)
 
 
-async def _cancel_at_hang_up(receive: Receive, running: CancelScope) -> None:
+async def _cancel_at_hang_up(receive: Receive, running: anyio.CancelScope) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass
     running.cancel()

@@ -17,6 +17,8 @@ from babelguard.proxy.refusal import Refused
 
 # The strongest bias of the protocol, in logits.
 NEVER = -100.0
+# Names of types that pydantic adds to the place of a fault.
+_TYPES = frozenset({"bool", "dict", "float", "int", "list", "str"})
 
 
 @dataclass(frozen=True)
@@ -115,7 +117,7 @@ def _path(location: tuple[int | str, ...], *, unlisted: bool) -> str:
     for number, part in enumerate(location):
         if isinstance(part, int):
             text += f"[{part}]"
-        elif (unlisted and number == last) or (part.islower() and part.isidentifier()):
+        elif (unlisted and number == last) or (part.islower() and part.isidentifier() and part not in _TYPES):
             text += f".{part}"
     return visible(text.removeprefix(".")[:100])
 
@@ -134,7 +136,4 @@ def _check_bias(request: ChatRequest, model: Defended) -> None:
 
 
 def _written(value: Any) -> bytes:
-    try:
-        return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode("utf-8")
-    except ValueError:
-        raise Refused(400, "The body contains a number that is not finite; correct it.") from None
+    return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode("utf-8")
