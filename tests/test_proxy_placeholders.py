@@ -9,6 +9,7 @@ import pytest
 import tiny
 from tokenizers import AddedToken
 
+from babelguard.export.openai_messages import Payload
 from babelguard.prompt.slot import install
 from babelguard.proxy.defended import SENTINEL, Defended
 from babelguard.proxy.requests import forwarded
@@ -163,11 +164,13 @@ def test_the_strings_would_reach_placeholders_without_the_proxy():
 
 
 def test_no_string_reaches_the_mark_of_prompt_embeddings():
-    model = Defended("safe", "engine-name", ("<unused0>",), (6,), payload={"type": "prompt_embeds", "data": "QUJD"})
+    part = {"type": "prompt_embeds", "data": "QUJD"}
+    payload = Payload.model_validate({"part": part, "default_system": "", "chat_template_kwargs": {}})
+    model = Defended("safe", "engine-name", ("<unused0>",), (6,), payload=payload)
     made = Strings([SENTINEL], 7)
     while made.made < STRINGS:
         body = json.loads(forwarded(json.dumps(made.request()).encode(), model).body)
-        assert body["messages"][0]["content"][0] == model.payload
+        assert body["messages"][0]["content"][0] == part
         del body["messages"][0]["content"][0]
         bad = [form.format(text) for text in strings(body) for form in WRAPPED if SENTINEL in form.format(text)]
         assert not bad

@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+from babelguard.export.openai_messages import Payload
 from babelguard.proxy.breaking import Breaker
 from babelguard.proxy.defended import SENTINEL, Defended
 from babelguard.proxy.refusal import Refused
@@ -13,7 +14,11 @@ from babelguard.proxy.requests import forwarded
 
 TOKENS, IDS = ("<unused0>", "<unused1>"), (6, 7)
 MODEL = Defended("safe", "engine-name", TOKENS, IDS)
-EMBEDS = Defended("safe", "engine-name", TOKENS, IDS, payload={"type": "prompt_embeds", "data": "QUJD"}, suppress=False)
+PART = {"type": "prompt_embeds", "data": "QUJD"}
+PAYLOAD = Payload.model_validate(
+    {"part": PART, "default_system": "Be kind.", "chat_template_kwargs": {"enable_thinking": False}}
+)
+EMBEDS = Defended("safe", "engine-name", TOKENS, IDS, payload=PAYLOAD, suppress=False)
 USER = {"role": "user", "content": "Hello"}
 
 
@@ -290,14 +295,25 @@ def test_long_texts_take_linear_time(text):
 @pytest.mark.parametrize("role", ["system", "developer"])
 def test_embeddings_come_before_the_text_of_the_client(role):
     got = sent(EMBEDS, messages=[{"role": role, "content": f"Be {SENTINEL} brief."}, USER])
-    parts = [EMBEDS.payload, {"type": "text", "text": "\n\nBe < prompt_embeds> brief."}]
-    assert got["messages"] == [{"role": role, "content": parts}, USER]
+    assert got["messages"] == [
+        {"role": "system", "content": [PART, {"type": "text", "text": "\nBe < prompt_embeds> brief."}]},
+        USER,
+    ]
     assert "logit_bias" not in got
 
 
-def test_embeddings_without_a_system_message():
-    assert sent(EMBEDS)["messages"] == [{"role": "system", "content": [EMBEDS.payload]}, USER]
+def test_embeddings_come_before_the_built_in_system_text():
+    got = sent(EMBEDS)
+    assert got["messages"] == [{"role": "system", "content": [PART, {"type": "text", "text": "\nBe kind."}]}, USER]
+    assert got["chat_template_kwargs"] == {"enable_thinking": False}
+
+
+def test_a_client_may_turn_thinking_on():
+    assert sent(EMBEDS, chat_template_kwargs={"enable_thinking": True})["chat_template_kwargs"] == {
+        "enable_thinking": True
+    }
 
 
 def test_nobody_but_the_proxy_sends_embeddings():
-    assert refused({"model": "safe", "messages": sent(EMBEDS)["messages"]}).status == 403
+    for model in (EMBEDS, MODEL):
+        assert refused({"model": "safe", "messages": sent(EMBEDS)["messages"]}, model).status == 403

@@ -16,10 +16,11 @@ def proxy(
     host: Annotated[str, typer.Option(help="address to listen at")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="port to listen at")] = 8080,
     served_name: Annotated[
-        str | None, typer.Option(help="name of the model for clients (default: as in the export)")
+        str | None,
+        typer.Option(help="name of the model for clients (default: as in the export, or the name of its folder)"),
     ] = None,
     upstream_model: Annotated[
-        str | None, typer.Option(help="name of the model at the engine (default: as in the export)")
+        str | None, typer.Option(help="name of the model at the engine (default: as in the export, or its only model)")
     ] = None,
     timeout: Annotated[float, typer.Option(min=1, help="seconds to wait for data from the engine")] = 600.0,
     max_body: Annotated[int, typer.Option(min=1024, help="largest request in bytes")] = 4 * 2**20,

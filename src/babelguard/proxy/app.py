@@ -54,7 +54,9 @@ def application(model: Defended, settings: Settings, transport: httpx.AsyncBaseT
 
     async def readyz(request: Request) -> Response:
         key = f"Bearer {settings.upstream_key}" if settings.upstream_key else None
-        if model.upstream_name not in await upstream.models(key):
+        # SGLang lists the base model of an adapter that is named BASE:ADAPTER.
+        wanted = {model.upstream_name, model.upstream_name.rpartition(":")[0]}
+        if wanted.isdisjoint(await upstream.models(key)):
             raise Refused(503, f"The engine does not serve the model '{model.upstream_name}'; check its name.")
         return JSONResponse({"status": "ready"})
 

@@ -6,20 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from babelguard.errors import UserError
-from babelguard.files.records import Record, read_record
-from babelguard.prompt.preamble import SEPARATOR
+from babelguard.export.manifest import Manifest, check_files, read_manifest
+from babelguard.export.openai_messages import Payload, read_payload
 
-MANIFEST = "babelguard.json"
 # What vLLM renders in place of prompt embeddings.
 SENTINEL = "<prompt_embeds>"
-
-
-class _Manifest(Record):
-    exporter: str
-    tokens: list[str]
-    token_ids: list[int]
-    served_name: str | None = None
+_EMBEDDINGS = "prompt-embeds"
 
 
 @dataclass(frozen=True)
@@ -31,8 +23,8 @@ class Defended:
         upstream_name: The name at the engine.
         tokens: The placeholder strings.
         token_ids: Their ids.
-        payload: The content part with the prompt's embeddings, if the engine gets it with every request.
-        built_in: The built-in system text of the model, which follows a payload if a chat has no system message.
+        payload: The vectors of the prompt, if the engine gets them with every request. Otherwise the engine's chat template
+            inserts the prompt.
         suppress: Whether the engine is told never to generate the placeholders.
     """
 
@@ -40,8 +32,7 @@ class Defended:
     upstream_name: str
     tokens: tuple[str, ...]
     token_ids: tuple[int, ...]
-    payload: dict[str, str] | None = None
-    built_in: str = ""
+    payload: Payload | None = None
     suppress: bool = True
 
     @property
@@ -49,22 +40,29 @@ class Defended:
         """All strings that texts may not contain."""
         return (*self.tokens, SENTINEL) if self.payload else self.tokens
 
-    def with_prompt(self, messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        """Return the messages with the payload, if there is one, in front of the text of the system message."""
+    def complete(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Return a request with the vectors, and with the variables of the chat template that they were trained with.
+
+        Variables that the client sets are kept.
+
+        Args:
+            request: A request whose fields were checked.
+        """
         if self.payload is None:
-            return messages
-        first, *others = messages
-        if first["role"] not in ("system", "developer"):
-            first, others = {"role": "system", "content": self.built_in}, messages
-        text = first.get("content")
-        parts = [{"type": "text", "text": SEPARATOR + text}] if text else []
-        return [first | {"content": [self.payload, *parts]}, *others]
+            return request
+        variables = self.payload.chat_template_kwargs | request.get("chat_template_kwargs", {})
+        more = {"chat_template_kwargs": variables} if variables else {}
+        return request | {"messages": self.payload.messages(request["messages"])} | more
 
 
-def read_export(folder: Path) -> Defended:
-    """Read the folder of an export."""
-    manifest = read_record(folder / MANIFEST, _Manifest)
-    if manifest is None:
-        raise UserError(f"{folder} is not an export of babelguard; give a folder that 'babelguard export' wrote.")
-    name = manifest.served_name or folder.resolve().name
-    return Defended(name, name, tuple(manifest.tokens), tuple(manifest.token_ids))
+def read_export(folder: Path) -> tuple[Manifest, Payload | None]:
+    """Read what the proxy needs of an export: its manifest, and the vectors if the engine gets them with every request.
+
+    Raises:
+        UserError: If it is not an export, or is damaged.
+    """
+    manifest = read_manifest(folder, check=False)  # other exports are read by the engine, and may have many gigabytes
+    if manifest.exporter != _EMBEDDINGS:
+        return manifest, None
+    check_files(folder, manifest)
+    return manifest, read_payload(folder)

@@ -27,12 +27,10 @@ class Forwarded:
 
     Attributes:
         body: The body, as JSON.
-        stream: Whether the reply is streamed.
         broken: The number of placeholders that were broken up in it.
     """
 
     body: bytes
-    stream: bool
     broken: int
 
 
@@ -66,11 +64,11 @@ def forwarded(body: bytes, model: Defended) -> Forwarded:
         raise Refused(
             400, f"The arguments of a tool call cannot be read ({error}); correct them.", "messages"
         ) from None
-    broken["model"] = model.upstream_name
-    broken["messages"] = model.with_prompt(broken["messages"])
+    complete = model.complete(broken) | {"model": model.upstream_name}
     if model.suppress:
-        broken["logit_bias"] = broken.get("logit_bias", {}) | {str(index): NEVER for index in model.token_ids}
-    return Forwarded(_written(broken), bool(request.stream), breaker.count)
+        complete["logit_bias"] = complete.get("logit_bias", {}) | {str(index): NEVER for index in model.token_ids}
+    text = json.dumps(complete, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    return Forwarded(text.encode("utf-8"), breaker.count)
 
 
 def _parsed(body: bytes) -> Any:
@@ -133,7 +131,3 @@ def _check_bias(request: ChatRequest, model: Defended) -> None:
             raise Refused(
                 403, f"The token id {index} in 'logit_bias' belongs to the safety prompt; leave it out.", "logit_bias"
             )
-
-
-def _written(value: Any) -> bytes:
-    return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode("utf-8")

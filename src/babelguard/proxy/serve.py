@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 from contextlib import suppress
-from dataclasses import replace
 from pathlib import Path
 
 from babelguard.errors import UserError
-from babelguard.proxy.defended import read_export
+from babelguard.proxy.defended import Defended, read_export
+from babelguard.proxy.refusal import Refused
 from babelguard.proxy.settings import Settings
 from babelguard.screen import Screen, Silent
 
@@ -35,7 +36,8 @@ def serve(
         host: The address to listen at.
         port: The port; 0: any free one.
         served_name: The name of the model for clients; default: the one in the export, or the name of its folder.
-        upstream_model: The name of the model at the engine; default: as in the export.
+        upstream_model: The name of the model at the engine; default: the one in the export, or else the only one that the
+            engine has.
         suppress_placeholders: Whether the engine is told never to generate the placeholders.
         screen: Shows the address. Nothing is shown by default.
 
@@ -51,12 +53,14 @@ def serve(
             f"The proxy needs the library {error.name}, which is not installed; run pip install 'babelguard[proxy]'."
         ) from None
     screen = screen or Silent()
-    model = read_export(export)
-    model = replace(
-        model,
-        name=served_name or model.name,
-        upstream_name=upstream_model or model.upstream_name,
-        suppress=model.suppress and suppress_placeholders,
+    manifest, payload = read_export(export)
+    model = Defended(
+        name=served_name or manifest.served_name or export.resolve().name,
+        upstream_name=upstream_model or manifest.served_name or _only_model(settings),
+        tokens=tuple(manifest.tokens),
+        token_ids=tuple(manifest.token_ids),
+        payload=payload,
+        suppress=suppress_placeholders and payload is None,  # with a payload, the engine never gets placeholders
     )
     with _listen(host, port) as listener:
         shown = f"[{host}]" if ":" in host else host
@@ -75,6 +79,34 @@ def serve(
         )
         with suppress(KeyboardInterrupt):
             uvicorn.Server(config).run(sockets=[listener])
+
+
+def _only_model(settings: Settings) -> str:
+    """Return the name of the only model of the engine.
+
+    Raises:
+        UserError: If it has another number of models, or cannot be reached.
+    """
+    from babelguard.proxy.upstream import Upstream
+
+    async def ask() -> list[str]:
+        upstream = Upstream(settings)
+        try:
+            return await upstream.models(f"Bearer {settings.upstream_key}" if settings.upstream_key else None)
+        finally:
+            await upstream.close()
+
+    try:
+        names = asyncio.run(ask())
+    except Refused as error:
+        raise UserError(
+            f"The engine at {settings.upstream} cannot be asked for the name of its model (it cannot be reached, or does not "
+            "list its models); start it first, or give `upstream_model`."
+        ) from error
+    if len(names) != 1:
+        listed = ", ".join(names[:10]) or "none"
+        raise UserError(f"The engine serves {len(names)} models ({listed}); choose one with `upstream_model`.")
+    return names[0]
 
 
 def _listen(host: str, port: int) -> socket.socket:
