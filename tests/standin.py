@@ -20,6 +20,8 @@ class Engine:
     """Records requests and answers in the way that a test asks for.
 
     Attributes:
+        name: The name of its model.
+        others: Names of further models.
         mode: `answer`, `silent` (no reply until the client hangs up), `stall` (a stream that waits for `go` after its first
             event), `die` (a stream that ends within an event), or a response.
         bodies: The bodies of the requests.
@@ -29,14 +31,14 @@ class Engine:
     """
 
     def __init__(self, name="engine-name"):
-        self.name, self.mode = name, "answer"
+        self.name, self.mode, self.others = name, "answer", ()
         self.bodies, self.headers = [], []
         self.hung_up, self.go = threading.Event(), threading.Event()
         routes = [Route("/v1/chat/completions", self.chat, methods=["POST"]), Route("/v1/models", self.models)]
         self.app = Starlette(routes=routes)
 
     async def models(self, request):
-        return JSONResponse({"data": [{"id": self.name}, {"id": "base"}]})
+        return JSONResponse({"data": [{"id": name} for name in (self.name, *self.others)]})
 
     async def chat(self, request):
         body = await request.json()

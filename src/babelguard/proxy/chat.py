@@ -119,4 +119,4 @@ def _start_of_stream(response: httpx.Response) -> dict[str, object]:
 
 
 def _kind(response: httpx.Response) -> str:
-    return response.headers.get("content-type", "").split(";")[0].strip().lower()
+    return str(response.headers.get("content-type", "")).split(";")[0].strip().lower()

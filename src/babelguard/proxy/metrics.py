@@ -7,6 +7,7 @@ import time
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Histogram, generate_latest
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+_NAME = "babelguard_proxy"
 # Upper limits in seconds. Replies take between a fraction of a second and minutes.
 BUCKETS = (0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600)
 # Refused fields that have a series of their own. The names of other fields are up to the client, so they share one.
@@ -37,14 +38,17 @@ class Metrics:
     content_type = CONTENT_TYPE_LATEST
 
     def __init__(self) -> None:
-        self._registry = CollectorRegistry()
-        made = {"registry": self._registry, "namespace": "babelguard_proxy"}
-        self.requests = Counter("requests", "Requests by status of the reply.", ["status"], **made)
+        self._registry = found = CollectorRegistry()
+        self.requests = Counter(f"{_NAME}_requests", "Requests by status of the reply.", ["status"], registry=found)
         self.seconds = Histogram(
-            "request_seconds", "Seconds until the end of the reply to a chat.", buckets=BUCKETS, **made
+            f"{_NAME}_request_seconds", "Seconds until the end of the reply to a chat.", buckets=BUCKETS, registry=found
         )
-        self.broken = Counter("placeholders_broken_up", "Placeholders that were broken up in requests.", **made)
-        self.fields = Counter("refused_fields", "Requests that were refused because of a field.", ["field"], **made)
+        self.broken = Counter(
+            f"{_NAME}_placeholders_broken_up", "Placeholders that were broken up in requests.", registry=found
+        )
+        self.fields = Counter(
+            f"{_NAME}_refused_fields", "Requests that were refused because of a field.", ["field"], registry=found
+        )
 
     def refused(self, field: str) -> None:
         """Count a request that was refused because of a field."""
