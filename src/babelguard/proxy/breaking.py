@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable
+from functools import cache
 from typing import Any, NamedTuple
 
 from babelguard.files.parsing import parse_json, unique_keys
@@ -40,12 +41,12 @@ class Breaker:
 
     def text(self, text: str) -> str:
         """Break up the placeholders in a text."""
-        self.count += self._found(text)
-        text = break_up(text, self._tokens)
+        given, text = text, break_up(text, self._tokens)
+        self.count += len(text) - len(given)  # each one gets a space
         plain = text
         for _ in range(_LEVELS if "\\u00" in text else 0):
             plain = _ESCAPE.sub(lambda found: chr(int(found[1], 16)), plain)
-            if number := self._found(plain):
+            if number := len(break_up(plain, self._tokens)) - len(plain):
                 self.count += number
                 text = _ESCAPE.sub(r" \g<0> ", text)
                 break
@@ -74,9 +75,6 @@ class Breaker:
             return [self.value(item) for item in value]
         return value
 
-    def _found(self, text: str) -> int:
-        return sum(text.count(token) for token in self._tokens)
-
     def _json(self, text: str) -> str:
         """Break up the placeholders in a JSON text. A text that is not JSON is an ordinary one."""
         try:
@@ -96,6 +94,7 @@ class _Bare(NamedTuple):
     middles: frozenset[str]
 
 
+@cache
 def _bare(token: str) -> _Bare:
     core = re.sub(r"^\W+|\W+$", "", token)
     start = token.index(core)
