@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -322,6 +323,24 @@ def test_a_client_that_hangs_up(running, engine, mode, stream):
         assert engine.hung_up.wait(10)
         engine.mode = "answer"
         assert http.post(CHAT, json=BODY).status_code == 200
+
+
+def test_a_client_that_sends_slowly(running, engine):
+    head = b"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 99\r\n\r\n{"
+    app = application(MODEL, Settings(running[1], body_timeout=0.2))
+    with serving(app) as address, socket.create_connection(("127.0.0.1", int(address.rpartition(":")[2])), 10) as slow:
+        slow.sendall(head)
+        assert slow.recv(100).startswith(b"HTTP/1.1 408 ")
+    assert not engine.bodies
+
+
+def test_proxies_and_logins_of_the_environment_are_ignored(client, engine, monkeypatch, tmp_path):
+    (tmp_path / "netrc").write_text("default login me password secret")
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    assert client().post(CHAT, json=BODY).status_code == 200
+    assert "authorization" not in engine.headers[0]
 
 
 def test_requests_at_the_same_time(running, engine):

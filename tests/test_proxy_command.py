@@ -129,8 +129,9 @@ def test_embeddings_and_names(export, engine, monkeypatch):
 def test_the_only_model_of_the_engine_is_used(export, engine, monkeypatch):
     started = []
     monkeypatch.setattr(uvicorn.Server, "run", lambda server, sockets: started.append(server.config.app))
-    succeed("proxy", export(), "--upstream", engine[1], "--port", 0, "--no-suppress")
+    succeed("proxy", export(), "--upstream", engine[1], "--port", 0, "--no-suppress", "--refuse", "seed")
     with TestClient(started[0]) as http:
+        assert http.post(CHAT, json=BODY | {"seed": 1}).status_code == 403
         assert http.post(CHAT, json=BODY).status_code == 200
     assert engine[0].bodies[0]["model"] == "base" and "logit_bias" not in engine[0].bodies[0]
 
@@ -170,6 +171,12 @@ def test_an_engine_with_several_models(export, engine):
     assert "2 models (base, other); choose one with --upstream-model" in fail(
         "proxy", export(), "--upstream", engine[1]
     )
+
+
+@pytest.mark.parametrize("field", ["odd", "messages", "model"])
+def test_fields_that_cannot_be_refused(export, field):
+    given = ("--upstream", "http://127.0.0.1:9", "--refuse", "tools", "--refuse", field)
+    assert f"The field '{field}' in --refuse" in fail("proxy", export(), *given)
 
 
 @pytest.mark.parametrize("variable", ["BABELGUARD_PROXY_KEY", "BABELGUARD_UPSTREAM_KEY"])

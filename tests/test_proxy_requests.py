@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -159,6 +160,13 @@ def test_what_reaches_around_the_prompt_is_refused(fields, name):
     assert (error.status, error.field) == (403, name)
 
 
+@pytest.mark.parametrize("field", ["logit_bias", "tools"])
+def test_further_fields_can_be_refused(field):
+    value = {"logit_bias": {}, "tools": []}
+    error = refused({"model": "safe", "messages": [USER]} | value, replace(MODEL, refused=frozenset({field})))
+    assert (error.status, error.field) == (403, field)
+
+
 @pytest.mark.parametrize(
     "fields",
     [
@@ -168,6 +176,7 @@ def test_what_reaches_around_the_prompt_is_refused(fields, name):
         {"logit_bias": {"6_0": 1}},
         {"logit_bias": [[6, 100]]},
         {"logit_bias": {"9": "Infinity"}},
+        {"logit_bias": {str(index): 0 for index in range(100, 1200)}},
         {"messages": []},
         {"messages": "x"},
         {"messages": [USER | {"role": "<unused0>"}]},
@@ -195,9 +204,10 @@ def test_wrong_values_are_refused(fields):
     ("body", "why"),
     [
         (b"", "not valid JSON"),
-        (b"[]", "not valid"),
+        (b"[]", "must be an object"),
         (b'{"model": "safe", "model": "base"}', "'model' occurs twice"),
         (b'{"messages": [{"role": "user", "content": "a", "content": "b"}]}', "'content' occurs twice"),
+        (b'{"model": "safe", "m\\u006fdel": "base"}', "'model' occurs twice"),
         (b'{"model": "\xff"}', "not UTF-8"),
         ("{}".encode("utf-16"), "not UTF-8"),
         (b"\xef\xbb\xbf{}", "not valid JSON"),

@@ -27,6 +27,9 @@ def proxy(
     suppress: Annotated[
         bool, typer.Option(help="tell the engine never to generate placeholder tokens (logit_bias)")
     ] = True,
+    refuse: Annotated[
+        list[str] | None, typer.Option(help="refuse another field of requests, such as logit_bias (repeatable)")
+    ] = None,
     metrics: Annotated[bool, typer.Option("--metrics", help="serve metrics for Prometheus at /metrics")] = False,
 ) -> None:
     """Put a filter in front of an engine that serves a defended model with the OpenAI protocol."""
@@ -50,5 +53,6 @@ def proxy(
             served_name=served_name,
             upstream_model=upstream_model,
             suppress_placeholders=suppress,
+            refuse=refuse or (),
             screen=CommandScreen(),
         )

@@ -37,10 +37,13 @@ class Breaker:
     def __init__(self, tokens: Iterable[str]) -> None:
         self._tokens = tuple(tokens)
         self._bare = [_bare(token) for token in self._tokens]
+        self._shortest = min((len(bare.core) for bare in self._bare), default=0)
         self.count = 0
 
     def text(self, text: str) -> str:
         """Break up the placeholders in a text."""
+        if len(text) < self._shortest:
+            return text
         given, text = text, break_up(text, self._tokens)
         self.count += len(text) - len(given)  # each one gets a space
         plain = text

@@ -26,6 +26,7 @@ class Defended:
         payload: The vectors of the prompt, if the engine gets them with every request. Otherwise the engine's chat template
             inserts the prompt.
         suppress: Whether the engine is told never to generate the placeholders.
+        refused: Fields that are refused although the proxy knows them.
     """
 
     name: str
@@ -34,6 +35,7 @@ class Defended:
     token_ids: tuple[int, ...]
     payload: Payload | None = None
     suppress: bool = True
+    refused: frozenset[str] = frozenset()
 
     @property
     def placeholders(self) -> tuple[str, ...]:

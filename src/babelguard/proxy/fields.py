@@ -5,13 +5,15 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, StrictBool, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, FailFast, Field, JsonValue, StrictBool, model_validator
 from pydantic_core import PydanticCustomError
 
 # The kind of a pydantic error for something that is not forwarded.
 UNLISTED = "unlisted"
 # Numbers that all engines read in the same way.
 _TOKEN_ID = re.compile(r"0|[1-9][0-9]{0,8}", re.ASCII)
+
+MAX_BIASES = 1024
 
 
 class Listed(BaseModel):
@@ -146,7 +148,7 @@ class ChatRequest(Listed):
     """The body of a request for a reply."""
 
     model: str
-    messages: Annotated[list[Message], Field(min_length=1)]
+    messages: Annotated[list[Message], FailFast(), Field(min_length=1)]
     stream: Flag = None
     stream_options: StreamOptions | None = None
     max_tokens: Whole = None
@@ -161,10 +163,10 @@ class ChatRequest(Listed):
     seed: Whole = None
     n: Whole = None
     stop: Texts | None = None
-    logit_bias: Annotated[dict[str, float] | None, BeforeValidator(_ids)] = None
+    logit_bias: Annotated[dict[str, float] | None, BeforeValidator(_ids), Field(max_length=MAX_BIASES)] = None
     logprobs: Flag = None
     top_logprobs: Whole = None
-    tools: list[Tool] | None = None
+    tools: Annotated[list[Tool], FailFast()] | None = None
     tool_choice: Literal["none", "auto", "required"] | ToolChoice | None = None
     parallel_tool_calls: Flag = None
     response_format: ResponseFormat | None = None

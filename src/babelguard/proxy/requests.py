@@ -55,6 +55,8 @@ def forwarded(body: bytes, model: Defended) -> Forwarded:
             "The last message is a reply, which the model would continue; end the chat with another message.",
             "messages",
         )
+    if closed := sorted(request.model_fields_set & model.refused):
+        raise Refused(403, f"The field '{closed[0]}' is not forwarded; leave it out.", closed[0])
     _check_bias(request, model)
     breaker = Breaker(model.placeholders)
     given: dict[str, Any] = request.model_dump(exclude_unset=True, by_alias=True, exclude={"model"})
@@ -98,7 +100,7 @@ def _validated(value: Any) -> ChatRequest:
         if fault["type"] == UNLISTED:
             sentence = f"The field '{name}' is not forwarded, because {fault['msg']}; send texts only."
             raise Refused(403, sentence, name) from None
-        why = visible(fault["msg"][:200]).rstrip(".")
+        why = "it must be an object" if fault["type"] == "model_type" else visible(fault["msg"][:200]).rstrip(".")
         where = f"The field '{name}'" if name else "The body"
         raise Refused(400, f"{where} is not valid ({why[:1].lower()}{why[1:]}); correct it.", name or None) from None
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from collections.abc import Collection
 from contextlib import suppress
 from pathlib import Path
 
 from babelguard.errors import UserError
 from babelguard.proxy.defended import Defended, read_export
+from babelguard.proxy.fields import ChatRequest
 from babelguard.proxy.refusal import Refused
 from babelguard.proxy.settings import Settings
 from babelguard.screen import Screen, Silent
@@ -26,6 +28,7 @@ def serve(
     served_name: str | None = None,
     upstream_model: str | None = None,
     suppress_placeholders: bool = True,
+    refuse: Collection[str] = (),
     screen: Screen | None = None,
 ) -> None:
     """Serve a defended model until Ctrl+C.
@@ -39,10 +42,12 @@ def serve(
         upstream_model: The name of the model at the engine; default: the one in the export, or else the only one that the
             engine has.
         suppress_placeholders: Whether the engine is told never to generate the placeholders.
+        refuse: Further fields of requests that are refused.
         screen: Shows the address. Nothing is shown by default.
 
     Raises:
-        UserError: If a package is missing, the folder is not an export, or the address cannot be used.
+        UserError: If a package is missing, a field in `refuse` is not known or is needed, the folder is not an export, or the
+            address cannot be used.
     """
     try:
         import uvicorn
@@ -53,6 +58,10 @@ def serve(
             f"The proxy needs the library {error.name}, which is not installed; run pip install 'babelguard[proxy]'."
         ) from None
     screen = screen or Silent()
+    optional = {name for name, field in ChatRequest.model_fields.items() if not field.is_required()}
+    if unknown := sorted(set(refuse) - optional):
+        listed = ", ".join(sorted(optional))
+        raise UserError(f"The field '{unknown[0]}' in `refuse` is not one that can be refused; choose from {listed}.")
     manifest, payload = read_export(export)
     model = Defended(
         name=served_name or manifest.served_name or export.resolve().name,
@@ -61,6 +70,7 @@ def serve(
         token_ids=tuple(manifest.token_ids),
         payload=payload,
         suppress=suppress_placeholders and payload is None,  # with a payload, the engine never gets placeholders
+        refused=frozenset(refuse),
     )
     with listen(host, port) as listener:
         shown = f"[{host}]" if ":" in host else host
