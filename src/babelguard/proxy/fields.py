@@ -166,7 +166,7 @@ class ChatRequest(Listed):
     logit_bias: Annotated[dict[str, float] | None, BeforeValidator(_ids), Field(max_length=MAX_BIASES)] = None
     logprobs: Flag = None
     top_logprobs: Whole = None
-    tools: Annotated[list[Tool], FailFast()] | None = None
+    tools: Annotated[list[Tool], FailFast(), Field(default_factory=list)]
     tool_choice: Literal["none", "auto", "required"] | ToolChoice | None = None
     parallel_tool_calls: Flag = None
     response_format: ResponseFormat | None = None
