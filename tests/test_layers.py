@@ -31,7 +31,7 @@ LAYERS = (
     ("targets",),
     ("method", "evaluation"),
     ("report", "export"),
-    ("analysis",),
+    ("analysis", "proxy"),
     ("jobs",),
     ("cli",),
     ("__main__",),

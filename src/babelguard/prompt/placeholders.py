@@ -1,10 +1,10 @@
-"""Choose the placeholder tokens of a soft prompt."""
+"""Choose the placeholder tokens of a soft prompt, and break them up in texts."""
 
 from __future__ import annotations
 
 import re
 import string
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from itertools import islice
 from typing import Any
 
@@ -77,3 +77,11 @@ def _pieces(tokenizer: Any, text: str) -> set[str]:
         words = [normal] if splitter is None else [word for word, _ in splitter.pre_tokenize_str(normal)]
         found.update(token.value for word in words for token in backend.model.tokenize(word))
     return found
+
+
+def break_up(text: str, tokens: Iterable[str]) -> str:
+    """Put a space after the first character of every placeholder in a text, as the chat template does."""
+    for token in tokens:
+        if token in text:
+            text = text.replace(token, f"{token[0]} {token[1:]}")
+    return text

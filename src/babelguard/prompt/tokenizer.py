@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from babelguard.errors import UserError
+from babelguard.prompt.placeholders import break_up
 from babelguard.prompt.preamble import UNDEFENDED, UNREADABLE, lenient, limited
 from babelguard.prompt.saving import saved_beside
 
@@ -143,10 +144,7 @@ class DefendedTokenizer:
     def _broken(self, value: Any) -> Any:
         """Break up the placeholders in all strings of a value."""
         if isinstance(value, str):
-            for token in self.babelguard_tokens:
-                if token in value:
-                    value = value.replace(token, f"{token[0]} {token[1:]}")
-            return value
+            return break_up(value, self.babelguard_tokens)
         if isinstance(value, Mapping):
             return {self._broken(key): self._broken(item) for key, item in value.items()}
         if isinstance(value, (list, tuple)):
