@@ -63,7 +63,7 @@ class Client:
         url: str,
         names: Names,
         *,
-        retry: Retry = Retry(),
+        retry: Retry | None = None,
         timeout: float = 120.0,
         say: Callable[[str], None] = lambda _: None,
     ) -> None:
@@ -79,7 +79,7 @@ class Client:
         # Shorter ones, such as the number of a version, would be found in other words.
         self._secrets = [secret for secret in (self._key, *address.secrets) if len(secret) >= _SECRET]
         self._names, self._timeout, self._reached = names, timeout, False
-        self._waiting = Waiting(retry, address.host, say)
+        self._waiting = Waiting(retry or Retry(), address.host, say)
         if address.query:  # the HTTP library logs the URL of each request
             for library in ("httpx", "httpx2"):
                 logging.getLogger(library).setLevel(logging.WARNING)

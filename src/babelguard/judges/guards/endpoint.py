@@ -39,7 +39,7 @@ class Endpoint:
         *,
         parallel: int = 4,
         timeout: float = 120.0,
-        retry: Retry = Retry(),
+        retry: Retry | None = None,
     ) -> None:
         self._client = Client(base_url, NAMES, retry=retry, timeout=timeout)
         self.host, self._form, self._parallel = self._client.host, form, parallel
