@@ -7,7 +7,7 @@ are the same everywhere.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple, TypeVar
 
 from babelguard.endpoint.address import read_address, read_key
@@ -115,11 +115,15 @@ class Client:
         """Send a text to be continued; see `chat`."""
         return self._send(self._openai.completions.create, parameters, read)
 
-    def stream(self, parameters: Mapping[str, Any]) -> Iterator[Any]:
-        """Send a chat, and yield the parts of the response as they arrive. It is not sent again after the first part."""
-        parts = self._send(self._openai.chat.completions.create, {**parameters, "stream": True}, _parts)
+    def stream(self, parameters: Mapping[str, Any], read: Callable[[Any], Read]) -> Iterator[Read]:
+        """Send a chat, and yield what `read` makes of the parts of the response as they arrive.
+
+        The request is not sent again after the first part. See `chat`.
+        """
+        parts = self._send(self._openai.chat.completions.create, {**parameters, "stream": True}, iter)
         try:
-            yield from parts
+            for part in parts:
+                yield _read(part, read)
         except Exception as error:
             raise self._failed(failure_of(error, self._timeout), 1) from None
 
@@ -227,9 +231,3 @@ def _read(response: Any, read: Callable[[Any], Read]) -> Read:
         return read(response)
     except (ValueError, LookupError, TypeError, AttributeError) as error:
         raise Garbage from error
-
-
-def _parts(response: Any) -> Iterable[Any]:
-    if isinstance(response, str) or not hasattr(response, "__iter__"):
-        raise TypeError("not a stream")
-    return response  # type: ignore[no-any-return]
