@@ -200,6 +200,19 @@ def test_options_that_do_not_fit_a_url(call, server, more, words):
     assert not asked(server) and not rows()
 
 
+@pytest.mark.parametrize("model", ["", " ", "a\nb", "\x1b[2J"])
+def test_names_that_cannot_be_shown(call, server, model):
+    assert "is not the name of a model" in fail(*call("--model", model))
+    server.models = [model]
+    server.behave = lambda *_: chat("Hi", model=f"{model}\x07")
+    assert "is not the name of a model" in fail(*call(model=None))
+    assert "\x1b" not in succeed(*call()) and not asked(server)[6:]
+
+
+def test_a_name_that_is_taken(call):
+    assert "remove one --model" in fail(*call("--model", "a + written", "--defence", "written", model="a"))
+
+
 def test_options_that_need_a_url(call, tmp_path):
     sentence = fail(*call("--concurrency", 2, "--timeout", 3, url=tmp_path / "model"))
     assert "--concurrency and --timeout cannot be used with a model in this process" in sentence

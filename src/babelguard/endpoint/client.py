@@ -197,7 +197,7 @@ class Client:
             known = f"it serves {', '.join(listed[:_SHOWN_MODELS])}{more}; " if listed else ""
             return UserError(
                 f"The endpoint {self.host} does not know the model '{parameters['model']}' or the URL (status 404); "
-                f"{known}check `{names.model}` and `{names.url}`."
+                f"{known}check `{names.model}` and `{names.url}`, which usually ends in /v1."
             )
         if status in (402, 429) and "insufficient_quota" in str(error.body):
             return UserError(

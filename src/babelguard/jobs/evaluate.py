@@ -111,7 +111,9 @@ def evaluate(
     chosen_judge = create_judge(judge, JudgeOptions(judge_model, judge_url, device, dtype))
     chosen_attack: Attack = create("attacks", attack)
     subject: LocalSubject | ServedSubject
-    models, others = tuple(as_list(model) or ()), tuple(as_list(defences) or ())
+    # The path of a model may contain a comma.
+    models = (model,) if isinstance(model, str) else tuple(model or ())
+    others = tuple(as_list(defences) or ())
     if is_url(target):
         _unused({"batch_size": batch_size, "revision": revision, "trust_remote_code": trust_remote_code}, "a URL")
         subject = ServedSubject(

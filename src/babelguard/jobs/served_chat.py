@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from babelguard.endpoint import Client, RequestFailed
 from babelguard.jobs.read_lines import read_lines
-from babelguard.jobs.served_subject import TIMEOUT, introduction, only_model, open_client
+from babelguard.jobs.served_subject import TIMEOUT, checked_name, introduction, only_model, open_client
 from babelguard.prompt.placement import Messages
 from babelguard.screen import Screen
 from babelguard.targets.endpoint import first_request
@@ -120,6 +120,6 @@ def chat_served(url: str, *, model: str | None, system: str | None, tokens: int,
     """
     client = open_client(url, "run", TIMEOUT, 0.0, screen)
     listed = client.models()
-    name = model or only_model(client, listed)
+    name = only_model(client, listed) if model is None else checked_name(model)
     screen.say(f"{introduction(name, first_request(client, name), listed)} {HELP}")
     read_lines(ServedConversation(client, name, system, tokens).handle, screen)

@@ -12,7 +12,7 @@ from babelguard.defences import Defence
 from babelguard.defences.served import ServedModel
 from babelguard.defences.written import prompt_text
 from babelguard.endpoint import Client, Names, Retry
-from babelguard.errors import UserError
+from babelguard.errors import UserError, visible
 from babelguard.evaluation.judging import GENERATIONS
 from babelguard.evaluation.log_rows import ReplyRow
 from babelguard.evaluation.reply_length import estimated_budgets, reply_budgets
@@ -76,7 +76,7 @@ class ServedSubject:
         self._concurrency, self._screen = concurrency, screen
         screen.title(f"Connecting to {self._client.host}")
         listed = self._client.models()
-        asked = list(dict.fromkeys(models)) or [only_model(self._client, listed)]
+        asked = [checked_name(name) for name in dict.fromkeys(models)] or [only_model(self._client, listed)]
         self._answered = {name: first_request(self._client, name) for name in asked}
         for name, found in self._answered.items():
             screen.say(introduction(name, found, listed))
@@ -84,6 +84,8 @@ class ServedSubject:
             screen.say("The lengths of replies by language are estimated; they are exact with `tokenizer`.")
         texts = [None, prompt_text("medium")] if written else [None]
         self.defences: list[Defence] = [ServedModel(name, text) for name in asked for text in texts]
+        if len({defence.name for defence in self.defences}) < len(self.defences):
+            raise UserError("The name of a model is that of another model with the written prompt; remove one `model`.")
         self.name = ", ".join(asked)
         self.folder = Path("evaluations") / (re.sub(r"[^\w.-]+", "--", asked[0]).strip(".-") or "served")
 
@@ -140,6 +142,17 @@ def open_client(url: str, setting: str, timeout: float, patience: float, screen:
     return Client(url, names, retry=Retry(patience=patience), timeout=timeout, say=screen.say)
 
 
+def checked_name(name: str) -> str:
+    """Check the name of a model, which becomes a name in tables and logs.
+
+    Raises:
+        UserError: If it is empty or contains characters that cannot be shown.
+    """
+    if not name.strip() or not name.isprintable():
+        raise UserError(f"'{name}' is not the name of a model; set `model` to a name that the server lists.")
+    return name
+
+
 def only_model(client: Client, listed: Sequence[str]) -> str:
     """Return the only model that a server lists.
 
@@ -147,7 +160,7 @@ def only_model(client: Client, listed: Sequence[str]) -> str:
         UserError: If there are several or none.
     """
     if len(listed) == 1:
-        return listed[0]
+        return checked_name(listed[0])
     shown = f" serves several models ({', '.join(listed[:10])})" if listed else " does not list its models"
     raise UserError(f"The server {client.host}{shown}; set `model` to the name of one.")
 
@@ -162,7 +175,7 @@ def introduction(name: str, found: Answered, listed: Sequence[str]) -> str:
     text = " ".join(parts) + "."
     if listed and name not in listed:
         text += f" The server lists no such model, only {', '.join(listed[:10])}; check that it is the right one."
-    return text
+    return visible(text)
 
 
 def _checked(defences: Sequence[str]) -> bool:
