@@ -17,6 +17,7 @@ from torch import Tensor
 from transformers import DynamicCache
 
 from babelguard.models.probes import backbone
+from babelguard.models.sharding import is_sharded
 
 KeyValues = list[tuple[Tensor, Tensor]]
 
@@ -87,10 +88,17 @@ def run_prefix(model: Any, token_ids: list[int]) -> Prefix:
     # and appending are exact at any length.
     cache = DynamicCache()
     device = model.get_input_embeddings().weight.device
-    if token_ids:
-        run_decoder(model, cache, input_ids=torch.tensor([token_ids], device=device))
-    layers: list[Any] = list(cache.layers)
-    return Prefix(token_ids, [(layer.keys, layer.values) for layer in layers])
+    if not token_ids:
+        return Prefix(token_ids, [])
+    (hidden,) = run_decoder(model, cache, input_ids=torch.tensor([token_ids], device=device))
+    kept: list[Any] = list(cache.layers)
+    layers = [(layer.keys, layer.values) for layer in kept]
+    if is_sharded(model):
+        # The backward pass gathers the weights of a block when it reaches the output of the block, which of the last block
+        # nothing else depends on.
+        keys, values = layers[-1]
+        layers[-1] = keys + 0 * hidden.sum().to(keys.device), values
+    return Prefix(token_ids, layers)
 
 
 def run_suffixes(
