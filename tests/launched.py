@@ -1,46 +1,45 @@
-"""The command line for a test of several processes: with a judge for random replies, and a log of what each process did.
+"""The command line for tests of several processes, with a judge for random replies and processes that fail when they should.
 
-    torchrun --nproc_per_node 2 tests/launched.py LOG defend ...
+    FAIL=1/_backward_share/4 torchrun --nproc_per_node 2 tests/launched.py defend ...
 
-Every process appends lines to the file LOG-<rank>.txt: how often it ran the model, and whether its weights are shards.
+FAIL names the process, the function that it works on, and the call of it that fails. With KILL=1, the process is killed.
 """
 
 from __future__ import annotations
 
 import os
-import sys
+import signal
 from collections import Counter
 
 import torch
 from calls import judge_bytes
 
 from babelguard import parallel
+from babelguard.errors import UserError
 from babelguard.judges.patterns import PatternJudge
-from babelguard.method import first_tokens, passes
+from babelguard.method import first_tokens
 from babelguard.parallel import work
 
-log, sys.argv = sys.argv[1], [sys.argv[0], *sys.argv[2:]]
 torch.set_num_threads(1)
 PatternJudge.judge = judge_bytes
 first_tokens.COMMON, first_tokens.RATIO = 0.0, 1.0
-done = Counter()
-attempt = work._work
+calls = Counter()
+do = work._work
 
 
-def counted(function, model, arguments):
-    done[function.__name__] += 1
-    kinds = {type(weight).__name__ for weight in model.parameters()}
-    with open(f"{log}-{parallel.rank()}.txt", "w", encoding="utf-8") as file:
-        print(os.getpid(), parallel.world(), sorted(kinds), sorted(done.items()), file=file)
-    if os.environ.get("FAIL_AT") == f"{parallel.rank()}/{function.__name__}":
-        if "KILL" in os.environ:
-            os.kill(os.getpid(), 9)
-        arguments = ()  # an error within the function
-    return attempt(function, model, arguments)
+def fail(*_):
+    if "KILL" in os.environ:
+        os.kill(os.getpid(), signal.SIGKILL)
+    raise UserError("This process fails.")
 
 
-work._work = counted
-assert passes
+def watched(function, model, arguments):
+    calls[function.__name__] += 1
+    here = f"{parallel.rank()}/{function.__name__}/{calls[function.__name__]}"
+    return do(fail if here == os.environ.get("FAIL") else function, model, arguments)
+
+
+work._work = watched
 
 if __name__ == "__main__":
     from babelguard.__main__ import main

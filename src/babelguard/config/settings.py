@@ -35,7 +35,8 @@ class Settings(Section):
     preset: str = Field(default="mcd", description=f"training method: {', '.join(PRESETS)}")
     seed: int = Field(default=0, ge=0, description="random seed")
     device: str = Field(
-        default="auto", description="auto, cpu, cuda, cuda:1, mps, or map to spread the layers over all GPUs of the machine"
+        default="auto",
+        description="auto, cpu, cuda, cuda:1, mps, or map to spread the layers over all GPUs of the machine",
     )
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
         default="auto", description="auto, float32, bfloat16, float16"

@@ -79,8 +79,8 @@ def fit(
         screen: Shows progress. Nothing is shown by default.
 
     Returns:
-        The safety prompt, in every process if there are several (docs/scale-training.md), which is also saved in the run folder. With the preset `written`, it is the written prompt as
-        vectors.
+        The safety prompt, which is also saved in the run folder. With the preset `written`, it is the written prompt as
+        vectors. If there are several processes (docs/scale-training.md), all of them return it.
 
     Raises:
         NothingToAlign: If the model refuses (nearly) nothing or (nearly) everything. It is a `UserError`.

@@ -138,9 +138,7 @@ def make_plan(prepared: Prepared, length: int) -> Plan:
     per_defence = len(prepared.test.rows) * len(prepared.test.languages)
     test_replies = per_defence * (3 if trained else 2)
     # Each process measures its own speed, and does its share of the work.
-    forward, decode = (
-        seconds / parallel.world() for seconds in parallel.lead(time_model, prepared.chat.model)[0]
-    )
+    forward, decode = (seconds / parallel.world() for seconds in parallel.lead(time_model, prepared.chat.model)[0])
     lengths = prepared.mean_lengths()
     tested = chat_tokens(prepared.chat.tokenizer, prepared.test)
     seen = chat_tokens(prepared.chat.tokenizer, prepared.train.select(prepared.languages))
