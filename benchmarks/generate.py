@@ -4,6 +4,7 @@ Both generate greedy replies of 24 tokens to the same prompts, with the same wri
 of 32, in float32 (or `--dtype`). They alternate (stock, ours, stock, ours, ...) in one process. Each number is a median.
 
     python benchmarks/generate.py --json
+    python benchmarks/generate.py --device cuda --random 7b --profile table.txt
 """
 
 from __future__ import annotations
@@ -13,7 +14,20 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from setting import Loaded, arguments, clock_of, load, questions, show, written_ids
+from setting import (
+    Loaded,
+    arguments,
+    clock_of,
+    load,
+    matmul_rate,
+    parameters_of,
+    peak_on_gpu,
+    profile,
+    questions,
+    random_chats,
+    show,
+    written_ids,
+)
 
 from babelguard import engine
 from babelguard.defences import WrittenDefence
@@ -24,6 +38,8 @@ BATCH = 32
 
 def chats_of(loaded: Loaded, count: int) -> list[list[int]]:
     """Return the token ids of `count` chats."""
+    if loaded.tokenizer is None:
+        return random_chats(loaded.model, count)[0]
     text = loaded.tokenizer.decode(written_ids(loaded.tokenizer))
     defence = WrittenDefence.from_text("written", text, loaded.tokenizer)
     return [defence.token_ids(loaded.tokenizer, question) for question in questions(count)]
@@ -46,14 +62,15 @@ def stock_replies(loaded: Loaded, chats: list[list[int]]) -> list[list[int]]:
     for start in range(0, len(order), BATCH):
         rows = order[start : start + BATCH]
         width = max(len(chats[k]) for k in rows)
-        ids = torch.tensor([[0] * (width - len(chats[k])) + chats[k] for k in rows])
-        mask = torch.tensor([[0] * (width - len(chats[k])) + [1] * len(chats[k]) for k in rows])
+        place = loaded.model.device
+        ids = torch.tensor([[0] * (width - len(chats[k])) + chats[k] for k in rows], device=place)
+        mask = torch.tensor([[0] * (width - len(chats[k])) + [1] * len(chats[k]) for k in rows], device=place)
         output = loaded.model.generate(
             input_ids=ids,
             attention_mask=mask,
             max_new_tokens=NEW_TOKENS,
             do_sample=False,
-            eos_token_id=loaded.stop_ids,
+            eos_token_id=loaded.stop_ids or None,
             pad_token_id=0,
         )
         for row, tokens in zip(rows, output[:, width:].tolist(), strict=True):
@@ -79,11 +96,15 @@ def measure(loaded: Loaded, count: int, repeats: int, clock: Callable[[], float]
             rates[name].append(count / (clock() - began))
     same = sum(a == b for a, b in zip(replies["ours"], replies["stock"], strict=True))
     ratios = [a / b for a, b in zip(rates["ours"], rates["stock"], strict=True)]
+    prefix = len(engine.shared_prefix(chats))
+    tokens = prefix + sum(len(chat) - prefix for chat in chats) + sum(map(len, replies["ours"]))
+    flops = 2.0 * tokens * parameters_of(loaded.model) * statistics.median(rates["ours"]) / count
     return {
         "ratio": statistics.median(ratios),
         "same_replies": same / count,
         "replies_per_second_ours": statistics.median(rates["ours"]),
         "replies_per_second_stock": statistics.median(rates["stock"]),
+        "share_of_matmul_rate": flops / matmul_rate(loaded.model, clock),
         "mean_reply_tokens": statistics.mean(len(reply) for reply in replies["ours"]),
     }
 
@@ -91,11 +112,15 @@ def measure(loaded: Loaded, count: int, repeats: int, clock: Callable[[], float]
 def main() -> None:
     parser = arguments(__doc__)
     parser.add_argument("--rows", type=int, default=64, help="number of prompts")
-    parser.add_argument("--dtype", default="float32", choices=["float32", "bfloat16"], help="number format")
     given = parser.parse_args()
-    clock = clock_of(given.busy)
-    loaded = load(given.model, given.chat_template, given.dtype)
-    show(measure(loaded, given.rows, given.repeats, clock), given.json)
+    loaded = load(given)
+    result = measure(loaded, given.rows, given.repeats, clock_of(given))
+    chats = chats_of(loaded, given.rows)
+    if given.device.startswith("cuda"):
+        result["peak_bytes_ours"] = peak_on_gpu(lambda: our_replies(loaded, chats))
+    if given.profile:
+        profile(given.profile, lambda: our_replies(loaded, chats))
+    show(result, given.json)
 
 
 if __name__ == "__main__":

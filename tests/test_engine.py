@@ -167,7 +167,7 @@ def test_batches_longer_than_the_window_have_one_length(loaded):
     suffixes = [[1] * n for n in (2, 9, 2, 3, 9, 4)]
     for model, exact in ((gemma, True), (llama, False)):
         prefix = engine.run_prefix(model, [3, 4])
-        batches = engine.generation_batches(model, prefix, suffixes, 4, 4)
+        batches = engine.generation_batches(model, prefix.token_ids, suffixes, 4, 4)
         assert sorted(row for batch in batches for row in batch) == list(range(6))
         assert max(map(len, batches)) <= 4
         mixed = [batch for batch in batches if len({len(suffixes[row]) for row in batch}) > 1]

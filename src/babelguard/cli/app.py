@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from io import TextIOWrapper
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -21,6 +23,7 @@ from babelguard.cli.evaluate import evaluate
 from babelguard.cli.export import export
 from babelguard.cli.judge import judge
 from babelguard.cli.proxy import proxy
+from babelguard.parallel import launched, launched_rank
 
 app = typer.Typer(
     name="babelguard",
@@ -58,15 +61,28 @@ def _version(show_it: bool) -> None:
 
 @app.callback()
 def options(
+    context: typer.Context,
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="show the version and stop")
     ] = False,
 ) -> None:
     """Options of the program itself."""
+    if launched() > 1 and context.invoked_subcommand != "defend":
+        typer.echo(
+            f"Error: Only defend can use several processes, but the launcher started {launched()}; start "
+            f"{context.invoked_subcommand} without a launcher.",
+            err=True,
+        )
+        raise typer.Exit(2)
 
 
 def main() -> None:
-    """Run the command line. Characters that the terminal's encoding lacks are written as question marks."""
+    """Run the command line. Characters that the terminal's encoding lacks are written as question marks.
+
+    If there are several processes, only the leading one, to which the others send their errors, writes to the terminal.
+    """
+    if launched_rank() > 0:
+        sys.stdout = sys.stderr = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 (until the end)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="replace")

@@ -23,6 +23,7 @@ from babelguard.cli.options import (
     Limit,
     Model,
     Revision,
+    Sharding,
     Trust,
     about,
     quiet_libraries,
@@ -50,6 +51,7 @@ def defend(
     seed: Annotated[int | None, typer.Option(min=0, help=about("seed"))] = None,
     device: Device = None,
     dtype: Dtype = None,
+    sharding: Sharding = None,
     batch_size: BatchSize = None,
     revision: Revision = None,
     trust_remote_code: Trust = False,
@@ -82,6 +84,7 @@ def defend(
         "seed": seed,
         "device": device,
         "dtype": dtype,
+        "sharding": sharding,
         "batch_size": batch_size,
         "revision": revision,
         "trust_remote_code": trust_remote_code or None,
@@ -89,10 +92,12 @@ def defend(
     with plain_errors(defend):
         settings = load_settings(options, config)
         from babelguard.jobs.defend import Defend
+        from babelguard.jobs.load_model import with_all_processes
 
         quiet_libraries()
-        job = Defend(settings, output, CommandScreen(), reuse or ())
-        if dry_run:
-            job.show_plan()
-            return
-        job.run()
+
+        def job() -> Any:
+            prepared = Defend(settings, output, CommandScreen(), reuse or ())
+            return prepared.show_plan() if dry_run else prepared.run()
+
+        with_all_processes(settings, job)

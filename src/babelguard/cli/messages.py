@@ -17,6 +17,7 @@ from rich.console import Console
 
 from babelguard.config.load import OPTIONS
 from babelguard.errors import Note, UserError, explain_system_error, visible
+from babelguard.parallel import FollowerFailed
 from babelguard.screen import Screen
 
 _SETTING = re.compile(r"`([a-z][a-z0-9_.]*)`")
@@ -97,6 +98,10 @@ def plain_errors(command: Callable[..., Any]) -> Iterator[None]:
     try:
         with _notes():
             yield
+    except FollowerFailed as error:
+        # The only error that the leading process does not report; see `cli.app.main`.
+        print(f"Error: {visible(as_options(str(error)))}", file=sys.__stderr__)
+        raise typer.Exit(2) from None
     except UserError as error:
         _fail(str(error))
     except KeyboardInterrupt:

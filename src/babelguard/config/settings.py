@@ -34,9 +34,17 @@ class Settings(Section):
     revision: str | None = Field(default=None, description="revision of a hub model")
     preset: str = Field(default="mcd", description=f"training method: {', '.join(PRESETS)}")
     seed: int = Field(default=0, ge=0, description="random seed")
-    device: str = Field(default="auto", description="auto, cpu, cuda, cuda:1, mps")
+    device: str = Field(
+        default="auto",
+        description="auto, cpu, cuda, cuda:1, mps, or map to spread the layers over all GPUs of the machine",
+    )
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
         default="auto", description="auto, float32, bfloat16, float16"
+    )
+    sharding: Literal["none", "fsdp"] = Field(
+        default="none",
+        description="none: each process has the whole model; fsdp: the processes that torchrun starts share its weights; see "
+        "docs/scale-training.md",
     )
     trust_remote_code: bool = Field(default=False, description="allow model code from the hub to run")
     data: Data = Field(default_factory=Data)

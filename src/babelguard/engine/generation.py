@@ -8,7 +8,12 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from babelguard import parallel
 from babelguard.engine.prefix import Prefix, run_decoder, run_suffixes
+from babelguard.models.sharding import is_sharded
+
+# Stands for a row that runs only because another process needs this one's shard of the model.
+IDLE = -1
 
 
 class Reply(NamedTuple):
@@ -52,7 +57,7 @@ def generate(
         One reply per chat.
     """
     replies: dict[int, Reply] = dict(known or {})
-    for rows in generation_batches(model, prefix, suffixes, max_new_tokens, batch_size):
+    for rows in generation_batches(model, prefix.token_ids, suffixes, max_new_tokens, batch_size):
         if all(k in replies for k in rows):
             continue
         out = _generate_batch(model, prefix, [suffixes[k] for k in rows], max_new_tokens, stop_ids, banned_ids)
@@ -64,7 +69,11 @@ def generate(
 
 
 def generation_batches(
-    model: Any, prefix: Prefix, suffixes: Sequence[Sequence[int]], max_new_tokens: int, batch_size: int
+    model: Any,
+    prefix_ids: Sequence[int],
+    suffixes: Sequence[Sequence[int]],
+    max_new_tokens: int,
+    batch_size: int,
 ) -> list[list[int]]:
     """Split rows into batches of similar length.
 
@@ -79,7 +88,7 @@ def generation_batches(
     batches: list[list[int]] = []
     for row in order:
         length = len(suffixes[row])
-        exact = window is not None and len(prefix.token_ids) + length + max_new_tokens > window
+        exact = window is not None and len(prefix_ids) + length + max_new_tokens > window
         together = batches and len(batches[-1]) < batch_size
         if together and exact:
             together = len(suffixes[batches[-1][0]]) == length
@@ -117,6 +126,11 @@ def _choose(head: Any, state: Tensor, banned_ids: Sequence[int]) -> list[int]:
     return chosen
 
 
+def _go_on(model: Any, alive: bool) -> bool:
+    """Whether another token is needed: by this process, or by another one that cannot run its shard of the model alone."""
+    return parallel.any_process(alive) if is_sharded(model) else alive
+
+
 def _generate_batch(
     model: Any,
     prefix: Prefix,
@@ -126,31 +140,37 @@ def _generate_batch(
     banned_ids: Sequence[int],
 ) -> list[Reply]:
     head = model.get_output_embeddings()
-    device = head.weight.device
+    # The last layers and the head can be on other devices.
+    device = model.get_input_embeddings().weight.device
     stop = set(stop_ids)
     lengths = torch.tensor([len(suffix) for suffix in suffixes], device=device)
-    before, width = len(prefix.token_ids), int(lengths.max())
+    before, width = len(prefix.token_ids), max(map(len, suffixes))
     (hidden,), cache = run_suffixes(model, prefix, suffixes)
-    state = hidden[torch.arange(len(suffixes), device=device), lengths - 1]
+    state = hidden[torch.arange(len(suffixes), device=hidden.device), (lengths - 1).to(hidden.device)]
     mask = (torch.arange(before + width, device=device) < before + lengths.unsqueeze(1)).long()
     positions = before + lengths
     alive = list(range(len(suffixes)))
     tokens: list[list[int]] = [[] for _ in suffixes]
     finished = [False] * len(suffixes)
     for step in range(max_new_tokens):
-        chosen = _choose(head, state, banned_ids)
+        chosen = _choose(head, state.to(head.weight.device), banned_ids)
         keep = []
         for place, (row, token) in enumerate(zip(alive, chosen, strict=True)):
+            if row == IDLE:
+                continue
             if token in stop:
                 finished[row] = True
             else:
                 tokens[row].append(token)
                 keep.append(place)
-        if not keep or step == max_new_tokens - 1:
+        if step == max_new_tokens - 1 or not _go_on(model, bool(keep)):
             break
+        if not keep:
+            keep, alive[0] = [0], IDLE
         if len(keep) < len(alive):
             index = torch.tensor(keep, device=device)
-            cache.batch_select_indices(index)
+            for layer in cache.layers:
+                layer.batch_select_indices(index.to(layer.keys.device))
             mask, positions = mask[index], positions[index]
             alive, chosen = [alive[k] for k in keep], [chosen[k] for k in keep]
         ids = torch.tensor(chosen, device=device).unsqueeze(1)

@@ -7,7 +7,8 @@ gradients equal those of complete sequences.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from inspect import signature
 from typing import Any
@@ -16,7 +17,8 @@ import torch
 from torch import Tensor
 from transformers import DynamicCache
 
-from babelguard.models.probes import backbone
+from babelguard.models.probes import backbone, blocks
+from babelguard.models.sharding import is_sharded
 
 KeyValues = list[tuple[Tensor, Tensor]]
 
@@ -76,9 +78,30 @@ def run_decoder(model: Any, cache: DynamicCache, layers: Sequence[int] = (), **i
     decoder = backbone(model)
     # transformers renamed this argument in 5.24. Models with their own code may still use the old name.
     name = "cache" if "cache" in signature(decoder.forward).parameters else "past_key_values"
-    extra = {"output_hidden_states": True} if layers else {}
-    out = decoder(**inputs, **{name: cache}, use_cache=True, **extra)
-    return (out.last_hidden_state, *(out.hidden_states[layer] for layer in layers))
+    with _recorded(model, layers) as found:
+        last = decoder(**inputs, **{name: cache}, use_cache=True).last_hidden_state
+    # As in transformers, the state after the last layer is that after the final norm.
+    return (last, *(found.get(layer, last) for layer in layers))
+
+
+@contextmanager
+def _recorded(model: Any, layers: Sequence[int]) -> Iterator[dict[int, Tensor]]:
+    """Record what layers return, except the last one. `output_hidden_states` does not work with sharded weights."""
+    found: dict[int, Tensor] = {}
+
+    def record(layer: int) -> Any:
+        def hook(module: Any, inputs: Any, output: Any) -> None:
+            found[layer] = output if isinstance(output, Tensor) else output[0]
+
+        return hook
+
+    known = blocks(model)
+    hooks = [known[layer - 1].register_forward_hook(record(layer)) for layer in layers if layer < len(known)]
+    try:
+        yield found
+    finally:
+        for one in hooks:
+            one.remove()
 
 
 def run_prefix(model: Any, token_ids: list[int]) -> Prefix:
@@ -87,10 +110,17 @@ def run_prefix(model: Any, token_ids: list[int]) -> Prefix:
     # and appending are exact at any length.
     cache = DynamicCache()
     device = model.get_input_embeddings().weight.device
-    if token_ids:
-        run_decoder(model, cache, input_ids=torch.tensor([token_ids], device=device))
-    layers: list[Any] = list(cache.layers)
-    return Prefix(token_ids, [(layer.keys, layer.values) for layer in layers])
+    if not token_ids:
+        return Prefix(token_ids, [])
+    (hidden,) = run_decoder(model, cache, input_ids=torch.tensor([token_ids], device=device))
+    kept: list[Any] = list(cache.layers)
+    layers = [(layer.keys, layer.values) for layer in kept]
+    if is_sharded(model):
+        # The backward pass gathers the weights of a block when it reaches the output of the block, which of the last block
+        # nothing else depends on.
+        keys, values = layers[-1]
+        layers[-1] = keys + 0 * hidden.sum().to(keys.device), values
+    return Prefix(token_ids, layers)
 
 
 def run_suffixes(

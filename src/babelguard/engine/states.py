@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import accumulate
 from typing import Any
 from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor
 
+from babelguard import parallel
 from babelguard.engine.prefix import Prefix, run_decoder, run_prefix, run_suffixes
+from babelguard.models.sharding import is_sharded
 
 
 def last_states(model: Any, prefix: Prefix, suffixes: Sequence[Sequence[int]], max_tokens: int = 512) -> Tensor:
@@ -40,46 +43,85 @@ def states_at_layers(
         max_tokens: Largest group, in tokens.
 
     Returns:
-        States [1 + layers, batch, d], in the dtype of the model.
+        States [1 + layers, batch, d], in the dtype of the model, on the device of its embeddings.
     """
     order = sorted(range(len(suffixes)), key=lambda k: len(suffixes[k]))
     longest = len(prefix.token_ids) + len(suffixes[order[-1]])
     window = getattr(model.config.get_text_config(), "sliding_window", None)
-    forward = _packed_states if (window is None or longest <= window) and _can_pack(model) else _padded_states
+    # The model is tested first, because processes with shards of it must run it equally often.
+    forward = _packed_states if _can_pack(model) and (window is None or longest <= window) else _padded_states
     states: dict[int, Tensor] = {}
     for group in _groups([len(suffixes[k]) for k in order], max_tokens):
         rows = [order[k] for k in group]
-        found = forward(model, prefix, [suffixes[k] for k in rows], layers)
+        found = torch.stack(forward(model, prefix, [suffixes[k] for k in rows], layers))
         states.update(zip(rows, found.unbind(1), strict=True))
     return torch.stack([states[k] for k in range(len(suffixes))], dim=1)
 
 
-def _padded_states(model: Any, prefix: Prefix, suffixes: Sequence[Sequence[int]], layers: Sequence[int] = ()) -> Tensor:
-    """Return the states [1 + layers, batch, d] of suffixes padded on the right."""
+def share_of_states(
+    model: Any, prefix: Prefix, suffixes: Sequence[Sequence[int]], layers: Sequence[int], max_tokens: int = 512
+) -> Tensor:
+    """Return `states_at_layers` of this process's share of the suffixes; see `babelguard.parallel.share`."""
+    mine = suffixes[parallel.share(len(suffixes))]
+    states = states_at_layers(model, prefix, mine, layers, max_tokens) if mine else _no_states(model, layers)
+    if not is_sharded(model):
+        return states
+    # The processes gather the weights together, so all of them run the model, and its backward pass, equally often.
+    shares = [suffixes[parallel.share(len(suffixes), of)] for of in range(parallel.world())]
+    counts = [len(list(_groups(sorted(map(len, one)), max_tokens))) for one in shares]
+    for _ in range(max(counts) - counts[parallel.rank()]):
+        states = states + 0 * states_at_layers(model, prefix, suffixes[:1], layers, max_tokens).sum()
+    return states
+
+
+def _no_states(model: Any, layers: Sequence[int]) -> Tensor:
+    weight: Tensor = model.get_input_embeddings().weight
+    return weight.new_zeros(1 + len(layers), 0, weight.shape[1])
+
+
+def _padded_states(
+    model: Any, prefix: Prefix, suffixes: Sequence[Sequence[int]], layers: Sequence[int] = ()
+) -> list[Tensor]:
+    """Return the states of suffixes padded on the right, [batch, d] for each layer."""
     hidden, _ = run_suffixes(model, prefix, suffixes, layers)
-    device = hidden[0].device
-    last = torch.tensor([len(suffix) - 1 for suffix in suffixes], device=device)
-    return torch.stack([states[torch.arange(len(suffixes), device=device), last] for states in hidden])
+    rows, last = list(range(len(suffixes))), [len(suffix) - 1 for suffix in suffixes]
+    return [_at(model, states, rows, last) for states in hidden]
 
 
-def _packed_states(model: Any, prefix: Prefix, suffixes: Sequence[Sequence[int]], layers: Sequence[int] = ()) -> Tensor:
-    """Return the states [1 + layers, batch, d] of suffixes packed into one row, with a mask that separates them.
+def _packed_states(
+    model: Any, prefix: Prefix, suffixes: Sequence[Sequence[int]], layers: Sequence[int] = ()
+) -> list[Tensor]:
+    """Return the states of suffixes packed into one row, with a mask that separates them, [batch, d] for each layer.
 
     There is no padding, and all suffixes share one copy of the prefix's keys and values. On a CPU this takes about a
     third less time.
     """
     weight, before = model.get_input_embeddings().weight, len(prefix.token_ids)
-    lengths = torch.tensor([len(suffix) for suffix in suffixes], device=weight.device)
-    ends = lengths.cumsum(0)
-    owner = torch.arange(len(suffixes), device=weight.device).repeat_interleave(lengths)
-    place = torch.arange(len(owner), device=weight.device) - (ends - lengths)[owner]
+    # Computed from lists, because an accelerator would be waited for.
+    owner = torch.tensor([k for k, suffix in enumerate(suffixes) for _ in suffix], device=weight.device)
+    place = torch.tensor([k for suffix in suffixes for k in range(len(suffix))], device=weight.device)
+    ends = list(accumulate(map(len, suffixes)))
     # A token attends to the prefix and to earlier tokens of its own suffix. The mask is added to the scores, [1, 1, T, P + T].
     hidden_pairs = (owner.unsqueeze(1) != owner) | (place.unsqueeze(1) < place)
     mask = torch.zeros(hidden_pairs.shape, dtype=weight.dtype, device=weight.device)
     mask = torch.nn.functional.pad(mask.masked_fill(hidden_pairs, torch.finfo(weight.dtype).min), (before, 0))
     ids = torch.tensor([[token for suffix in suffixes for token in suffix]], device=weight.device)
     inputs = {"input_ids": ids, "attention_mask": mask[None, None], "position_ids": (before + place).unsqueeze(0)}
-    return torch.stack([states[0, ends - 1] for states in run_decoder(model, prefix.cache(1), layers, **inputs)])
+    hidden = run_decoder(model, prefix.cache(1), layers, **inputs)
+    return [_at(model, states, [0] * len(ends), [end - 1 for end in ends]) for states in hidden]
+
+
+def _at(model: Any, states: Tensor, rows: list[int], places: list[int]) -> Tensor:
+    """Return the states at some places of some rows, [rows, d], on the device of the embeddings.
+
+    Args:
+        model: The model.
+        states: The states of a layer, [batch, time, d], on the device of the layer.
+        rows: The row of each wanted state.
+        places: Its place in the row.
+    """
+    chosen = states[torch.tensor(rows, device=states.device), torch.tensor(places, device=states.device)]
+    return chosen.to(model.get_input_embeddings().weight.device)
 
 
 _PACKING: WeakKeyDictionary[Any, bool] = WeakKeyDictionary()
@@ -90,9 +132,9 @@ def _can_pack(model: Any) -> bool:
     """Whether the model respects a custom mask and positions. Tested once per model on a few tokens."""
     if model not in _PACKING:
         prefix, suffixes = run_prefix(model, [3, 4, 5]), [[6, 7], [8, 9, 10, 11], [12]]
-        expected = _padded_states(model, prefix, suffixes).float()
+        expected = _padded_states(model, prefix, suffixes)[0].float()
         try:
-            error = (_packed_states(model, prefix, suffixes).float() - expected).norm() / expected.norm()
+            error = (_packed_states(model, prefix, suffixes)[0].float() - expected).norm() / expected.norm()
             single = model.get_input_embeddings().weight.dtype == torch.float32
             _PACKING[model] = bool(error < (1e-4 if single else 2e-2))
         except Exception:  # models raise different errors for an unsupported mask; padding always works

@@ -8,6 +8,7 @@ from pathlib import Path
 from babelguard.config import Settings, load_settings
 from babelguard.errors import UserError
 from babelguard.jobs.defend import Defend
+from babelguard.jobs.load_model import with_all_processes
 from babelguard.prompt import SafetyPrompt
 from babelguard.screen import Screen, Silent
 
@@ -33,6 +34,7 @@ def fit(
     seed: int | None = None,
     device: str | None = None,
     dtype: str | None = None,
+    sharding: str | None = None,
     batch_size: int | None = None,
     revision: str | None = None,
     trust_remote_code: bool | None = None,
@@ -67,6 +69,7 @@ def fit(
         seed: Random seed.
         device: See `babelguard.models.devices.choose_device`.
         dtype: See `babelguard.models.devices.choose_dtype`.
+        sharding: `none`, or `fsdp` to share the weights between the processes that torchrun has started.
         batch_size: Replies generated together.
         revision: Revision of a hub model.
         trust_remote_code: Allow model code from the hub to run.
@@ -77,7 +80,7 @@ def fit(
 
     Returns:
         The safety prompt, which is also saved in the run folder. With the preset `written`, it is the written prompt as
-        vectors.
+        vectors. If there are several processes (docs/scale-training.md), all of them return it.
 
     Raises:
         NothingToAlign: If the model refuses (nearly) nothing or (nearly) everything. It is a `UserError`.
@@ -102,6 +105,7 @@ def fit(
         "seed": seed,
         "device": device,
         "dtype": dtype,
+        "sharding": sharding,
         "batch_size": batch_size,
         "revision": revision,
         "trust_remote_code": trust_remote_code,
@@ -113,4 +117,5 @@ def fit(
         settings = model
     else:
         settings = load_settings({"model": model} | options, None if config is None else Path(config))
-    return Defend(settings, output, screen or Silent(), tuple(map(Path, reuse))).run()
+    chosen, shown, earlier = settings, screen or Silent(), tuple(map(Path, reuse))
+    return with_all_processes(chosen, lambda: Defend(chosen, output, shown, earlier).run())

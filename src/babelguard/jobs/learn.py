@@ -7,6 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
+from babelguard import parallel
 from babelguard.analysis.separability import MIN_AUROC, language_aurocs
 from babelguard.config import Settings
 from babelguard.corpus import questions
@@ -152,7 +153,7 @@ def _first_tokens(
         _harmless(states, data.labels),
         languages=len(settings.data.languages),
         banned=(*soft.banned_ids, *chat.stop_ids),  # an empty reply is not an answer
-        scale=logit_scale(chat.model),
+        scale=parallel.lead(logit_scale, chat.model)[0],
     )
     if first is None:
         if not any(loss.teaches_refusal and not loss.needs_first_tokens for loss in active_losses(weights)):
@@ -161,7 +162,9 @@ def _first_tokens(
                 "loss is the only one used; set refusal or harmfulness in `objective.weights`."
             )
         screen.say("  no token begins refusals more often than answers, so the losses on first tokens are not used")
-    return first
+        return None
+    # The head can be on another device than the embeddings, where the losses are computed.
+    return FirstTokens(first.answering.to(chat.device), first.refusing.to(chat.device))
 
 
 def _harmless(states: Tensor, labels: Tensor) -> Tensor:

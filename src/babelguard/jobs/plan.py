@@ -9,13 +9,14 @@ from typing import Any
 
 import torch
 
-from babelguard import engine
+from babelguard import engine, parallel
 from babelguard.config.presets import PRESETS
 from babelguard.config.sections import BEST
 from babelguard.corpus import Corpus
 from babelguard.defences import NoDefence
 from babelguard.defences.written import WRITTEN_PROMPTS, prompt_text
 from babelguard.jobs.cross_check import Judges
+from babelguard.jobs.load_model import FSDP
 from babelguard.jobs.prepare import Prepared
 from babelguard.judges.base import title_of
 from babelguard.judges.thoughts import begins_in_thought
@@ -66,7 +67,7 @@ class Plan:
             )
             trains = f"{settings.preset}: {work} in {trained}, starting from {start}"
         lines = [
-            f"Model      {chat.name} ({chat.base_id}), {dtype} on {chat.device.type}",
+            f"Model      {chat.name} ({chat.base_id}), {dtype} on {chat.device.type}{_processes(settings.sharding)}",
             f"Prompt     {slot.sentence()}",
             *([f"Chats      {describe(slot.shapes)}"] if slot.shapes else []),
             f"Baseline   {written}",
@@ -108,6 +109,13 @@ def judges_line(judges: Judges) -> str:
     return line
 
 
+def _processes(sharding: str) -> str:
+    """Say how many processes work on the run, if there are several."""
+    if parallel.world() == 1:
+        return ""
+    return f", {'shared by' if sharding == FSDP else 'in each of'} {parallel.world()} processes"
+
+
 def _quoted(text: str) -> str:
     """Quote a text of the user. Backticks would be taken for the name of a setting."""
     return '"' + text.replace("`", "'") + '"'
@@ -129,7 +137,8 @@ def make_plan(prepared: Prepared, length: int) -> Plan:
     validation = len(prepared.validation_questions) * rounds
     per_defence = len(prepared.test.rows) * len(prepared.test.languages)
     test_replies = per_defence * (3 if trained else 2)
-    forward, decode = time_model(prepared.chat.model)
+    # Each process measures its own speed, and does its share of the work.
+    forward, decode = (seconds / parallel.world() for seconds in parallel.lead(time_model, prepared.chat.model)[0])
     lengths = prepared.mean_lengths()
     tested = chat_tokens(prepared.chat.tokenizer, prepared.test)
     seen = chat_tokens(prepared.chat.tokenizer, prepared.train.select(prepared.languages))

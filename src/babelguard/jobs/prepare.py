@@ -15,6 +15,7 @@ from babelguard.corpus.reading.options import parse_columns
 from babelguard.errors import UserError
 from babelguard.evaluation.reply_length import reply_budgets
 from babelguard.jobs.cross_check import Judges, create_judges, judge_options
+from babelguard.jobs.load_model import load_model
 from babelguard.jobs.run_files import read_run_config
 from babelguard.jobs.run_folder import default_output
 from babelguard.judges import Judge
@@ -22,7 +23,7 @@ from babelguard.judges.base import identity_of
 from babelguard.languages import display_name
 from babelguard.method.anchors import anchor_digest
 from babelguard.method.objective import check_weights, resolve_weights
-from babelguard.models.load import ChatModel, load_chat_model
+from babelguard.models.load import ChatModel
 from babelguard.screen import Screen
 from babelguard.targets import LocalModel
 
@@ -146,14 +147,7 @@ def prepare(settings: Settings, output: Path | str | None, screen: Screen) -> Pr
     test = test.select(evaluation.languages, evaluation.rows)
     _check_judges(judges, settings, test, screen)
     screen.title(f"Loading {settings.model}")
-    chat = load_chat_model(
-        settings.model,
-        revision=settings.revision,
-        device=settings.device,
-        dtype=settings.dtype,
-        trust_remote_code=settings.trust_remote_code,
-        say=lambda text: screen.say(f"  {text}"),
-    )
+    chat = load_model(settings, lambda text: screen.say(f"  {text}"))
     folder = Path(output) if output is not None else default_output(settings, chat.name)
     chosen = _choose_languages(settings, chat, judges.selection, train, validation, folder, screen)
     if evaluation.languages is None:

@@ -22,7 +22,14 @@ from babelguard.models.packaged import PACKAGED
 
 # Settings that do not change the result, except for rounding, or whose effect is in the digest of the corpus. A run can be
 # resumed with other values of them.
-OUTSIDE_IDENTITY = {"evaluation.batch_size", "data.corpus", "data.columns", "data.label_column", "data.harmful"}
+OUTSIDE_IDENTITY = {
+    "sharding",
+    "evaluation.batch_size",
+    "data.corpus",
+    "data.columns",
+    "data.label_column",
+    "data.harmful",
+}
 
 
 @dataclass(frozen=True)
@@ -117,8 +124,8 @@ def open_run(path: Path, settings: Settings, facts: dict[str, Any]) -> RunFolder
         raise UserError(f"The folder {path} contains files that do not belong to a run; choose another `output`.")
     write_json(environment_file, environment())
     for name in OUTSIDE_IDENTITY:
-        section, key = name.split(".")
-        del nested[section][key]
+        *sections, key = name.split(".")
+        del (nested[sections[0]] if sections else nested)[key]
     write_json(run.settings_file, nested | {"run": facts})
     return run
 

@@ -9,7 +9,6 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from babelguard import engine
 from babelguard.corpus import Corpus
 from babelguard.defences import NoDefence
 from babelguard.defences.soft import SoftDefence
@@ -77,10 +76,7 @@ def training_data(
     layers = () if layer is None else (layer,)
     start_states = plain_states = None
     if start:
-        with soft.active(model.chat.model):
-            prefix = engine.run_prefix(model.chat.model, chats.prefix_ids)
-            found = engine.states_at_layers(model.chat.model, prefix, chats.suffixes, layers)
-        start_states = found.float().cpu().unflatten(1, (len(languages), count))
+        start_states = model.states_of(soft, chats, layers).unflatten(1, (len(languages), count))
     if plain:
         harmless = [language * count + row for language, row in sorted(plain) if labels[row]]
         states = model.states(NoDefence(), [texts[k] for k in harmless], names=[names[k] for k in harmless])
@@ -113,7 +109,7 @@ def gather(data: TrainingData, step: Step, states: Tensor, base_logits: Literal[
     Args:
         data: The training data.
         step: The rows and languages.
-        states: From `engine.states_at_layers`, in the order of `step_suffixes`, [1 or 2, (1 + k) * batch, d].
+        states: From `babelguard.method.passes.forward`, in the order of `step_suffixes`, [1 or 2, (1 + k) * batch, d].
         base_logits: Base logits of L_r and L_h: those of the query itself, or of its English version.
     """
     batch, device = len(step.rows), states.device

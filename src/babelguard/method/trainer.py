@@ -9,16 +9,15 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from babelguard import engine
 from babelguard.config.sections import Training
 from babelguard.method.checkpoint import Progress, load_checkpoint, save_checkpoint
 from babelguard.method.data import TrainingData, gather, step_suffixes
 from babelguard.method.losses import Batch, Context
 from babelguard.method.losses.behaviour import answer_margin
 from babelguard.method.objective import needs_other_languages, row_losses, total_loss
+from babelguard.method.passes import backward, forward
 from babelguard.method.schedule import learning_rate_factor, plan_step
 from babelguard.method.weighting import Weighting, averaged_errors, initial_state, raised_by_loss, weights_of
-from babelguard.prompt.hook import soft_prompt
 
 CHECKPOINT_EVERY = 10
 # A validation error this much above that of the start prompt counts as a collapse: replies are no longer usable text.
@@ -41,6 +40,11 @@ def begins_wrongly(batch: Batch, context: Context) -> Tensor:
     else:
         answers = answer_margin(batch.last_states, first.answering, first.refusing) > 0
     return answers != (batch.labels > 0.5)
+
+
+def _numbers(scalars: Mapping[str, Tensor]) -> dict[str, float]:
+    """Read scalars from the device, which is waited for once."""
+    return dict(zip(scalars, torch.stack([scalar.detach() for scalar in scalars.values()]).tolist(), strict=True))
 
 
 def train(
@@ -141,15 +145,12 @@ def train(
             english=data.english,
             other_languages=others,
         )
-        with soft_prompt(model, parameter, token_ids):
-            prefix = engine.run_prefix(model, data.prefix_ids)
-            layers = () if data.layer is None else (data.layer,)
-            states = engine.states_at_layers(model, prefix, step_suffixes(data, step), layers).float()
-            batch = gather(data, step, states, base_logits)
-            terms = row_losses(batch, context, weights)
-            loss = total_loss(terms, batch.language, batch.labels, weights_of(weighting, balance))
-            optimiser.zero_grad()
-            loss.backward()
+        states = forward(model, parameter, token_ids, data.prefix_ids, step_suffixes(data, step), data.layer)
+        batch = gather(data, step, states, base_logits)
+        terms = row_losses(batch, context, weights)
+        loss = total_loss(terms, batch.language, batch.labels, weights_of(weighting, balance))
+        loss.backward()
+        parameter.grad = backward(model, states)
         torch.nn.utils.clip_grad_norm_([parameter], GRADIENT_NORM)
         factor = learning_rate_factor(progress.step, steps=training.steps, decay=training.decay)
         optimiser.param_groups[0]["lr"] = step_size * factor / 2**progress.halved
@@ -159,10 +160,10 @@ def train(
         elif weighting == "errors":
             balance = averaged_errors(balance, begins_wrongly(batch, context), batch.language, batch.labels)
         progress.step, progress.optimised = progress.step + 1, progress.optimised + 1
-        values = {name: float(term.detach().mean()) for name, term in terms.items()}
-        progress.history.append({"step": progress.step, "total": float(loss.detach()), **values})
+        values = _numbers({name: term.mean() for name, term in terms.items()} | {"total": loss})
+        progress.history.append({"step": progress.step, **values})
         if report is not None:
-            report(progress.step, values | {"total": float(loss.detach())})
+            report(progress.step, values)
         ended = progress.step == training.steps
         selecting = validate is not None and (progress.step % validate_every == 0 or ended)
         if selecting:

@@ -6,7 +6,7 @@ import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
@@ -22,14 +22,18 @@ from babelguard.models.checks import (
     check_weights,
     drop_marks,
 )
-from babelguard.models.devices import choose_device, choose_dtype
+from babelguard.models.devices import MAP, check_map, choose_device, choose_dtype
 from babelguard.models.digests import weights_digest
 from babelguard.models.folders import check_files, model_folder
 from babelguard.models.gguf import Say
 from babelguard.models.packaged import PACKAGED
 from babelguard.models.quiet import quiet
+from babelguard.models.sharding import shard
 from babelguard.models.sketch import Sketch
 from babelguard.models.weight_files import ADVICE
+
+if TYPE_CHECKING:
+    from torch.distributed.device_mesh import DeviceMesh
 
 
 @dataclass(frozen=True)
@@ -111,6 +115,7 @@ def load_chat_model(
     dtype: str = "auto",
     trust_remote_code: bool = False,
     say: Say = lambda _: None,
+    mesh: DeviceMesh | None = None,
 ) -> ChatModel:
     """Load a model and its tokenizer, frozen.
 
@@ -121,6 +126,7 @@ def load_chat_model(
         dtype: See `choose_dtype`.
         trust_remote_code: Allow model code from the hub to run.
         say: Called with progress messages.
+        mesh: The processes to shard the model over.
 
     Raises:
         UserError: If the model cannot be loaded or cannot be defended.
@@ -142,6 +148,8 @@ def load_chat_model(
         example = check_template(tokenizer, name)
         place = choose_device(device)
         numbers = choose_dtype(dtype, place, config.dtype)
+        if device == MAP:
+            common |= {"device_map": "auto"}
         with quiet():
             loaded: Any = AutoModelForCausalLM.from_pretrained(
                 source, config=config, dtype=numbers, output_loading_info=True, **common
@@ -152,13 +160,20 @@ def load_chat_model(
     except Exception as error:  # damaged model folders raise many kinds of errors
         raise UserError(explain(name, source, error)) from error
     check_cacheable(model)
+    if device == MAP:
+        check_map(model)
     check_weights(model, info, name)
     check_token_ids(model, tokenizer, [example], name)
     check_stops(model, name)
     model.requires_grad_(False)
-    model.eval().to(place)
+    model.eval()
     shown = name if name in PACKAGED else (Path(source).name if os.path.isdir(source) else source)
     known = getattr(config, "_commit_hash", None) or revision
+    sketch, weights = Sketch.of(model), weights_digest(model)
+    if mesh is not None:
+        shard(model, mesh, place)
+    elif device != MAP:
+        model.to(place)
     return ChatModel(
         model=model,
         tokenizer=tokenizer,
@@ -167,8 +182,8 @@ def load_chat_model(
         revision=known,
         licence=found.licence,
         quantisation=found.quantisation,
-        sketch=Sketch.of(model),
-        weights=weights_digest(model),
+        sketch=sketch,
+        weights=weights,
     )
 
 

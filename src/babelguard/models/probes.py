@@ -3,40 +3,55 @@
 from __future__ import annotations
 
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
+
+# The scale of the embeddings is measured once per model: a training step needs it, and should not wait for the device.
+_SCALES: WeakKeyDictionary[Any, float] = WeakKeyDictionary()
 
 
 class _FirstBlockReached(Exception):
     """Ends the forward pass of a probe when it reaches the first decoder block."""
 
 
-@torch.no_grad()
+def blocks(model: Any) -> list[nn.Module]:
+    """Return the decoder blocks of a model, or nothing if they are not found."""
+    return next((list(m) for m in backbone(model).modules() if isinstance(m, nn.ModuleList) and len(m) > 0), [])
+
+
 def outer_embedding_scale(model: Any) -> float:
     """Return the factor that a model applies to embeddings AFTER the embedding module (Granite; 1 for most models).
 
     Gemma scales inside the module, where a forward hook already sees scaled rows. The factor is measured by comparing
     the input of the first decoder block with the output of the embedding module.
     """
-    decoder = backbone(model)
-    layers = next((m for m in decoder.modules() if isinstance(m, nn.ModuleList) and len(m) > 0), None)
-    if layers is None:
+    if model not in _SCALES:
+        _SCALES[model] = _measured_scale(model)
+    return _SCALES[model]
+
+
+@torch.no_grad()
+def _measured_scale(model: Any) -> float:
+    decoder, layers = backbone(model), blocks(model)
+    if not layers:
         return 1.0
     seen: dict[str, Tensor] = {}
 
     def embedded(module: nn.Module, inputs: tuple[Any, ...], output: Tensor) -> None:
-        seen["embedding"] = output.float()
+        seen["embedding"] = output.float().cpu()
 
     def entered(module: nn.Module, inputs: tuple[Any, ...], keywords: dict[str, Any]) -> None:
         hidden = inputs[0] if inputs else keywords["hidden_states"]
-        seen["block"] = hidden.float()
+        seen["block"] = hidden.float().cpu()
         raise _FirstBlockReached
 
     embedding = model.get_input_embeddings()
     handles = [
         embedding.register_forward_hook(embedded),
-        layers[0].register_forward_pre_hook(entered, with_kwargs=True),
+        # First, so that a sharded block is not gathered for it.
+        layers[0].register_forward_pre_hook(entered, with_kwargs=True, prepend=True),
     ]
     try:
         decoder(input_ids=torch.tensor([[1, 2, 3]], device=embedding.weight.device), use_cache=False)
@@ -63,8 +78,8 @@ def logit_scale(model: Any) -> float:
     ids = torch.tensor([[1, 2, 3]], device=model.get_input_embeddings().weight.device)
     head = model.get_output_embeddings().weight
     states = backbone(model)(input_ids=ids, use_cache=False).last_hidden_state
-    plain = (states.to(head.dtype) @ head.T).float().flatten()
-    logits = model(input_ids=ids, use_cache=False).logits.float().flatten()
+    plain = (states.to(head.device, head.dtype) @ head.T).float().flatten()
+    logits = model(input_ids=ids, use_cache=False).logits.to(head.device).float().flatten()
     scale = float(plain @ logits / (plain @ plain).clamp_min(1e-9))
     return scale if abs(scale - 1.0) > 2e-2 else 1.0
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,7 +11,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from babelguard import engine
+from babelguard import engine, parallel
 from babelguard.defences import Defence
 from babelguard.errors import UserError, out_of_memory
 from babelguard.files import Record, read_record, write_json
@@ -20,6 +20,7 @@ from babelguard.models.checks import chat_template_of, check_token_ids
 from babelguard.models.load import ChatModel
 from babelguard.prompt.template import fixed_clock, reads_clock
 from babelguard.targets.base import Done, TargetReply
+from babelguard.targets.shares import Limits, batch_of_replies, share_of_states
 
 BATCH_SIZE = 32
 
@@ -119,7 +120,6 @@ class LocalModel:
         """
         return self.states_at_layers(defence, texts, (), names=names)[0]
 
-    @torch.no_grad()
     def states_at_layers(
         self, defence: Defence, texts: Sequence[str], layers: Sequence[int], *, names: Sequence[str] | None = None
     ) -> Tensor:
@@ -137,10 +137,12 @@ class LocalModel:
         Raises:
             UserError: If a chat does not fit into the model's context.
         """
-        model, chats = self.chat.model, self.render(defence, texts, names=names)
-        with defence.active(model):
-            prefix = engine.run_prefix(model, chats.prefix_ids)
-            return engine.states_at_layers(model, prefix, chats.suffixes, layers).float().cpu()
+        return self.states_of(defence, self.render(defence, texts, names=names), layers)
+
+    def states_of(self, defence: Defence, chats: RenderedChats, layers: Sequence[int]) -> Tensor:
+        """Return the hidden states of rendered chats; see `states_at_layers`."""
+        shares = parallel.lead(share_of_states, self.chat.model, defence, *chats, layers)
+        return torch.cat([share.cpu() for share in shares], dim=1)
 
     def replies(
         self,
@@ -181,24 +183,39 @@ class LocalModel:
 
         while True:
             try:
-                with torch.no_grad(), defence.active(chat.model):
-                    prefix = engine.run_prefix(chat.model, chats.prefix_ids)
-                    engine.generate(
-                        chat.model,
-                        prefix,
-                        chats.suffixes,
-                        max_new_tokens=tokens,
-                        stop_ids=chat.stop_ids,
-                        banned_ids=defence.banned_ids,
-                        batch_size=self.batch_size,
-                        known={place: engine.Reply([], True) for place in finished},
-                        done=log,
-                    )
+                self._generate(defence, chats, Limits(tokens, chat.stop_ids, defence.banned_ids), finished, log)
                 return
             except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
                 if not out_of_memory(error):
                     raise
                 self._halve(error)
+
+    def _generate(
+        self,
+        defence: Defence,
+        chats: RenderedChats,
+        limits: Limits,
+        finished: Collection[int],
+        log: Callable[[list[tuple[int, engine.Reply]]], None],
+    ) -> None:
+        """Generate the replies that are not finished. Several processes generate one batch each at a time."""
+        model, size = self.chat.model, self.batch_size
+        if parallel.world() == 1:
+            known = {place: engine.Reply([], True) for place in finished}
+            with torch.no_grad(), defence.active(model):
+                prefix = engine.run_prefix(model, chats.prefix_ids)
+                rules = limits._asdict()
+                engine.generate(model, prefix, chats.suffixes, **rules, batch_size=size, known=known, done=log)
+            return
+        batches = engine.generation_batches(model, *chats, limits.max_new_tokens, size)
+        waiting = [rows for rows in batches if any(place not in finished for place in rows)]
+        for start in range(0, len(waiting), parallel.world()):
+            places = waiting[start : start + parallel.world()]
+            suffixes = [[chats.suffixes[place] for place in rows] for rows in places]
+            found = parallel.lead(batch_of_replies, model, defence, chats.prefix_ids, suffixes, limits)
+            log(
+                [pair for rows, replies in zip(places, found, strict=False) for pair in zip(rows, replies, strict=True)]
+            )
 
     def _halve(self, error: BaseException) -> None:
         """Halve the batch size after running out of memory."""

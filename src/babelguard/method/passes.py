@@ -1,0 +1,90 @@
+"""The forward and the backward pass of a training step, split over the processes of a run.
+
+The states of all rows come together in the leading process, which computes the losses and the gradient of the states. Each
+process then continues the backward pass through its own rows. The sum of the gradients of theta is therefore that of one
+process, whatever the losses compare.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import torch
+from torch import Tensor
+
+from babelguard import engine, parallel
+from babelguard.prompt.hook import soft_prompt
+
+# Theta and the states of this process's rows, between the two passes of a step.
+_OPEN: WeakKeyDictionary[Any, tuple[Tensor, Tensor]] = WeakKeyDictionary()
+
+
+def forward(
+    model: Any,
+    theta: Tensor,
+    token_ids: tuple[int, ...],
+    prefix_ids: list[int],
+    suffixes: Sequence[Sequence[int]],
+    layer: int | None,
+) -> Tensor:
+    """Run the chats of a step.
+
+    Args:
+        model: The frozen model.
+        theta: The soft prompt, [n, d], float32.
+        token_ids: The placeholder ids.
+        prefix_ids: The tokens that all chats begin with.
+        suffixes: Token ids of the rest of each chat.
+        layer: A layer besides the last one, counted from 1, or None.
+
+    Returns:
+        The states at the last token of each chat, after the final norm and at the layer, [1 or 2, chats, d], float32. A leaf
+        that requires a gradient, for `backward`.
+    """
+    layers = () if layer is None else (layer,)
+    shares = parallel.lead(_forward_share, model, theta.detach(), token_ids, prefix_ids, suffixes, layers)
+    states = shares[0] if len(shares) == 1 else torch.cat(shares, dim=1).to(theta.device)
+    return states.requires_grad_()
+
+
+def backward(model: Any, states: Tensor) -> Tensor:
+    """Return the gradient of theta, [n, d].
+
+    Args:
+        model: The model.
+        states: From `forward`, with the gradient of the loss.
+
+    Raises:
+        ValueError: If they have no gradient.
+    """
+    if states.grad is None:
+        raise ValueError("the loss does not depend on the states")
+    first, *others = parallel.lead(_backward_share, model, states.grad)
+    return sum(others, first).to(states.device)
+
+
+def _forward_share(
+    model: Any,
+    theta: Tensor,
+    token_ids: tuple[int, ...],
+    prefix_ids: list[int],
+    suffixes: Sequence[Sequence[int]],
+    layers: tuple[int, ...],
+) -> Tensor:
+    """Run this process's share of the chats, and keep what the backward pass needs."""
+    theta = theta.to(model.get_input_embeddings().weight.device).requires_grad_()
+    with soft_prompt(model, theta, token_ids):
+        prefix = engine.run_prefix(model, prefix_ids)
+        states = engine.share_of_states(model, prefix, suffixes, layers).float()
+    _OPEN[model] = theta, states
+    return states.detach()
+
+
+def _backward_share(model: Any, gradient: Tensor) -> Tensor:
+    """Return the gradient of theta from this process's share of the chats."""
+    theta, states = _OPEN.pop(model)
+    if states.requires_grad:  # not without chats
+        states.backward(gradient[:, parallel.share(gradient.shape[1])].to(states.device))
+    return torch.zeros_like(theta) if theta.grad is None else theta.grad
