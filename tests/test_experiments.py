@@ -40,7 +40,14 @@ def plan(planned):
 
 
 def asked(folder, **changes):
-    given = {"output": folder / "runs", "records": folder / "kept", "only": None, "dtype": "auto", "limit": 2, "no_hard": False}
+    given = {
+        "output": folder / "runs",
+        "records": folder / "kept",
+        "only": None,
+        "dtype": "auto",
+        "limit": 2,
+        "no_hard": False,
+    }
     return argparse.Namespace(**(given | {"dry_run": True} | changes))
 
 
