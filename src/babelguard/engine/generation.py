@@ -169,7 +169,8 @@ def _generate_batch(
             keep, alive[0] = [0], IDLE
         if len(keep) < len(alive):
             index = torch.tensor(keep, device=device)
-            for layer in cache.layers:
+            kept: list[Any] = list(cache.layers)
+            for layer in kept:
                 layer.batch_select_indices(index.to(layer.keys.device))
             mask, positions = mask[index], positions[index]
             alive, chosen = [alive[k] for k in keep], [chosen[k] for k in keep]

@@ -61,8 +61,9 @@ def backward(model: Any, states: Tensor) -> Tensor:
     """
     if states.grad is None:
         raise ValueError("the loss does not depend on the states")
-    first, *others = parallel.lead(_backward_share, model, states.grad)
-    return sum(others, first).to(states.device)
+    shares = parallel.lead(_backward_share, model, states.grad)
+    whole: Tensor = shares[0] if len(shares) == 1 else torch.stack(shares).sum(0).to(states.device)
+    return whole
 
 
 def _forward_share(
