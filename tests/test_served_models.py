@@ -416,6 +416,21 @@ def test_replies_on_their_way_are_kept_when_another_request_fails(server):
     assert 0 in found and len(server.bodies) < 10
 
 
+def test_a_failure_ends_the_pauses_of_other_requests(server):
+    both, start = threading.Barrier(2, timeout=5), time.monotonic()
+
+    def behave(body, number):
+        both.wait()
+        if question(body) == "question 0":
+            return (429, {}, {"Retry-After": "60"})
+        time.sleep(0.3)
+        return (400, {"error": {"message": "no such role"}}, {})
+
+    server.behave = behave
+    assert "does not accept row row-1 (en)" in refused(lambda: ask(server, 30, concurrency=2, patience=100))
+    assert time.monotonic() - start < 30 and len(server.bodies) == 2
+
+
 def test_a_prompt_that_is_too_long_names_its_row(call, server):
     message = "This model's maximum context length is 64 tokens. However, your messages resulted in 90 tokens."
     server.behave = first(

@@ -86,16 +86,15 @@ class Endpoint:
         served = _served(defence)
         failed: list[Exception] = []
 
-        def ask(k: int) -> TargetReply | None:
-            return None if failed else self._reply(served, questions[k], tokens)
+        def ask(k: int) -> TargetReply:
+            return self._reply(served, questions[k], tokens)
 
-        def handle(k: int, result: TargetReply | Exception | None) -> tuple[int, ...]:
-            if isinstance(result, Exception):
-                if not failed:  # the others fail because the client is closed
-                    failed.append(self._explained(result, served, names[k] if names is not None else str(k + 1)))
-                    self.client.close()
-            elif result is not None:
+        def handle(k: int, result: TargetReply | Exception) -> tuple[int, ...]:
+            if not isinstance(result, Exception):
                 done([(k, result)])
+            elif not failed:
+                failed.append(self._explained(result, served, names[k] if names is not None else str(k + 1)))
+                self.client.close()  # no other request is sent
             return ()
 
         try:
