@@ -236,7 +236,7 @@ def no_model(monkeypatch):
         raise AssertionError("a model was loaded")
 
     monkeypatch.setattr("babelguard.jobs.open_target.load_chat_model", stop)
-    monkeypatch.setattr("babelguard.jobs.prepare.load_chat_model", stop)
+    monkeypatch.setattr("babelguard.jobs.load_model.load_chat_model", stop)
 
 
 @pytest.mark.usefixtures("no_model")
