@@ -76,7 +76,7 @@ def main() -> None:
         pairs += [("mcd", other) for other in labels if other not in ("mcd", "written", "dro")]
         scored = all_replies(chosen, args)
         metrics = write_tables(scored, args.output, judge_of(chosen, args), TRAINED, pairs)
-        rivals = [label for label in labels if label.startswith(PUBLISHED)]
+        rivals = [label for label in labels if label.startswith(PUBLISHED)] or PUBLISHED
         write_text(args.output / "aims.md", aims(metrics, read_heads(), TRAINED, rivals))
         page = compact(metrics) + "\nAnswers in another language as errors:\n\n" + strict_differences(scored)
         write_text(args.output / "compact.md", page)
