@@ -31,7 +31,7 @@ LAYERS = (
     ("targets",),
     ("method", "evaluation"),
     ("report", "export"),
-    ("analysis",),
+    ("analysis", "verification"),
     ("jobs",),
     ("cli",),
     ("__main__",),

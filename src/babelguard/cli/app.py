@@ -20,6 +20,7 @@ from babelguard.cli.defend import defend
 from babelguard.cli.evaluate import evaluate
 from babelguard.cli.export import export
 from babelguard.cli.judge import judge
+from babelguard.cli.verify import verify
 
 app = typer.Typer(
     name="babelguard",
@@ -35,6 +36,7 @@ app.command()(judge)
 app.command()(chat)
 app.command()(analyse)
 app.command()(export)
+app.command()(verify)
 
 corpus_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 corpus_app.callback()(corpus)
