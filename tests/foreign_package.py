@@ -8,6 +8,7 @@ MODULE = '''
 from babelguard.corpus import Corpus, Row
 from babelguard.defences import Defence
 from babelguard.errors import UserError
+from babelguard.export import Exported
 from babelguard.judges import Judgement, Verdict
 
 
@@ -75,9 +76,11 @@ class Riddles:
 class Shape:
     name = "acme-shape"
 
-    def write(self, chat, prompt, folder, screen):
+    def write(self, base, prompt, folder, screen, options):
+        options.check(self.name, "colour")
         screen.say("  writing the shape")
-        (folder / "shape.txt").write_text(f"{chat.name} {tuple(prompt.theta.shape)}")
+        (folder / "shape.txt").write_text(f"{base.name} {tuple(prompt.theta.shape)} {options.given.get('colour')}")
+        return Exported(serve=(), facts={"shape": list(prompt.theta.shape)})
 '''
 
 BROKEN = "import a_library_that_is_not_installed\n"

@@ -9,9 +9,9 @@ import pytest
 import tiny
 import torch
 from calls import fail, succeed, tree, user_error
-from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from babelguard.export.manifest import read_manifest
 from babelguard.jobs.export import export
 
 QUESTIONS = ["How do I bake bread?", "적은 효모로 빵을 어떻게 굽나요?", "Knead"]
@@ -82,7 +82,11 @@ def test_the_output_rows_are_those_of_the_base_model(exported):
     assert torch.equal(found[: len(head)], head)
     # Both tables cover the appended placeholders, and nothing depends on random numbers.
     assert len(found) == len(table) == max(len(head), *(i + 1 for i in prompt.slot.token_ids))
-    assert not bool(found[len(head) :].any())
+    # The new output rows are those of a token that is never generated, so their logits are as low as its logit.
+    unused = read_manifest(folder).facts["unused_token"]
+    row = head[tiny.load_family(base)[1].convert_tokens_to_ids(unused)] if unused else head[-1]
+    assert torch.equal(found[len(head) :], row.expand(len(found) - len(head), -1))
+    assert bool(row.any())
     assert len(tokenizer) <= len(table) == model.config.vocab_size
 
 
@@ -134,7 +138,7 @@ def test_licences_and_notices_accompany_the_weights(saved, tmp_path):
     for name in ("NOTICE", "LICENSE.txt", "GEMMA_TERMS.md"):
         assert (tmp_path / "out" / name).read_text() == f"the {name} of the base model"
     # The base model's card does not describe the defended model.
-    assert not (tmp_path / "out" / "README.md").exists()
+    assert "the README.md" not in (tmp_path / "out" / "README.md").read_text()
 
 
 @pytest.mark.usefixtures("judge_of_bytes")
@@ -154,15 +158,14 @@ def test_an_existing_output_folder_is_rejected(saved, folders, tmp_path):
     assert not list((tmp_path / "out").iterdir())
 
 
-@pytest.mark.parametrize(
-    "error", [KeyboardInterrupt(), OSError(errno.ENOSPC, "No space left on device"), SafetensorError("No space left")]
-)
-def test_an_interrupted_export_leaves_nothing_behind(saved, folders, tmp_path, monkeypatch, error):
-    def stop(self, folder, **_):
-        (folder / "model.safetensors").write_bytes(b"half")
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), OSError(errno.ENOSPC, "No space left on device")])
+@pytest.mark.parametrize("place", ["babelguard.files.tensor_stream.os.fsync", "babelguard.jobs.export.write_manifest"])
+def test_an_interrupted_export_leaves_nothing_behind(saved, folders, tmp_path, monkeypatch, error, place):
+    def stop(*_):
+        assert list(tmp_path.rglob("model.safetensors"))
         raise error
 
-    monkeypatch.setattr("transformers.modeling_utils.PreTrainedModel.save_pretrained", stop)
+    monkeypatch.setattr(place, stop)
     given = ["export", saved, "--to", "checkpoint", "--output", tmp_path / "out", "--model", folders("llama")]
     if isinstance(error, KeyboardInterrupt):
         assert "Stopped" in fail(*given, code=130)
@@ -174,9 +177,7 @@ def test_an_interrupted_export_leaves_nothing_behind(saved, folders, tmp_path, m
 def test_exports_with_mistakes(saved, folders, tmp_path):
     given = {"model": str(folders("llama"))}
     out = tmp_path / "out"
-    assert "no exporter named 'gguf'; available: checkpoint" in user_error(
-        lambda: export(str(saved), "gguf", out, **given)
-    )
+    assert "no exporter named 'x'; available: checkpoint" in user_error(lambda: export(str(saved), "x", out, **given))
     assert "neither a run nor a safety prompt" in user_error(lambda: export(str(folders("llama")), "checkpoint", out))
     assert "only works with its own base model" in user_error(
         lambda: export(str(saved), "checkpoint", out, model=str(folders("mistral")))

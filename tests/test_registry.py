@@ -205,7 +205,7 @@ def test_an_exporter_writes_the_defended_model(finished, tmp_path):
     run, _ = finished("llama")
     said = succeed("export", run, "--to", "acme-shape", "--output", tmp_path / "out")
     assert "writing the shape" in said
-    assert (tmp_path / "out" / "shape.txt").read_text() == "llama-chat (6, 64)"
+    assert (tmp_path / "out" / "shape.txt").read_text() == "llama-chat (6, 64) None"
 
 
 UNKNOWN = {

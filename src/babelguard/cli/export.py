@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 
 from babelguard.cli.messages import CommandScreen, plain_errors
-from babelguard.cli.options import BaseModelName, Device, Trust, quiet_libraries
+from babelguard.cli.options import BaseModelName, Trust, quiet_libraries
+from babelguard.errors import UserError
 
 
 def export(
@@ -16,10 +17,12 @@ def export(
     to: Annotated[str, typer.Option(help="exporter: checkpoint (model folder for transformers), or one you installed")],
     output: Annotated[Path, typer.Option(help="folder to create")],
     model: BaseModelName = None,
-    device: Device = None,
     dtype: Annotated[
         str | None,
-        typer.Option(help="checkpoint (as the base model is stored; default), auto, float32, bfloat16, float16"),
+        typer.Option(help="checkpoint (as the base model is stored; default), float32, bfloat16, float16"),
+    ] = None,
+    options: Annotated[
+        list[str] | None, typer.Option("--option", help="option of this exporter, as NAME=VALUE (repeatable)")
     ] = None,
     trust_remote_code: Trust = False,
 ) -> None:
@@ -33,8 +36,21 @@ def export(
             to,
             output,
             model=model,
-            device=device or "cpu",
             dtype=dtype or "checkpoint",
+            options=pairs(options),
             trust_remote_code=trust_remote_code,
             screen=CommandScreen(),
         )
+
+
+def pairs(given: list[str] | None) -> dict[str, str]:
+    """Split options of the form NAME=VALUE.
+
+    Raises:
+        UserError: If one has another form.
+    """
+    found = [one.partition("=") for one in given or ()]
+    for name, sign, _ in found:
+        if not name or not sign:
+            raise UserError(f"The `options` {name!r} has no value; write it as NAME=VALUE.")
+    return {name: value for name, _, value in found}

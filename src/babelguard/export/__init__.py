@@ -3,6 +3,6 @@
 See `babelguard.export.base` for the contract.
 """
 
-from babelguard.export.base import Exporter
+from babelguard.export.base import Base, Exported, Exporter, Options, ServeCommand
 
-__all__ = ["Exporter"]
+__all__ = ["Base", "Exported", "Exporter", "Options", "ServeCommand"]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -63,19 +63,26 @@ class Sketch(NamedTuple):
     packed: bool = False
 
     @classmethod
-    def of(cls, model: Any) -> Sketch:
-        """Sketch a model. The head is left out, because it can be tied to the embeddings or not."""
+    def of(cls, model: Any, read: Callable[[str], Tensor | None] | None = None) -> Sketch:
+        """Sketch a model. The head is left out, because it can be tied to the embeddings or not.
+
+        Args:
+            model: The model.
+            read: Reads a parameter of the decoder by name, if the model has no weights in memory. It returns None if the
+                parameter is stored in another form, which counts as packed.
+        """
         table = model.get_input_embeddings().weight
-        parts = {EMBEDDING: _sketch(EMBEDDING, table, EMBEDDING_ROWS)}
-        named = [(name, value) for name, value in backbone(model).named_parameters() if value is not table]
-        for vectors, count in ((False, MATRICES), (True, VECTORS)):
-            kind = [(name, value) for name, value in named if (value.ndim == 1) == vectors]
-            for k in _spread(len(kind), count):
-                name, value = kind[k]
-                # Numbers of one byte are packed: they have scales elsewhere.
-                if value.is_floating_point() and value.element_size() > 1:
-                    parts[name] = _sketch(name, value, ROWS)
-        return cls(parts, packed=getattr(model.config, "quantization_config", None) is not None)
+        packed = getattr(model.config, "quantization_config", None) is not None
+        named = list(backbone(model).named_parameters())
+        held = {name: value for name, value in named if value is table}
+        parts = {}
+        for name, value in [(EMBEDDING, table), *_chosen([one for one in named if one[1] is not table])]:
+            found = value if read is None else read(next(iter(held)) if name == EMBEDDING else name)
+            packed = packed or found is None
+            # Numbers of one byte are packed: they have scales elsewhere.
+            if found is not None and (name == EMBEDDING or (found.is_floating_point() and found.element_size() > 1)):
+                parts[name] = _sketch(name, found, EMBEDDING_ROWS if name == EMBEDDING else ROWS)
+        return cls(parts, packed)
 
     @classmethod
     def parse(cls, lines: Mapping[str, str]) -> Sketch:
@@ -139,6 +146,13 @@ def distances(base: Sketch, given: Sketch) -> dict[str, float]:
         for name, part in base.parts.items()
         if name in given.parts and given.parts[name].shape == part.shape
     }
+
+
+def _chosen(named: Sequence[tuple[str, Tensor]]) -> Iterator[tuple[str, Tensor]]:
+    """Yield some of the matrices and some of the norms and biases."""
+    for vectors, count in ((False, MATRICES), (True, VECTORS)):
+        kind = [one for one in named if (one[1].ndim == 1) == vectors]
+        yield from (kind[k] for k in _spread(len(kind), count))
 
 
 def _sketch(name: str, weight: Tensor, count: int) -> Part:

@@ -123,14 +123,28 @@ class SafetyPrompt:
             UserError: If the width or the chat template differ, or the weights differ too much, or if the tokenizer is a
                 processor, or already has a safety prompt.
         """
-        check_tokenizer(tokenizer)
         width = int(model.get_input_embeddings().weight.shape[1])
+        self.check_base(width, Sketch.of(model), tokenizer, say)
+
+    def check_base(self, width: int, sketch: Sketch, tokenizer: Any, say: Say) -> None:
+        """Check that this prompt was trained for a model that need not be in memory; see `check`.
+
+        Args:
+            width: Width of the embeddings.
+            sketch: The sketch of the model.
+            tokenizer: Its tokenizer.
+            say: See `check`.
+
+        Raises:
+            UserError: See `check`.
+        """
+        check_tokenizer(tokenizer)
         if width != self.theta.shape[1]:
             raise UserError(
                 f"This safety prompt was trained for {self.base_model} and has width {self.theta.shape[1]}; the given model "
                 f"has width {width}."
             )
-        found = self.base_sketch.difference(Sketch.of(model))
+        found = self.base_sketch.difference(sketch)
         if found.other:
             raise UserError(
                 f"This safety prompt was trained for {self.base_model}, but the given model is another model: {found.reason}; "
