@@ -1,54 +1,73 @@
-"""Tiny models whose greedy replies hold many different tokens, and which never generate tokens without a use."""
+"""Tiny random chat models whose most likely replies have many different tokens.
+
+A reply that repeats one token says little about an engine, and one whose tokens are almost equally likely depends on rounding.
+The seeds were searched for replies of many tokens that lead by far, and the last norm makes the probabilities less equal.
+"""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import tiny
+import torch
 
-# Family -> changes of the configuration: an untied head, a tied one, and scaled embeddings with a tied head.
-FAMILIES: dict[str, dict[str, Any]] = {
-    "llama": {"initializer_range": 0.3},
-    "qwen3": {"initializer_range": 0.3, "vocab_size": 560},
-    "gemma3": {"tie_word_embeddings": True},
+from babelguard.prompt import SafetyPrompt
+
+QUESTION = "How do I bake bread?"
+DISTINCT = 8
+
+
+class Varied(NamedTuple):
+    """A model of `tiny`: its family, seed, the factor of its logits, and changes of the configuration."""
+
+    family: str
+    seed: int
+    sharp: float
+    changes: dict[str, Any]
+
+
+VARIED = {
+    "llama": Varied("llama", 3, 3.0, {}),
+    "qwen3, tied": Varied("qwen3", 15, 3.0, {}),
+    # llama.cpp has five layers with a sliding window for each layer without one.
+    "gemma3, scaled": Varied(
+        "gemma3",
+        19,
+        24.0,
+        {
+            "tie_word_embeddings": True,
+            "num_hidden_layers": 6,
+            "sliding_window": 512,
+            "layer_types": ["sliding_attention"] * 5 + ["full_attention"],
+        },
+    ),
 }
-# An element of the hidden states that is the same in all of them, as in trained models.
-CONSTANT = 0
-SOFT_TOKENS = 5
 
 
-def make_model(name: str) -> Any:
-    """Return a model of a family, see the module."""
-    model = tiny.make_model(name, **FAMILIES[name])
-    for part, weight in model.named_parameters():
-        if name == "gemma3" and "layernorm" in part and "post_" in part:
-            weight.data += 2.0  # so that replies depend on more than their last token
-        if part.endswith(("o_proj.weight", "down_proj.weight")):
-            weight.data[CONSTANT] = 0.0
-    table, head = model.get_input_embeddings().weight.data, model.get_output_embeddings().weight.data
-    scale = 8.0 if name == "gemma3" else 1.0
-    table[:, CONSTANT] = 5.0 / scale
-    if head.data_ptr() != table.data_ptr():
-        head[:, CONSTANT] = 0.0
-    head[unused(name, len(head)), CONSTANT] = -200.0
-    return model
+@torch.no_grad()
+def save(name: str, folder: Path) -> Path:
+    """Save a model and its tokenizer as a local model folder."""
+    family, seed, sharp, changes = VARIED[name]
+    model = tiny.make_model(family, seed, **changes)
+    shift = float(family == "gemma3")  # its norms have the weight 1 + w
+    model.model.norm.weight[:] = sharp * (model.model.norm.weight + shift) - shift
+    model.save_pretrained(folder)
+    tiny.make_tokenizer(tiny.FAMILIES[family]).save_pretrained(folder)
+    return folder
 
 
-def unused(name: str, rows: int) -> list[int]:
-    """Return the ids that no text has: reserved tokens, and rows without a token."""
-    tokenizer = tiny.make_tokenizer(tiny.FAMILIES[name])
-    reserved = tiny.FAMILIES[name].reserved
-    listed = [reserved.format(k) for k in range(tiny.RESERVED_TOKENS)] if reserved else []
-    return [*tokenizer.convert_tokens_to_ids(listed), *range(len(tokenizer), rows)]
+@torch.no_grad()
+def reference(base: Path, prompt: SafetyPrompt, messages: list[dict[str, Any]], tokens: int = 16) -> tuple[list[int], torch.Tensor]:
+    """Reply as the protected model does.
 
-
-def save(name: str, folder: Path) -> tuple[Path, Path]:
-    """Save a model of a family and a random safety prompt for it. Returns both folders."""
-    model = make_model(name)
-    tokenizer = tiny.make_tokenizer(tiny.FAMILIES[name])
-    model.save_pretrained(folder / "base")
-    tokenizer.save_pretrained(folder / "base")
-    loaded = tiny.load_family(folder / "base")
-    tiny.make_prompt(*loaded, SOFT_TOKENS).save_pretrained(folder / "prompt")
-    return folder / "base", folder / "prompt"
+    Returns:
+        The token ids of the reply, and the log-probabilities of every step, [tokens, v], in which the placeholders are
+        suppressed.
+    """
+    model, carrier = prompt.protect(*tiny.load_family(base))
+    given = carrier.apply_chat_template(messages, add_generation_prompt=True, return_tensors="pt", return_dict=True)
+    made = model.generate(
+        **given, max_new_tokens=tokens, do_sample=False, output_scores=True, return_dict_in_generate=True
+    )
+    return made.sequences[0, given["input_ids"].shape[1] :].tolist(), torch.cat(made.scores).log_softmax(-1)

@@ -1,0 +1,136 @@
+"""Export a GGUF file for llama.cpp and Ollama, and a Modelfile."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+from babelguard.errors import UserError
+from babelguard.export.base import Base, Exported, Options, ServeCommand
+from babelguard.export.checkpoint import Checkpoint, check_space
+from babelguard.export.llama_cpp import converter
+from babelguard.export.llama_cpp.modelfile import modelfile
+from babelguard.export.settings_files import copy_beside
+from babelguard.files import read_json_file
+from babelguard.prompt import SafetyPrompt
+from babelguard.screen import Screen
+
+# What the converter can compute. Files with other types are made from a file of 16 bits with llama.cpp's llama-quantize.
+QUANTISATIONS = ("q8_0", "q5_1", "q5_0", "q4_1", "q4_0")
+DTYPES = {"F32": "float32", "F16": "float16", "BF16": "bfloat16"}
+
+
+class Gguf:
+    """Writes the model of the exporter `checkpoint` as a GGUF file with the chat template and the suppressed tokens.
+
+    The embedding table and the output head are F16, BF16 or F32, also in quantised files, so quantisation does not touch the
+    soft prompt.
+    """
+
+    name = "gguf"
+
+    def write(self, base: Base, prompt: SafetyPrompt, folder: Path, screen: Screen, options: Options) -> Exported:
+        """Write the GGUF file; see `Exporter.write`. Options: `quantisation` and `pre_tokenizer`."""
+        options.check(self.name, "quantisation", "pre_tokenizer")
+        quantisation = chosen_type(options)
+        converter.check()
+        pre_tokenizer = chosen_pre_tokenizer(options)
+        draft = folder / "checkpoint"
+        check_space(folder, 2 * base.weights.size)
+        draft.mkdir()
+        screen.say("  writing a checkpoint to convert")
+        Checkpoint().write(base, prompt, draft, screen, Options(options.dtype))
+        # The vocabulary of Gemma, Llama 2 and early Mistral models.
+        if (base.folder / "tokenizer.model").is_file():
+            shutil.copyfile(base.folder / "tokenizer.model", draft / "tokenizer.model")
+        generation = read_json_file(draft / "generation_config.json")
+        screen.say("  converting it with llama.cpp's converter")
+        output = folder / "model.gguf"
+        made = converter.run(request(base, prompt, draft, output, generation, quantisation, pre_tokenizer), base.name)
+        shutil.rmtree(draft)
+        file = file_name(base, made["type"])
+        output.rename(folder / file)
+        copy_beside(base.folder, folder)
+        context = getattr(base.config.get_text_config(), "max_position_embeddings", None)
+        (folder / "Modelfile").write_text(modelfile(file, generation, context), encoding="utf-8")
+        if not made["own_head"]:
+            screen.say("  llama.cpp has no separate output head for this architecture: placeholders are only suppressed")
+        facts = {
+            "file": file,
+            "type": made["type"],
+            "tensors": made["tensors"],
+            "own_head": made["own_head"],
+            "converter": f"{converter.NAME} (SHA-256 {converter.SHA256[:12]})",
+        }
+        return Exported(serve_commands(file), facts, DTYPES[made["embedding"]])
+
+
+def request(
+    base: Base,
+    prompt: SafetyPrompt,
+    checkpoint: Path,
+    output: Path,
+    generation: dict[str, Any],
+    quantisation: str | None,
+    pre_tokenizer: str | None,
+) -> dict[str, Any]:
+    """Return the request to the converter; see `babelguard.export.llama_cpp.process.convert`."""
+    slot = prompt.slot
+    return {
+        "model": str(checkpoint),
+        "output": str(output),
+        "type": quantisation,
+        "name": f"{base.base_id.rpartition('/')[2]} defended",
+        "description": f"{base.base_id} with a safety prompt of babelguard in its embedding table and chat template",
+        "licence": base.licence,
+        "suppressed": generation["suppress_tokens"],
+        "tokens": dict(zip(map(str, slot.token_ids), slot.tokens, strict=True)),
+        "pre_tokenizer": pre_tokenizer,
+    }
+
+
+def serve_commands(file: str) -> tuple[ServeCommand, ...]:
+    """Return the commands that serve a file."""
+    return (
+        ServeCommand("llama.cpp", "b10488", f"llama-server --model EXPORT/{file} --jinja --alias defended", False),
+        ServeCommand("Ollama", "0.17", "ollama create defended -f EXPORT/Modelfile && ollama run defended", False),
+    )
+
+
+def chosen_type(options: Options) -> str | None:
+    """Return the type of the layers of the model, or None if they are not quantised.
+
+    Raises:
+        UserError: If the type is not available.
+    """
+    wanted = options.given.get("quantisation")
+    if wanted is None:
+        return None
+    if wanted.lower() not in QUANTISATIONS:
+        raise UserError(
+            f"The `options` quantisation cannot be '{wanted}'; choose {', '.join(QUANTISATIONS)}, or leave it out and set `dtype` "
+            "to float32, bfloat16 or float16."
+        )
+    return wanted.upper()
+
+
+def chosen_pre_tokenizer(options: Options) -> str | None:
+    """Return the name that is given to the pre-tokenizer, or None to recognise it.
+
+    Raises:
+        UserError: If the converter does not know the name.
+    """
+    wanted = options.given.get("pre_tokenizer")
+    if wanted is not None and wanted not in converter.pre_tokenizers():
+        raise UserError(
+            f"The `options` pre_tokenizer cannot be '{wanted}'; available: {', '.join(sorted(converter.pre_tokenizers()))}."
+        )
+    return wanted
+
+
+def file_name(base: Base, kind: str) -> str:
+    """Return the name of the GGUF file, which ends in its type as hubs and Ollama expect."""
+    name = re.sub(r"[^A-Za-z0-9._-]+", "-", base.base_id.rpartition("/")[2]).strip("-.") or "model"
+    return f"{name}-defended-{kind}.gguf"

@@ -1,0 +1,59 @@
+"""Engines that serve an exported model over HTTP, each in a process of its own that ends with the test."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+# llama-server in a process. It ends when its standard input is closed, so it cannot outlive the tests.
+LLAMA_SERVER = """
+import sys, xllamacpp
+params = xllamacpp.CommonParams()
+params.model.path, params.model_alias, params.port = sys.argv[1], {"defended"}, 0
+params.n_ctx, params.n_parallel, params.warmup, params.use_jinja, params.ui = int(sys.argv[2]), 1, False, True, False
+params.cpuparams.n_threads = params.cpuparams_batch.n_threads = 1
+server = xllamacpp.Server(params)
+print("address", server.listening_address, flush=True)
+sys.stdin.read()
+"""
+
+
+@contextmanager
+def llama_cpp(file: Path, context: int = 1024) -> Iterator[str]:
+    """Serve a GGUF file with llama.cpp as the model `defended`; give the address of its OpenAI API."""
+    command = [sys.executable, "-c", LLAMA_SERVER, str(file), str(context)]
+    log = file.with_suffix(".log")
+    with log.open("w") as errors:
+        server = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"}
+        )
+        try:
+            said = (line.split() for line in server.stdout)
+            address = next((words[1] for words in said if words[:1] == ["address"]), None)
+            assert address is not None, log.read_text()[-2000:]
+            yield f"{address}/v1"
+        finally:
+            server.stdin.close()
+            server.kill()
+            server.wait()
+            server.stdout.close()
+
+
+def post(address: str, body: dict[str, Any]) -> dict[str, Any]:
+    """Send a JSON request."""
+    request = urllib.request.Request(address, json.dumps(body).encode(), {"Content-Type": "application/json"})
+    with urllib.request.urlopen(request, timeout=120) as answer:
+        return json.load(answer)
+
+
+def greedy(address: str, messages: list[dict[str, Any]], tokens: int = 16, top: int = 5, **more: Any) -> dict[str, Any]:
+    """Ask the model `defended` for its most likely reply; give the first choice."""
+    body = {"model": "defended", "messages": messages, "max_tokens": tokens, "temperature": 0, "logprobs": True}
+    return post(f"{address}/chat/completions", body | {"top_logprobs": top} | more)["choices"][0]
