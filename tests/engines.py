@@ -32,7 +32,12 @@ def llama_cpp(file: Path, context: int = 1024) -> Iterator[str]:
     log = file.with_suffix(".log")
     with log.open("w") as errors:
         server = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"}
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            text=True,
+            env=os.environ | {"OMP_NUM_THREADS": "1"},
         )
         try:
             said = (line.split() for line in server.stdout)

@@ -58,7 +58,9 @@ def save(name: str, folder: Path) -> Path:
 
 
 @torch.no_grad()
-def reference(base: Path, prompt: SafetyPrompt, messages: list[dict[str, Any]], tokens: int = 16) -> tuple[list[int], torch.Tensor]:
+def reference(
+    base: Path, prompt: SafetyPrompt, messages: list[dict[str, Any]], tokens: int = 16
+) -> tuple[list[int], torch.Tensor]:
     """Reply as the protected model does.
 
     Returns:

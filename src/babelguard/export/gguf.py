@@ -56,7 +56,9 @@ class Gguf:
         context = getattr(base.config.get_text_config(), "max_position_embeddings", None)
         (folder / "Modelfile").write_text(modelfile(file, generation, context), encoding="utf-8")
         if not made["own_head"]:
-            screen.say("  llama.cpp has no separate output head for this architecture: placeholders are only suppressed")
+            screen.say(
+                "  llama.cpp has no separate output head for this architecture: placeholders are only suppressed"
+            )
         facts = {
             "file": file,
             "type": made["type"],

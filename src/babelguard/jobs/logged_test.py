@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import torch
 
 from babelguard.errors import UserError
 from babelguard.evaluation.judging import LoggedReply
@@ -17,7 +18,6 @@ from babelguard.jobs.run_folder import RunFolder
 from babelguard.judges import Judge, JudgeOptions
 from babelguard.judges.create import create_judge
 from babelguard.prompt import SafetyPrompt
-from babelguard.prompt.storage import WEIGHTS
 
 
 @dataclass(frozen=True)
@@ -49,12 +49,12 @@ class LoggedTest:
         return create_judge(self.settings.judge, options)
 
 
-def read_logged_test(folder: Path, prompt_sha256: str) -> LoggedTest:
+def read_logged_test(folder: Path, exported: Path) -> LoggedTest:
     """Read the test replies of a run to its own safety prompt.
 
     Args:
         folder: The run folder.
-        prompt_sha256: SHA-256 of the vectors of the exported prompt.
+        exported: The folder of the exported safety prompt.
 
     Raises:
         UserError: If the folder is not a run, has another safety prompt, or has no test replies.
@@ -65,7 +65,7 @@ def read_logged_test(folder: Path, prompt_sha256: str) -> LoggedTest:
             f"There is no finished run in {folder}; give the `run` that trained the exported safety prompt."
         )
     prompt = SafetyPrompt.from_pretrained(run.prompt)
-    if hashlib.sha256((run.prompt / WEIGHTS).read_bytes()).hexdigest() != prompt_sha256:
+    if not torch.equal(prompt.theta, SafetyPrompt.from_pretrained(exported).theta):
         raise UserError(f"The safety prompt of {folder} is not the exported one; give the `run` that trained it.")
     replies = tuple(one for one in read_logged_run(folder).replies if one.fields["defence"] == prompt.name)
     if not replies or not all(one.exchange.question for one in replies):

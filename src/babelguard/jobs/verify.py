@@ -80,10 +80,11 @@ def verify(
     folder = Path(export)
     manifest = read_manifest(folder, check=False)
     questions = harmless_questions(as_list(languages))
-    logged = None if run is None else read_logged_test(Path(run), manifest.prompt_sha256)
+    logged = None if run is None else read_logged_test(Path(run), folder / PROMPT)
     http = None if url is None else Http(url, timeout=timeout)
     engine = library_of(folder) if http is None else f"the server {http.host}"
-    number_format = dtype or manifest.dtype
+    # A GGUF file says its own format: its rows of the prompt are never quantised.
+    number_format = dtype or str(manifest.facts.get("type", manifest.dtype))
     tolerance = tolerance_of(number_format, by_server=http is not None)
     screen.title(f"Verifying {folder}")
     screen.say(

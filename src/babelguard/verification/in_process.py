@@ -13,9 +13,9 @@ from babelguard.errors import UserError, out_of_memory
 from babelguard.models.load import explain
 from babelguard.models.quiet import quiet
 from babelguard.verification.forced import run_along, without
+from babelguard.verification.reserved import ADAPTER
 from babelguard.verification.served import Answer, Expected
 
-ADAPTER = "adapter_config.json"
 TRANSFORMERS, PEFT = "transformers", "PEFT"
 LIKELY = 5
 

@@ -14,6 +14,7 @@ from babelguard.errors import UserError
 from babelguard.files import FileFault, read_json_file
 from babelguard.models.probes import logit_scale
 
+ADAPTER = "adapter_config.json"
 HEAD = "lm_head.weight"
 TABLES = ("embed_tokens.weight", "wte.weight", "word_embeddings.weight", "tok_embeddings.weight")
 GGUF_HEAD, GGUF_TABLE = "output.weight", "token_embd.weight"
@@ -65,11 +66,11 @@ def read_head(folder: Path, model: Any, placeholders: Sequence[int]) -> tuple[He
     """
     own = model.get_output_embeddings().weight
     try:
-        if (folder / "config.json").is_file():
+        if (folder / "config.json").is_file() and not (folder / ADAPTER).is_file():
             count, rows = _from_safetensors(folder)
         elif ggufs := sorted(folder.glob("*.gguf")):
             count, rows = _from_gguf(ggufs[0])
-        else:
+        else:  # an adapter or prompt embeddings, which leave the head alone
             count, rows = int(own.shape[0]), lambda ids: own[ids].float().cpu()
         ids = sorted({k for k in placeholders if k < count} | set(range(int(own.shape[0]), count)))
         if not ids:

@@ -131,7 +131,11 @@ def main() -> None:
     try:
         answer = convert(request)
     except Exception as error:  # the converter raises anything
-        answer = {"error": type(error).__name__, "message": " ".join(str(error).split()), "errno": getattr(error, "errno", None)}
+        answer = {
+            "error": type(error).__name__,
+            "message": " ".join(str(error).split()),
+            "errno": getattr(error, "errno", None),
+        }
     Path(request["answer"]).write_text(json.dumps(answer), encoding="utf-8")
 
 
