@@ -21,15 +21,20 @@ class LlamaCpp(ChatServer):
             options = {"content": rendered, "add_special": True, "parse_special": True}
             ids = [int(k) for k in self._http.post("/tokenize", options)["tokens"]]
             along = [self._next([*ids, *expected.path[:k]]) for k in range(len(expected.path))]
-            tops = [int(one["id"]) for one in along]
-            first = {int(one["id"]): float(one["logprob"]) for one in along[0]["top_logprobs"]}
+            tops = [top for top, _ in along]
         except (LookupError, TypeError, ValueError, AttributeError):
             raise UserError(
                 f"The reply of {self._http.host} is not that of llama.cpp; check `url` and the log of the server."
             ) from None
-        return Answer(prompt_ids=tuple(ids), tops=tops, first=first, text=text)
+        return Answer(prompt_ids=tuple(ids), tops=tops, first=along[0][1], text=text)
 
-    def _next(self, ids: list[int]) -> Any:
-        """Return the most likely token after token ids, with log-probabilities."""
-        body = {"prompt": ids, "n_predict": 1, "n_probs": LIKELY, "temperature": 0, "cache_prompt": True}
-        return self._http.post("/completion", body)["completion_probabilities"][0]
+    def _next(self, ids: list[int]) -> tuple[int, dict[int, float]]:
+        """Return the most likely token after token ids, and log-probabilities of likely tokens.
+
+        There are no log-probabilities if the token is the beginning of a character.
+        """
+        body = {"prompt": ids, "n_predict": 1, "n_probs": LIKELY, "temperature": 0, "return_tokens": True}
+        found = self._http.post("/completion", {**body, "cache_prompt": True})
+        listed = found.get("completion_probabilities") or []
+        top = found["tokens"][0] if found["tokens"] else listed[0]["id"]
+        return int(top), {int(one["id"]): float(one["logprob"]) for one in (listed[0]["top_logprobs"] if listed else ())}

@@ -29,7 +29,7 @@ TOLERANCES = {
     one.name: one
     for one in (
         Tolerance("float32", 0.001),
-        Tolerance("float16", 0.05),
+        Tolerance("float16", 0.1),
         Tolerance("bfloat16", 0.25),
         Tolerance("quantised", 1.0, 0.9),
     )
