@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 from babelguard.prompt.rows import IMPOSSIBLE_BYTES
 
 # An element of the hidden states that is the same for all tokens.
-CONSTANT = 0
+CONSTANT, VALUE = 0, 0.3
 SOFT_TOKENS = 5
 
 
@@ -29,10 +29,10 @@ def save(name: str, folder: Path) -> tuple[Path, Path]:
         if part.endswith(("o_proj.weight", "down_proj.weight")):
             weight[CONSTANT] = 0.0
     table, head = model.get_input_embeddings(), model.get_output_embeddings().weight
-    table.weight[:, CONSTANT] = 3.0 / float(getattr(table, "embed_scale", 1.0))
+    table.weight[:, CONSTANT] = VALUE / float(getattr(table, "embed_scale", 1.0))
     if head is not table.weight:
         head[:, CONSTANT] = 0.0
-    head[unused(tokenizer, len(head)), CONSTANT] = -100.0
+    head[unused(tokenizer, len(head)), CONSTANT] = -100.0 / VALUE
     model.save_pretrained(base)
     tiny.make_prompt(*tiny.load_family(base), SOFT_TOKENS).save_pretrained(folder / "prompt")
     return base, folder / "prompt"

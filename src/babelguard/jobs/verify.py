@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from babelguard.config.lists import as_list
-from babelguard.errors import UserError
+from babelguard.errors import UserError, visible
 from babelguard.export.manifest import PROMPT, Manifest, check_files, read_manifest
 from babelguard.files import write_text
 from babelguard.jobs.logged_test import LoggedTest, read_logged_test
@@ -136,6 +136,9 @@ def verify(
     # The file first: the terminal may be gone.
     write_text(folder / RESULT, found.model_dump_json(indent=2) + "\n")
     screen.show(verification_table(found))
+    for check in found.checks:
+        if check.remark:
+            screen.say(f"  {check.name}: {visible(check.remark)}")
     screen.say(f"Written to {folder / RESULT}")
     return found
 

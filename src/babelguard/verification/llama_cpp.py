@@ -37,4 +37,6 @@ class LlamaCpp(ChatServer):
         found = self._http.post("/completion", {**body, "cache_prompt": True})
         listed = found.get("completion_probabilities") or []
         top = found["tokens"][0] if found["tokens"] else listed[0]["id"]
-        return int(top), {int(one["id"]): float(one["logprob"]) for one in (listed[0]["top_logprobs"] if listed else ())}
+        return int(top), {
+            int(one["id"]): float(one["logprob"]) for one in (listed[0]["top_logprobs"] if listed else ())
+        }

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from rich.box import SIMPLE_HEAD
-from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from babelguard.errors import visible
 from babelguard.verification.result import Verification
 
 STYLES = {"passed": "green", "failed": "bold red", "not checked": "dim"}
 
 
-def verification_table(found: Verification) -> Group:
-    """Return a table with one line per check, and remarks below it."""
+def verification_table(found: Verification) -> Table:
+    """Return a table with one line per check."""
     title = f"{found.served_by}, {found.chats} chats in {len(found.languages)} languages, {found.tokens} tokens"
     table = Table(title=title, title_justify="left", box=SIMPLE_HEAD)
     for name in ("check", "result", "found", "allowed"):
@@ -22,5 +20,4 @@ def verification_table(found: Verification) -> Group:
     for check in found.checks:
         state = Text(check.state, style=STYLES[check.state])
         table.add_row(Text(check.name), state, Text(check.found), Text(check.tolerance))
-    remarks = [Text(visible(f"  {check.name}: {check.remark}")) for check in found.checks if check.remark]
-    return Group(table, *remarks)
+    return table
