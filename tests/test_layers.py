@@ -38,7 +38,19 @@ LAYERS = (
 )
 LEVEL = {part: level for level, parts in enumerate(LAYERS) for part in parts}
 # Options of other programs, and of a module that developers run directly.
-FOREIGN_OPTIONS = {"--force-reinstall", "--no-deps"}
+FOREIGN_OPTIONS = {"--force-reinstall", "--no-deps", "--private"} | {
+    # Servers of exported models.
+    "--chat-template-content-format",
+    "--enable-lora",
+    "--enable-prompt-embeds",
+    "--lora-modules",
+    "--lora-paths",
+    "--lora-target-modules",
+    "--max-lora-rank",
+    "--model-path",
+    "--tokenizer",
+    "--tokenizer-path",
+}
 OPTION = re.compile(r"--[a-z][a-z-]*")
 
 

@@ -204,24 +204,57 @@ def test_a_merged_adapter_changes_the_weights_digest(llama):
     assert weights_digest(model) == whole
 
 
+SAVED = {
+    "llama": ("llama", {}, 5),
+    "qwen3, tied": ("qwen3", {}, 5),
+    "gemma3, tied": ("gemma3", {"tie_word_embeddings": True}, 5),
+    "gemma3, tied, with appended ids": ("gemma3", {"tie_word_embeddings": True}, 45),
+    "granite, tied": ("granite", {"tie_word_embeddings": True}, 5),
+}
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("name", SAVED)
+def test_a_protected_model_is_saved_with_its_prompt(tmp_path, name):
+    family, changes, count = SAVED[name]
+    model, tokenizer = tiny.load_family(tiny.save_family(family, tmp_path / "base", **changes))
+    prompt = tiny.make_prompt(model, tokenizer, count)
+    weights, settings = weights_digest(model), model.config.to_dict()
+    protected, carrier = prompt.protect(model, tokenizer)
+    protected.save_pretrained(tmp_path / "saved")
+    carrier.save_pretrained(tmp_path / "saved")  # once more changes nothing
+    again, plain = tiny.load_family(tmp_path / "saved")
+    rows = model.get_output_embeddings().weight.shape[0]
+    for text in QUESTIONS:
+        ids = one(carrier, text)
+        assert torch.equal(ids["input_ids"], one(plain, text)["input_ids"])
+        # The model in memory is still the protected one.
+        expected = protected(**ids).logits
+        torch.testing.assert_close(again(**ids).logits[..., :rows], expected, rtol=1e-5, atol=1e-5)
+        given = {"max_new_tokens": 4, "do_sample": False}
+        assert torch.equal(again.generate(**ids, **given), protected.generate(**ids, **given))
+    unprotect(protected)
+    assert (weights_digest(model), model.config.to_dict()) == (weights, settings)
+
+
 def test_a_protected_model_is_not_saved_without_its_prompt(folders, tmp_path):
     model, tokenizer = tiny.load_family(folders("llama"))
     prompt = tiny.make_prompt(model, tokenizer)
     protected, _ = prompt.protect(model, tokenizer)
     protected, carrier = prompt.protect(protected, tokenizer)  # protecting again does not hide the original method
-    with pytest.raises(UserError, match="export the defended model"):
-        protected.save_pretrained(tmp_path / "saved")
-    assert not (tmp_path / "saved").exists()
-    # Neither is the tokenizer, whose placeholders would be untrained tokens of the base model.
-    with pytest.raises(UserError, match="export the defended model"):
-        carrier.save_pretrained(tmp_path / "saved")
-    with pytest.raises(UserError, match="export the defended model"):
-        copy.deepcopy(carrier).save_pretrained(tmp_path / "saved")
+    for given in ({"state_dict": model.state_dict()}, {"push_to_hub": True}):
+        assert "its safety prompt would be missing" in user_error(
+            lambda given=given: protected.save_pretrained(tmp_path / "saved", **given)
+        )
+    # The placeholders of the tokenizer would be untrained tokens of the base model.
+    for other in (carrier, copy.deepcopy(carrier)):
+        assert "save the protected model" in user_error(lambda other=other: other.save_pretrained(tmp_path / "saved"))
     assert not (tmp_path / "saved").exists()
     prompt.carrier(tokenizer).save_pretrained(tmp_path / "carrier")
     unprotect(protected)
     protected.save_pretrained(tmp_path / "saved")
     assert (tmp_path / "saved" / "config.json").exists()
+    assert "save the protected model" in user_error(lambda: carrier.save_pretrained(tmp_path / "saved"))
     unprotect(protected)  # once more does nothing
 
 

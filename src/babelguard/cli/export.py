@@ -14,7 +14,12 @@ from babelguard.errors import UserError
 
 def export(
     run: Annotated[str, typer.Argument(help="run folder, or safety prompt (folder or hub id)")],
-    to: Annotated[str, typer.Option(help="exporter: checkpoint (model folder for transformers), or one you installed")],
+    to: Annotated[
+        str,
+        typer.Option(
+            help="exporter: checkpoint (complete model), lora (adapter), prompt-embeds (for vLLM), or another that is installed"
+        ),
+    ],
     output: Annotated[Path, typer.Option(help="folder to create")],
     model: BaseModelName = None,
     dtype: Annotated[
@@ -24,6 +29,10 @@ def export(
     options: Annotated[
         list[str] | None, typer.Option("--option", help="option of this exporter, as NAME=VALUE (repeatable)")
     ] = None,
+    push_to_hub: Annotated[
+        str | None, typer.Option(help="upload the export to this repository on the hub (USER/NAME), private")
+    ] = None,
+    public: Annotated[bool, typer.Option("--public", help="let everybody see the repository of --push-to-hub")] = False,
     trust_remote_code: Trust = False,
 ) -> None:
     """Write the defended model in a form that other software loads without babelguard."""
@@ -38,6 +47,8 @@ def export(
             model=model,
             dtype=dtype or "checkpoint",
             options=pairs(options),
+            push_to_hub=push_to_hub,
+            public=public,
             trust_remote_code=trust_remote_code,
             screen=CommandScreen(),
         )

@@ -12,7 +12,7 @@ import torch
 
 from babelguard.errors import UserError
 from babelguard.models.devices import choose_dtype
-from babelguard.models.skeleton import embedding_scale, skeleton
+from babelguard.models.skeleton import Scales, embedding_scales, skeleton
 from babelguard.models.stored import StoredWeights
 from babelguard.models.table import StoredTable, find_table
 from babelguard.prompt import SafetyPrompt
@@ -48,14 +48,18 @@ class Base:
         """Its tensors."""
         return StoredWeights(self.folder)
 
+    @cached_property
     def skeleton(self) -> Any:
-        """Build the model without weights; see `babelguard.models.skeleton`."""
+        """The model without weights; see `babelguard.models.skeleton`."""
+        return self._built()
+
+    def _built(self) -> Any:
         return skeleton(self.config, self.name, trust_remote_code=self.trust_remote_code)
 
     @cached_property
     def table(self) -> StoredTable:
         """Where its embedding table and its output head are."""
-        return find_table(self.skeleton(), self.weights, self.name)
+        return find_table(self.skeleton, self.weights, self.name)
 
     @property
     def roles(self) -> set[int]:
@@ -63,9 +67,9 @@ class Base:
         given = (getattr(self.config.get_text_config(), f"{name}_token_id", None) for name in ("bos", "eos", "pad"))
         return {i for one in given for i in (one if isinstance(one, list) else [one]) if i is not None}
 
-    def scale(self, dtype: torch.dtype) -> float:
-        """Return the factor between a row of the embedding table and the input of the first decoder block."""
-        return embedding_scale(self.skeleton(), dtype)
+    def scales(self, dtype: torch.dtype) -> Scales:
+        """Return the factors that the model applies to rows of the embedding table; see `embedding_scales`."""
+        return embedding_scales(self._built(), dtype)
 
     def dtype(self, wanted: str) -> torch.dtype:
         """Return the dtype of the embedding table in an export.
@@ -104,12 +108,18 @@ class Exported:
         facts: What else belongs into the manifest, such as digests and sizes. Values are JSON.
         dtype: The dtype of the rows of the soft prompt, such as bfloat16.
         served_name: The name under which a server offers the defended model, if it is not free.
+        notes: Sentences for the model card, such as security notes.
+        library: The library that loads it, as the hub names it; '' if none does.
+        relation: What it is of the base model, as the hub names it; '' if the hub has no name for it.
     """
 
     serve: tuple[ServeCommand, ...]
     facts: Mapping[str, Any] = field(default_factory=dict)
     dtype: str = "float32"
     served_name: str | None = None
+    notes: tuple[str, ...] = ()
+    library: str = ""
+    relation: str = ""
 
 
 @dataclass(frozen=True)

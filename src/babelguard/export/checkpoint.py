@@ -11,7 +11,7 @@ from torch import Tensor
 from babelguard.errors import UserError
 from babelguard.export.base import Base, Exported, Options, ServeCommand
 from babelguard.export.copying import Change, Plan
-from babelguard.export.settings_files import copy_beside, write_config, write_generation_config
+from babelguard.export.settings_files import copy_beside, copy_notices, write_config, write_generation_config
 from babelguard.models.stored import FORMATS
 from babelguard.prompt import SafetyPrompt
 from babelguard.prompt.rows import extended, table_rows, unused_id, written
@@ -23,6 +23,14 @@ SERVE = (
     ServeCommand("transformers", "5.0", "transformers serve EXPORT", True),
     ServeCommand("vLLM", "0.6", "vllm serve EXPORT", True),
     ServeCommand("SGLang", "0.5", "python -m sglang.launch_server --model-path EXPORT", False),
+)
+# Models whose head vLLM (0.32) takes from the embedding table even if they have one of their own.
+HEADLESS = {"gemma2", "cohere", "cohere2"}
+NOTES = (
+    "Use the chat template of this folder, and do not replace it in the server or in a request.",
+    "transformers does not generate the placeholders (`suppress_tokens`). vLLM and SGLang do not read this setting; there, the "
+    "output rows of the placeholders are those of tokens that the base model never generates. To exclude them as well, send "
+    "`logit_bias` with -100 for each of `token_ids` in `babelguard.json`.",
 )
 
 
@@ -43,7 +51,7 @@ class Checkpoint:
         check_quantised(base, options)
         table, ids, dtype = base.table, prompt.slot.token_ids, base.dtype(options.dtype)
         converted = dtype if options.dtype != "checkpoint" else None
-        rows, count = table_rows(prompt.theta, base.scale(dtype), dtype), max(table.count, max(ids) + 1)
+        rows, count = table_rows(prompt.theta, base.scales(dtype).whole, dtype), max(table.count, max(ids) + 1)
         unused = unused_id(base.tokenizer, table.count, {*ids, *base.roles})
 
         def new_table() -> Tensor:
@@ -61,6 +69,7 @@ class Checkpoint:
         write_config(base.folder, folder, rows=count, dtype=name if converted else None)
         write_generation_config(base.folder, folder, base.config, ids)
         prompt.carrier(base.tokenizer).save_pretrained(folder)
+        copy_notices(base.folder, folder)
         copy_beside(base.folder, folder)
         facts = {
             "bytes": plan.size,
@@ -69,7 +78,8 @@ class Checkpoint:
             "rows": count,
             "unused_token": base.tokenizer.convert_ids_to_tokens(unused),
         }
-        return Exported(SERVE, facts, name)
+        serve = [one for one in SERVE if one.engine != "vLLM" or base.config.model_type not in HEADLESS]
+        return Exported(tuple(serve), facts, name, notes=NOTES, library="transformers", relation="finetune")
 
 
 def heads(base: Base, count: int, unused: int, dtype: torch.dtype | None) -> dict[str, Change]:

@@ -86,7 +86,7 @@ class Plan:
 def _made(name: str, change: Change) -> Piece:
     size = torch.Size(change.shape).numel() * change.dtype.itemsize
 
-    def blocks() -> Iterable[bytes]:
+    def blocks() -> Iterable[bytes | memoryview]:
         tensor = change.make()
         if tuple(tensor.shape) != change.shape or tensor.dtype != change.dtype:
             raise OSError(f"{name} is {tuple(tensor.shape)} {tensor.dtype} instead of {change.shape} {change.dtype}")

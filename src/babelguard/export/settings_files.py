@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
@@ -68,15 +68,27 @@ def write_generation_config(source: Path, folder: Path, config: Any, ids: Collec
     write_json(folder / path.name, found)
 
 
-def copy_beside(source: Path, folder: Path) -> None:
-    """Copy licences and notices, which must accompany every copy of the weights, and what loads pictures or the model.
+def copy_notices(source: Path, folder: Path) -> None:
+    """Copy licences and notices, which must accompany every copy of the weights.
 
     Raises:
         OSError: If a file cannot be copied.
     """
+    _copy(source, folder, lambda file: any(mark in file.name.upper() for mark in NOTICES))
+
+
+def copy_beside(source: Path, folder: Path) -> None:
+    """Copy what transformers needs beside the weights to prepare pictures and sound, or to run a model of the hub.
+
+    Raises:
+        OSError: If a file cannot be copied.
+    """
+    _copy(source, folder, lambda file: file.name in BESIDE or file.suffix == ".py")
+
+
+def _copy(source: Path, folder: Path, wanted: Callable[[Path], bool]) -> None:
     for file in sorted(source.iterdir()):
-        kept = file.name in BESIDE or file.suffix == ".py" or any(mark in file.name.upper() for mark in NOTICES)
-        if file.is_file() and kept and not (folder / file.name).exists():
+        if file.is_file() and wanted(file) and not (folder / file.name).exists():
             shutil.copyfile(file, folder / file.name)
 
 

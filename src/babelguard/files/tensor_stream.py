@@ -30,7 +30,7 @@ class Piece(NamedTuple):
     form: str
     shape: tuple[int, ...]
     size: int
-    blocks: Callable[[], Iterable[bytes]]
+    blocks: Callable[[], Iterable[bytes | memoryview]]
 
 
 def write_pieces(path: Path, pieces: Sequence[Piece], metadata: Mapping[str, str]) -> None:

@@ -14,6 +14,7 @@ from babelguard.export.card import write_card
 from babelguard.export.manifest import PROMPT, write_manifest
 from babelguard.jobs.open_base import check_prompt, open_base
 from babelguard.jobs.open_target import base_of, read_prompt
+from babelguard.jobs.upload import Upload, check_upload, push
 from babelguard.registry import create, guarded
 from babelguard.screen import Screen, Silent
 
@@ -26,6 +27,8 @@ def export(
     model: str | None = None,
     dtype: str = "checkpoint",
     options: Mapping[str, str] | None = None,
+    push_to_hub: str | None = None,
+    public: bool = False,
     trust_remote_code: bool = False,
     screen: Screen | None = None,
 ) -> Path:
@@ -38,6 +41,8 @@ def export(
         model: The base model, if it is not at the location recorded in the run.
         dtype: Dtype of the exported weights: `checkpoint` (as the base model is stored), or the name of a dtype.
         options: Options of this exporter alone, by name.
+        push_to_hub: Repository on the hub to upload the export to, as USER/NAME.
+        public: Let everybody see this repository. By default it is private.
         trust_remote_code: Allow model code from the hub to run.
         screen: Shows progress. Nothing is shown by default.
 
@@ -64,6 +69,9 @@ def export(
         say=screen.say,
     )
     check_prompt(base, prompt, screen.say)
+    upload = None if push_to_hub is None else Upload(push_to_hub, public)
+    if upload is not None:
+        check_upload(upload, prompt.base_licence or base.licence)
     draft = folder.with_name(f"{folder.name}.part-{os.getpid()}")
     screen.title(f"Exporting to {folder}")
     try:
@@ -86,6 +94,8 @@ def export(
         shutil.rmtree(draft, ignore_errors=True)
         raise
     screen.say(f"Written to {folder}")
+    if upload is not None:
+        screen.say(f"Uploaded to {push(folder, upload)}")
     return folder
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from huggingface_hub import metadata_load
 from transformers import AutoConfig, AutoTokenizer
 
 from babelguard.errors import UserError
@@ -65,9 +66,20 @@ def open_base(name: str, *, revision: str | None, trust_remote_code: bool, say: 
         tokenizer=tokenizer,
         base_id=found.base_id,
         revision=revision or (None if Path(found.path).is_dir() else folder.name),
-        licence=found.licence,
+        licence=found.licence or licence_of(folder),
         trust_remote_code=trust_remote_code,
     )
+
+
+def licence_of(folder: Path) -> str | None:
+    """Return the licence of a model by its card, as in hub metadata. None if it has no card or the card does not say."""
+    try:
+        metadata = metadata_load(folder / "README.md") or {}
+    except Exception:  # a card may hold anything, and the licence is only shown
+        return None
+    licence = metadata.get("license")
+    found = metadata.get("license_name") or licence if licence == "other" else licence
+    return found if isinstance(found, str) and found.isprintable() else None
 
 
 def check_prompt(base: Base, prompt: SafetyPrompt, say: Say) -> None:
@@ -77,7 +89,7 @@ def check_prompt(base: Base, prompt: SafetyPrompt, say: Say) -> None:
         UserError: See `SafetyPrompt.check`.
     """
     table = base.table
-    sketch = Sketch.of(base.skeleton(), table.read)
+    sketch = Sketch.of(base.skeleton, table.read)
     prompt.check_base(table.width, sketch, base.tokenizer, say)
 
 

@@ -1,17 +1,17 @@
-"""A model without its weights: its structure, and the scale of its embeddings."""
+"""A model without its weights: its structure, and the scales of its embeddings."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import nn
 from transformers import AutoModelForCausalLM
 
 from babelguard.errors import UserError
-from babelguard.models.probes import backbone, embed
+from babelguard.models.probes import backbone, embed, outer_embedding_scale
 from babelguard.models.quiet import quiet
 
 
@@ -53,24 +53,36 @@ def skeleton(config: Any, name: str, *, trust_remote_code: bool = False) -> Any:
         ) from error
 
 
-@torch.no_grad()
-def embedding_scale(model: Any, dtype: torch.dtype) -> float:
-    """Return the factor between a row of the embedding table and the input of the first decoder block.
+class Scales(NamedTuple):
+    """Factors on the way from the embedding table to the first decoder block. Gemma and Granite have one.
 
-    Gemma and Granite have one; it is 1 for most models. It depends on the dtype, because Gemma rounds it to that of the table.
+    Attributes:
+        whole: The factor between a row of the table and the input of the first decoder block.
+        outer: The part of it that is applied after the embedding module.
+    """
+
+    whole: float
+    outer: float
+
+
+@torch.no_grad()
+def embedding_scales(model: Any, dtype: torch.dtype) -> Scales:
+    """Measure the factors of a model. They depend on the dtype, because Gemma rounds its factor to that of the table.
 
     Args:
-        model: A model without weights, as `skeleton` returns it. Its embedding table becomes one of four rows.
+        model: A model, with weights or without. Its embedding table becomes one of four rows.
         dtype: Dtype of the model when it runs.
     """
     embedding = model.get_input_embeddings()
-    embedding.weight = nn.Parameter(torch.ones(4, embedding.weight.shape[1], dtype=dtype), requires_grad=False)
+    place = torch.device("cpu") if embedding.weight.is_meta else embedding.weight.device
+    ones = torch.ones(4, embedding.weight.shape[1], dtype=dtype, device=place)
+    embedding.weight = nn.Parameter(ones, requires_grad=False)
     embedding.padding_idx = None
     for module in _outside_blocks(backbone(model)):
         for name, value in list(module.named_parameters(recurse=False)):
             if value.is_meta:
                 setattr(module, name, nn.Parameter(torch.zeros(value.shape, dtype=dtype), requires_grad=False))
-    return float(embed(model, [1, 2]).mean())
+    return Scales(float(embed(model, [1, 2]).mean()), outer_embedding_scale(model))
 
 
 def _outside_blocks(module: nn.Module) -> Iterator[nn.Module]:

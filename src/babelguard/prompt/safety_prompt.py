@@ -6,6 +6,7 @@ import hashlib
 import os
 import warnings
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from babelguard.models.sketch import Sketch
 from babelguard.prompt import hub, storage
 from babelguard.prompt.card import model_card, results_of
 from babelguard.prompt.hook import SoftPromptHook
+from babelguard.prompt.saving import save_defended
 from babelguard.prompt.slot import Slot, carry, check_tokenizer
 
 
@@ -182,7 +184,8 @@ class SafetyPrompt:
         """Insert the prompt into a model.
 
         Plain `generate` is then defended for chats rendered with the returned tokenizer's `apply_chat_template`. The model
-        gets two hooks on its input embedding, one that checks its input, and `suppress_tokens`; its weights are not changed.
+        gets two hooks on its input embedding, one that checks its input, and `suppress_tokens`; its weights are not changed. Its
+        `save_pretrained` writes a defended model; see `babelguard.prompt.saving`.
         `unprotect` reverses it.
 
         Args:
@@ -209,7 +212,7 @@ class SafetyPrompt:
         model.babelguard_suppressed = model.generation_config.suppress_tokens
         suppressed = [*(model.babelguard_suppressed or []), *(i for i in self.slot.token_ids if i < head)]
         model.generation_config.suppress_tokens = suppressed or None  # an empty list is not a valid value
-        model.save_pretrained = _refuse_to_save
+        model.save_pretrained = partial(save_defended, model, self.theta, self.slot.token_ids, carrier)
         carrier.babelguard_protects = True
         return model, carrier
 
@@ -223,18 +226,6 @@ def unprotect(model: Any) -> None:
     model.generation_config.suppress_tokens = model.babelguard_suppressed
     model.babelguard_hook = model.babelguard_suppressed = None
     del model.save_pretrained  # the method of the class is visible again
-
-
-def _refuse_to_save(*_: Any, **__: Any) -> None:
-    """Stand in for `save_pretrained` of a protected model: the saved weights would not contain the prompt.
-
-    Raises:
-        UserError: Always.
-    """
-    raise UserError(
-        "This model is protected by a safety prompt, which save_pretrained would not save; export the defended model with "
-        "'babelguard export', or call babelguard.unprotect(model) first to save the base model."
-    )
 
 
 def template_digest(tokenizer: Any) -> str:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from itertools import zip_longest
+from pathlib import Path
 from typing import Any
 
 from babelguard.errors import UserError
 from babelguard.prompt.preamble import UNDEFENDED, UNREADABLE, lenient, limited
+from babelguard.prompt.saving import saved_beside
 
 LOST = (
     "The rendered chat does not contain the safety prompt exactly once, so the model would be undefended; use the chat "
@@ -124,18 +127,18 @@ class DefendedTokenizer:
         second = () if pair is None and not given else (pair,)
         return super().tokenize(text, *second, *given, **named)  # type: ignore[misc]
 
-    def save_pretrained(self, *given: Any, **named: Any) -> Any:
-        """Save the tokenizer, unless its safety prompt exists only in the memory of a protected model.
+    def save_pretrained(self, save_directory: str | os.PathLike[str], *given: Any, **named: Any) -> Any:
+        """Save the tokenizer. That of a protected model is only saved beside this model.
 
         Raises:
-            UserError: If it belongs to a protected model.
+            UserError: If it belongs to a protected model that is not saved in this folder.
         """
-        if self.babelguard_protects:
+        if self.babelguard_protects and not saved_beside(self, Path(save_directory)):
             raise UserError(
-                "This tokenizer belongs to a model that is protected by a safety prompt, which save_pretrained would not "
-                "save; export the defended model with 'babelguard export', or save the tokenizer of the base model."
+                "This tokenizer belongs to a model that is protected by a safety prompt, and other models do not know its "
+                "placeholders; save the protected model, whose save_pretrained also writes this tokenizer."
             )
-        return super().save_pretrained(*given, **named)  # type: ignore[misc]
+        return super().save_pretrained(save_directory, *given, **named)  # type: ignore[misc]
 
     def _broken(self, value: Any) -> Any:
         """Break up the placeholders in all strings of a value."""
