@@ -18,22 +18,43 @@ from babelguard.prompt.rows import IMPOSSIBLE_BYTES
 # An element of the hidden states that is the same for all tokens.
 CONSTANT, VALUE = 0, 0.3
 SOFT_TOKENS = 5
+# Makes replies depend on more than their last token.
+GAIN = 3.0
+# Searched for replies of many different tokens.
+SEEDS = {"llama": 10, "qwen3, tied": 37, "gemma3, scaled": 42}
 
 
 @torch.no_grad()
-def save(name: str, folder: Path) -> tuple[Path, Path]:
-    """Save a model of `varied` and a random safety prompt for it. Returns both folders."""
-    base = varied.save(name, folder / "base")
-    model, tokenizer = tiny.load_family(base)
+def make(name: str, seed: int) -> Any:
+    """Return a model of `varied` with another seed, which never generates unused tokens."""
+    family, _, sharp, changes = varied.VARIED[name]
+    if family == "qwen3":
+        changes = changes | {"vocab_size": 560}  # rows that an adapter can change
+    elif family == "gemma3":
+        sharp *= 2.5
+    model, tokenizer = tiny.make_model(family, seed, **changes), tiny.make_tokenizer(tiny.FAMILIES[family])
+    shift = float(family == "gemma3")  # its norms have the weight 1 + w
+    model.model.norm.weight[:] = sharp * (model.model.norm.weight + shift) - shift
+    table, head = model.get_input_embeddings().weight, model.get_output_embeddings().weight
+    if family == "gemma3":
+        head[unused(tokenizer, len(head))] = 0.0  # other logits are far higher
+        return model
     for part, weight in model.named_parameters():
         if part.endswith(("o_proj.weight", "down_proj.weight")):
             weight[CONSTANT] = 0.0
-    table, head = model.get_input_embeddings(), model.get_output_embeddings().weight
-    table.weight[:, CONSTANT] = VALUE / float(getattr(table, "embed_scale", 1.0))
-    if head is not table.weight:
+            weight *= GAIN
+    table[:, CONSTANT] = VALUE
+    if head is not table:
         head[:, CONSTANT] = 0.0
     head[unused(tokenizer, len(head)), CONSTANT] = -100.0 / VALUE
-    model.save_pretrained(base)
+    return model
+
+
+def save(name: str, folder: Path) -> tuple[Path, Path]:
+    """Save a model and a random safety prompt for it. Returns both folders."""
+    base = folder / "base"
+    make(name, SEEDS[name]).save_pretrained(base)
+    tiny.make_tokenizer(tiny.FAMILIES[varied.VARIED[name].family]).save_pretrained(base)
     tiny.make_prompt(*tiny.load_family(base), SOFT_TOKENS).save_pretrained(folder / "prompt")
     return base, folder / "prompt"
 

@@ -15,6 +15,7 @@ from safetensors.torch import load_file
 
 from babelguard.jobs.verify import verify
 from babelguard.prompt import SafetyPrompt
+from babelguard.verification.prompts import harmless_questions
 
 HEAD, TABLE = "lm_head.weight", "model.embed_tokens.weight"
 RENDERED, TOPS, FIRST, REPLIES = "rendered chats", "most likely tokens", "first log-probabilities", "greedy replies"
@@ -75,17 +76,13 @@ def test_a_right_export_passes(made, name):
 @pytest.mark.parametrize("name", varied.VARIED)
 def test_the_replies_have_many_different_tokens(made, name):
     base, _ = made(name)
-    model, tokenizer = tiny.load_family(base)
-    prompt = SafetyPrompt.from_pretrained(base.parent / "prompt")
-    protected, carrier = prompt.protect(model, tokenizer)
-    ids = carrier.apply_chat_template(
-        [{"role": "user", "content": "How many people?"}],
-        add_generation_prompt=True,
-        return_tensors="pt",
-        return_dict=True,
-    )
-    reply = protected.generate(**ids, max_new_tokens=16, do_sample=False)[0, ids["input_ids"].shape[1] :]
-    assert len(set(reply.tolist())) >= varied.DISTINCT
+    protected, carrier = SafetyPrompt.from_pretrained(base.parent / "prompt").protect(*tiny.load_family(base))
+    for question in harmless_questions(("en", "ko")).values():
+        ids = carrier.apply_chat_template(
+            [{"role": "user", "content": question}], add_generation_prompt=True, return_tensors="pt", return_dict=True
+        )
+        reply = protected.generate(**ids, max_new_tokens=16, do_sample=False)[0, ids["input_ids"].shape[1] :]
+        assert len(set(reply.tolist())) >= varied.DISTINCT
 
 
 def rows_of(out):
@@ -199,7 +196,7 @@ def test_a_file_that_was_changed_after_the_export_fails(copied, file):
     base, out = copied(LLAMA)
     if file.endswith("safetensors"):
         tensors = load_file(out / file)
-        tensors["model.norm.weight"][0] += 1e-7
+        tensors["model.norm.weight"][0] += 1e-5
         exports.save_file(tensors, out / file, {"format": "pt"})
     else:
         with (out / file).open("a") as opened:

@@ -88,7 +88,7 @@ def verify(
     tolerance = tolerance_of(number_format, by_server=http is not None)
     screen.title(f"Verifying {folder}")
     screen.say(
-        f"  Chats in {len(questions)} languages are answered twice, with up to {REPLY_TOKENS} tokens each: by the base model "
+        f"  Chats in {_languages(len(questions))} are answered twice, with up to {REPLY_TOKENS} tokens each: by the base model "
         f"with its safety prompt in this process, then by {engine}. The tolerances are those of {tolerance.name}."
     )
     if logged is not None:
@@ -141,6 +141,10 @@ def verify(
             screen.say(f"  {check.name}: {visible(check.remark)}")
     screen.say(f"Written to {folder / RESULT}")
     return found
+
+
+def _languages(count: int) -> str:
+    return "one language" if count == 1 else f"{count} languages"
 
 
 def _open(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -153,7 +154,7 @@ def first_distance(expected: Expected, answer: Answer) -> float | None:
 
 def check_reserved(expected: Sequence[Expected]) -> Check:
     """Check the probability of the placeholder tokens under the output rows of the export."""
-    worst = max(expected, key=lambda one: one.reserved)
+    worst = max(expected, key=lambda one: (math.isnan(one.reserved), one.reserved))
     failed = not worst.reserved <= RESERVED
     return Check(
         name="placeholder tokens",
