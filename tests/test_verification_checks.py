@@ -156,7 +156,7 @@ def test_quantised_files_may_differ_in_one_of_ten():
     tolerance = Tolerance("quantised", 0.1, 0.9)
     right, wrong = (expected(), Answer(tops=[0, 1, 2], text="abc")), (expected(), Answer(tops=[0, 1, 9], text="abX"))
     assert check_tops([right] * 9 + [wrong], tolerance).state == "passed"
-    assert check_tops([right] + [wrong], tolerance).state == "failed"
+    assert check_tops([right, wrong], tolerance).state == "failed"
     assert check_replies([right] * 9 + [wrong], tolerance).state == "passed"
 
 

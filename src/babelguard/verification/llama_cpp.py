@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from babelguard.errors import UserError
 from babelguard.verification.chat_server import LIKELY, ChatServer
 from babelguard.verification.served import Answer, Expected
