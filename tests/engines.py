@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
+import socket
 import subprocess
 import sys
+import time
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import Any
@@ -46,6 +49,32 @@ def llama_cpp(file: Path, context: int = 1024) -> Iterator[str]:
             server.kill()
             server.wait()
             server.stdout.close()
+
+
+@contextmanager
+def transformers_serve(folder: Path) -> Iterator[str]:
+    """Serve a model folder with `transformers serve`, by its path; give the address of its OpenAI API."""
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        port = found.getsockname()[1]
+    program = "import sys; from transformers.cli.transformers import main; sys.argv[0] = 'transformers'; main()"
+    command = [sys.executable, "-c", program, "serve", str(folder), "--host", "127.0.0.1", "--port", str(port)]
+    log = folder.with_name(folder.name + ".log")
+    with log.open("w") as errors:
+        settings = {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
+        server = subprocess.Popen(
+            [*command, "--device", "cpu"], stdout=errors, stderr=errors, env=os.environ | settings
+        )
+        try:
+            for _ in range(600):
+                assert server.poll() is None, log.read_text()[-2000:]
+                with suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+                    break
+                time.sleep(0.2)
+            yield f"http://127.0.0.1:{port}/v1"
+        finally:
+            server.kill()
+            server.wait()
 
 
 def post(address: str, body: dict[str, Any]) -> dict[str, Any]:

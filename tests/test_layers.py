@@ -31,7 +31,7 @@ LAYERS = (
     ("targets",),
     ("method", "evaluation"),
     ("report", "export"),
-    ("analysis", "proxy"),
+    ("analysis", "proxy", "verification"),
     ("jobs",),
     ("cli",),
     ("__main__",),

@@ -24,6 +24,7 @@ from babelguard.cli.export import export
 from babelguard.cli.judge import judge
 from babelguard.cli.proxy import proxy
 from babelguard.parallel import launched, launched_rank
+from babelguard.cli.verify import verify
 
 app = typer.Typer(
     name="babelguard",
@@ -40,6 +41,7 @@ app.command()(chat)
 app.command()(analyse)
 app.command()(export)
 app.command()(proxy)
+app.command()(verify)
 
 corpus_app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 corpus_app.callback()(corpus)

@@ -17,6 +17,15 @@ class DataSection(Record):
     languages: tuple[str, ...] = Field(default=(), strict=False)
 
 
+class EvaluationSection(Record):
+    """The section `evaluation` of config.json."""
+
+    judge: str = "default"
+    judge_model: str | None = None
+    judge_url: str | None = None
+    reply_tokens: int = 32
+
+
 class RunConfig(Record):
     """config.json of a run: its settings, and `run`, what else its result depends on."""
 
@@ -24,6 +33,7 @@ class RunConfig(Record):
     dtype: str = "auto"
     revision: str | None = None
     data: DataSection = DataSection()
+    evaluation: EvaluationSection = EvaluationSection()
     run: dict[str, str] = Field(default_factory=dict)
 
 
