@@ -23,8 +23,8 @@ from babelguard.cli.evaluate import evaluate
 from babelguard.cli.export import export
 from babelguard.cli.judge import judge
 from babelguard.cli.proxy import proxy
-from babelguard.parallel import launched, launched_rank
 from babelguard.cli.verify import verify
+from babelguard.parallel import launched, launched_rank
 
 app = typer.Typer(
     name="babelguard",
