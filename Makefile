@@ -12,7 +12,7 @@ MODEL ?= demo
 OPTIONS ?= --languages en,zh,ar,ko,th --test-languages en,zh,ar,ko,th,es,da
 CI_OPTIONS := --languages en,zh --test-languages en,zh,es --steps 4 --limit 2
 
-.PHONY: quickstart quickstart-ci install test test-fast mutants kill-test lint format clean
+.PHONY: quickstart quickstart-ci install test test-fast mutants kill-test verify-vllm lint format clean
 
 quickstart: $(VENV)/.installed
 	$(BIN)/babelguard defend $(MODEL) --preset quick $(OPTIONS)
@@ -54,6 +54,10 @@ mutants: $(VENV)/.installed-dev
 # Checks that killed commands resume to the same bytes (about two minutes).
 kill-test: $(VENV)/.installed-dev
 	$(BIN)/python tests/kill_test.py
+
+# Serves an export with vLLM on the CPU, in an environment of its own (several GB), and verifies it.
+verify-vllm: $(VENV)/.installed-dev
+	$(BIN)/python tests/verify_vllm.py
 
 lint: $(VENV)/.installed-dev
 	$(BIN)/ruff format --check .

@@ -92,7 +92,9 @@ def main() -> None:
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
-        command = [programs / "vllm", "serve", work / NAME, "--served-model-name", NAME, "--host", "127.0.0.1"]
+        # The command `vllm` of this package looks for a distribution of another name and fails.
+        command = [programs / "python", "-m", "vllm.entrypoints.openai.api_server", "--model", work / NAME]
+        command += ["--served-model-name", NAME, "--host", "127.0.0.1", "--enforce-eager"]
         command += ["--port", str(port), "--dtype", given.dtype, "--max-model-len", "2048"]
         settings = {"VLLM_CPU_KVCACHE_SPACE": "1", "HF_HUB_OFFLINE": "1", "VLLM_NO_USAGE_STATS": "1"}
         url, log = f"http://127.0.0.1:{port}", work / "vllm.log"
