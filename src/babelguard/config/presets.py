@@ -30,7 +30,7 @@ _MCD: dict[str, Any] = {
         "learning_rate": 0.1,
         "beta2": 0.95,
         "decay": "cosine",
-        "steps": 240,
+        "steps": 160,
     },
     "selection": {"keep": "validation", "every": 80, "rows": 16},
 }
