@@ -1,8 +1,8 @@
 """Run the commands of the README: each line of its `sh` blocks and each `python` block, in order, in the virtual environment.
 
-Lines that clone the repository are skipped. `babelguard chat` gets a short conversation on standard input. The quickstart
-takes about half an hour, so `make quickstart-ci` runs instead: the same job on a smaller model, with fewer languages, steps and
-rows. The other commands then use this model and its run. Each replacement is printed.
+Lines that clone the repository or start vLLM are skipped. `babelguard chat` gets a short conversation on standard input. The
+quickstart takes about half an hour, so `make quickstart-ci` runs instead: the same job on a smaller model, with fewer languages,
+steps and rows. The other commands then use this model and its run. Each replacement is printed.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 BLOCK = re.compile(r"^```(sh|python)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
-SKIPPED = ("git clone", "cd ", "make test", "#")
+SKIPPED = ("git clone", "cd ", "make test", "vllm serve", "#")
 CONVERSATION = "What is the capital of Denmark?\n/defence off\n/compare\n/quit\n"
 REPLACED = (
     ("make quickstart", "make quickstart-ci"),

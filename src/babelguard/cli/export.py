@@ -17,7 +17,8 @@ def export(
     to: Annotated[
         str,
         typer.Option(
-            help="exporter: checkpoint (complete model), lora (adapter), prompt-embeds (for vLLM), or another that is installed"
+            help="exporter: checkpoint (complete model), lora (adapter), gguf (for llama.cpp and Ollama), prompt-embeds (for "
+            "vLLM), or another that is installed"
         ),
     ],
     output: Annotated[Path, typer.Option(help="folder to create")],
