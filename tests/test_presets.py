@@ -24,6 +24,7 @@ DEFAULTS = {
     "seed": 0,
     "device": "auto",
     "dtype": "auto",
+    "sharding": "none",
     "trust_remote_code": False,
     "data": {
         "languages": ["en", "da", "ko", "el", "ga"],
@@ -87,12 +88,14 @@ MCD = {
     "objective.weights.alignment": 0.0,
     "objective.weights.behaviour": 4.0,
     "objective.weights.keep": 1.0,
-    "training.steps": 240,
+    "objective.anchor_rows": 8,
+    "training.steps": 160,
     "training.learning_rate": 0.1,
     "training.beta2": 0.95,
     "training.decay": "cosine",
     "training.batches": "twins",
     "selection.every": 80,
+    "selection.rows": 16,
 }
 ENGLISH_ANCHORS = {"objective.anchors": "english", "objective.anchor_rows": 48, "selection.keep": "last"}
 NO_ALIGNMENT = {"objective.weights.alignment": 0.0, "objective.weights.harmfulness": 0.01}
