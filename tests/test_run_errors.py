@@ -67,7 +67,7 @@ def test_running_out_of_memory(command, tmp_path, monkeypatch):
     assert "--dtype bfloat16" in sentence
     assert "training.batch_size (in the configuration file)" in sentence
     monkeypatch.undo()
-    monkeypatch.setattr("babelguard.jobs.prepare.load_chat_model", short)
+    monkeypatch.setattr("babelguard.jobs.load_model.load_chat_model", short)
     assert "There is not enough memory" in fail(*command("llama", tmp_path / "other"))
 
 
