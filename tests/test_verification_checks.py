@@ -87,6 +87,12 @@ def test_a_reply_that_ends_within_a_character_is_complete():
     assert compare_text(expected(texts=("", "a", "a\ufffd")), "a", STRICT) == (2, 2, None)  # llama.cpp leaves it out
 
 
+def test_bytes_that_are_no_characters_are_one_mark():
+    texts = ("", "a\ufffd", "a\ufffd\ufffd\ufffd", "a\ufffd\ufffd\ufffdb")
+    assert compare_text(expected(texts=texts), "a\ufffd\ufffdb", STRICT) == (3, 3, None)
+    assert compare_text(expected(texts=texts), "a\ufffd\ufffdc", STRICT) == (3, 2, 2)
+
+
 @pytest.mark.parametrize(
     ("answer", "state", "remark"),
     [

@@ -55,18 +55,21 @@ def failed(base, out, url, **given):
 
 
 @pytest.mark.parametrize("name", varied.VARIED)
-def test_transformers_serve(made, tmp_path, name):
+def test_transformers_serve(made, name):
     base, out = made(name)
-    served = shutil.copytree(out, tmp_path / "defended")
-    with engines.transformers_serve(served) as url:
-        kind, found = states(base, out, url, served=str(served))
-        assert kind == "server"
-        assert {key for key, state in found.items() if state == "not checked"} == {TOPS, FIRST}
-        assert "failed" not in found.values()
-        # The same server has another export.
-        wrong = shutil.copytree(out, tmp_path / "wrong")
-        exports.change_tensors(wrong, lambda tensors: tensors["model.embed_tokens.weight"].mul_(0.5))
-        assert failed(base, out, url, served=str(wrong)) == [REPLIES]
+    with engines.transformers_serve(out) as url:
+        kind, found = states(base, out, url)
+    assert kind == "server"
+    assert {key for key, state in found.items() if state == "not checked"} == {TOPS, FIRST}
+    assert "failed" not in found.values()
+
+
+def test_transformers_serve_with_another_export(made, tmp_path):
+    base, out = made(LLAMA)
+    wrong = shutil.copytree(out, tmp_path / "wrong")
+    exports.change_tensors(wrong, lambda tensors: tensors["model.embed_tokens.weight"].mul_(0.5))
+    with engines.transformers_serve(wrong) as url:
+        assert failed(base, out, url) == [REPLIES]
 
 
 @pytest.mark.parametrize("name", varied.VARIED)

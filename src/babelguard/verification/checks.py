@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -12,7 +13,8 @@ from babelguard.verification.tolerance import RESERVED, Tolerance
 
 # The reference and the served model on the same chat.
 Pair = tuple[Expected, Answer]
-UNFINISHED = "\ufffd"  # decoders write this for the beginning of a character
+# Decoders write this for the beginning of a character, and different numbers of it for bytes that are not characters.
+UNFINISHED = "\ufffd"
 
 
 class Tokens(NamedTuple):
@@ -102,8 +104,8 @@ def compare_text(expected: Expected, text: str, tolerance: Tolerance) -> Tokens:
         text: The reply.
         tolerance: The tolerance. If the reference has no clear favourite where the texts part, the rest is not compared.
     """
-    shown = [one.rstrip(UNFINISHED).lstrip() for one in expected.texts]
-    found = text.lstrip()
+    shown = [_plain(one).rstrip(UNFINISHED) for one in expected.texts]
+    found = _plain(text)
     length = len(expected.path)
     if found.rstrip(UNFINISHED) == shown[-1]:
         return Tokens(length, length)
@@ -116,6 +118,10 @@ def compare_text(expected: Expected, text: str, tolerance: Tolerance) -> Tokens:
     if any(expected.margins[k] <= tolerance.margin for k in range(begin, last + 1)):
         return Tokens(begin, begin)
     return Tokens(last + 1, last, last)
+
+
+def _plain(text: str) -> str:
+    return re.sub(f"{UNFINISHED}+", UNFINISHED, text.lstrip())
 
 
 def check_first(pairs: Sequence[Pair], tolerance: Tolerance) -> Check:
