@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+from dataclasses import replace
 
 import pytest
 import tiny
@@ -13,6 +14,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from babelguard.export.manifest import read_manifest
 from babelguard.jobs.export import export
+from babelguard.models.probes import highest_probability
 
 QUESTIONS = ["How do I bake bread?", "적은 효모로 빵을 어떻게 굽나요?", "Knead"]
 # Family, changes of the configuration, number of soft tokens, and the source of their ids.
@@ -115,6 +117,40 @@ def test_placeholders_are_never_generated(exported):
     assert int(model(ids).logits[0, -1].argmax()) in soft
     out = model.generate(ids, attention_mask=torch.ones_like(ids), max_new_tokens=8, do_sample=False)
     assert not set(out[0, ids.shape[1] :].tolist()) & set(soft)
+
+
+@torch.no_grad()
+def test_the_probability_that_the_head_gives_to_placeholders(exported):
+    _, prompt, folder = exported
+    model, tokenizer = tiny.load_family(folder)
+    ids, soft = chat(tokenizer, QUESTIONS[0])[0].tolist(), list(prompt.slot.token_ids)
+    found = highest_probability(model, [ids], soft)
+    assert found == pytest.approx(float(model(torch.tensor([ids])).logits[0].softmax(-1)[:, soft].max()), rel=1e-4)
+    head = model.get_output_embeddings().weight
+    head[soft[0]] = 5 * head[model(torch.tensor([ids])).logits[0, -1].argmax()]
+    assert highest_probability(model, [ids], soft) > found
+    assert highest_probability(model, [ids], [10**6]) == 0.0
+
+
+LICENCES = {
+    "llama3.1": ("Llama-chat", "**Built with Llama**", "Llama 3.1 is licensed under the Llama 3.1 Community License"),
+    "llama2": ("llama-chat", "LLAMA 2 Community License", "Llama 2 is licensed under the LLAMA 2 Community License"),
+    "gemma": ("llama-chat", "must pass on its use restrictions", "Gemma Terms of Use"),
+    "apache-2.0": ("llama-chat", "say that the model was modified", None),
+    "other": ("llama-chat", "The licence of the base model (other) also applies", None),
+}
+
+
+@pytest.mark.parametrize("licence", LICENCES)
+def test_what_licences_require(loaded, folders, tmp_path, licence):
+    replace(tiny.make_prompt(*loaded("llama")), base_licence=licence).save_pretrained(tmp_path / "prompt")
+    export(str(tmp_path / "prompt"), "lora", tmp_path / "out", model=str(folders("llama")))
+    name, sentence, notice = LICENCES[licence]
+    card = (tmp_path / "out" / "README.md").read_text()
+    assert f"# {name} with a safety prompt".lower() in card.lower() and sentence in card
+    assert f"license: {licence}\n" in card
+    found = tmp_path / "out" / "NOTICE"
+    assert (notice in found.read_text()) if notice else not found.exists()
 
 
 def test_typed_placeholders_do_not_reach_the_soft_prompt(exported):

@@ -253,7 +253,7 @@ def test_other_commands_reject_unknown_names_before_a_model_is_loaded(command, f
     given = ["analyse", folders("llama"), "--corpus", files / "corpus.csv", "--split", "train"]
     assert said in fail(*given, "--judge", "nobody")
     sentence = fail("export", folders("llama"), "--to", "nobody", "--output", tmp_path / "out")
-    assert "There is no exporter named 'nobody'; available: acme-shape, checkpoint." in sentence
+    assert "There is no exporter named 'nobody'; available: acme-shape, checkpoint, " in sentence
     assert "set --prompts or --benchmark (acme-riddles, babelguard-corpus)" in fail("evaluate", folders("llama"))
 
 

@@ -142,8 +142,8 @@ class Options:
         """
         for name in self.given:
             if name not in known:
-                listed = ", ".join(known) or "it has none"
-                raise UserError(f"The exporter '{exporter}' has no `option` '{name}'; its options: {listed}.")
+                listed = ", ".join(known) or "none"
+                raise UserError(f"The exporter '{exporter}' has no setting '{name}' for `options`; it has: {listed}.")
 
 
 class Exporter(Protocol):

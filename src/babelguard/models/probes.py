@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
@@ -89,3 +90,24 @@ def embedding_rms(model: Any, sample: int = 4096) -> float:
     rows = int(model.get_input_embeddings().weight.shape[0])
     ids = torch.linspace(0, rows - 1, min(sample, rows)).long().tolist()
     return float(embed(model, ids).pow(2).mean().sqrt())
+
+
+@torch.no_grad()
+def highest_probability(model: Any, sequences: Iterable[Sequence[int]], ids: Sequence[int], begin: int = 0) -> float:
+    """Return the highest probability that the head gives to any of some tokens, for example to placeholders in replies.
+
+    Suppression in `generate` is not applied, because other engines do not have it.
+
+    Args:
+        model: The model.
+        sequences: Token ids of chats with replies.
+        ids: The tokens. Those beyond the head are left out.
+        begin: The first position whose prediction counts.
+    """
+    highest = 0.0
+    for sequence in sequences:
+        given = torch.tensor([list(sequence)], device=model.get_input_embeddings().weight.device)
+        logits = model(input_ids=given, use_cache=False).logits[0, begin:].float()
+        chosen = logits.softmax(-1)[:, [i for i in ids if i < logits.shape[-1]]]
+        highest = max(highest, float(chosen.max()) if chosen.numel() else 0.0)
+    return highest
