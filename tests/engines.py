@@ -12,16 +12,20 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any
 
-# llama-server in a process. It ends when its standard input is closed, so it cannot outlive the tests.
+# llama-server in a process, with one thread, float32 keys and values, and thinking off. It ends when its standard input is
+# closed, so it cannot outlive the tests.
 LLAMA_SERVER = """
-import sys, xllamacpp
-params = xllamacpp.CommonParams()
-params.model.path, params.model_alias, params.port = sys.argv[1], {"defended"}, 0
-params.n_ctx, params.n_parallel, params.warmup, params.use_jinja, params.ui = int(sys.argv[2]), 1, False, True, False
+import sys, xllamacpp as llama
+params = llama.CommonParams()
+params.model.path, params.model_alias, params.port, params.n_ctx = sys.argv[1], {"defended"}, 0, int(sys.argv[2])
+params.n_parallel, params.warmup, params.use_jinja, params.ui, params.enable_reasoning = 1, False, True, False, 0
+params.cache_type_k = params.cache_type_v = llama.ggml_type.GGML_TYPE_F32
+params.flash_attn_type = llama.llama_flash_attn_type.LLAMA_FLASH_ATTN_TYPE_DISABLED
 params.cpuparams.n_threads = params.cpuparams_batch.n_threads = 1
-server = xllamacpp.Server(params)
+server = llama.Server(params)
 print("address", server.listening_address, flush=True)
 sys.stdin.read()
 """
@@ -31,20 +35,14 @@ sys.stdin.read()
 def llama_cpp(file: Path, context: int = 1024) -> Iterator[str]:
     """Serve a GGUF file with llama.cpp as the model `defended`; give the address of its OpenAI API."""
     command = [sys.executable, "-c", LLAMA_SERVER, str(file), str(context)]
-    log = file.with_suffix(".log")
-    with log.open("w") as errors:
-        server = subprocess.Popen(
-            command,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=errors,
-            text=True,
-            env=os.environ | {"OMP_NUM_THREADS": "1"},
-        )
+    with TemporaryFile("w+") as log:
+        server = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log, text=True)
         try:
             said = (line.split() for line in server.stdout)
             address = next((words[1] for words in said if words[:1] == ["address"]), None)
-            assert address is not None, log.read_text()[-2000:]
+            if address is None:
+                log.seek(0)
+                raise RuntimeError(f"llama.cpp does not serve {file.name}: {log.read()[-2000:]}")
             yield f"{address}/v1"
         finally:
             server.stdin.close()
@@ -90,3 +88,16 @@ def greedy(address: str, messages: list[dict[str, Any]], tokens: int = 16, top: 
     """Ask the model `defended` for its most likely reply; give the first choice."""
     body = {"model": "defended", "messages": messages, "max_tokens": tokens, "temperature": 0, "logprobs": True}
     return post(f"{address}/chat/completions", body | {"top_logprobs": top} | more)["choices"][0]
+
+
+def rendered_by_llama_cpp(address: str, messages: list[dict[str, Any]]) -> list[int]:
+    """Return the token ids of a chat, as llama.cpp renders and tokenises it."""
+    root = address.removesuffix("/v1")
+    text = post(f"{root}/apply-template", {"messages": messages})["prompt"]
+    return post(f"{root}/tokenize", {"content": text, "add_special": True, "parse_special": True})["tokens"]
+
+
+def continued_by_llama_cpp(address: str, ids: list[int], tokens: int = 16) -> list[int]:
+    """Return the token ids of the most likely continuation of token ids."""
+    body = {"prompt": ids, "n_predict": tokens, "temperature": 0, "return_tokens": True}
+    return post(f"{address.removesuffix('/v1')}/completion", body)["tokens"]

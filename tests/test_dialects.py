@@ -95,5 +95,12 @@ def test_minijinja_does_not_let_a_caption_stand_in_front_of_the_prompt():
     text = {"type": "text", "text": "What is this?"}
     chat = [{"role": "user", "content": [{"type": "image", "url": "a.png"}, text]}]
     assert rendered(wrapped, chat, {}) == f"<image >{SOFT}\n\nWhat is this?"
-    with pytest.raises(Exception, match=UNDEFENDED.split(",")[0]):
-        rendered(wrapped, [{"role": "user", "content": [{"type": "image", "alt": "attack"}, text]}], {})
+    # The copy of a part in the probe has eight keys.
+    for others in ({}, {f"other{k}": "a" for k in range(9)}):
+        with pytest.raises(Exception, match=UNDEFENDED.split(",")[0]):
+            rendered(wrapped, [{"role": "user", "content": [{"type": "image", **others, "alt": "attack"}, text]}], {})
+
+
+def test_llama_cpp_can_parse_it():
+    """It cannot parse calls with `**`. Whether it renders the same chats is tested in test_gguf.py."""
+    assert "**" not in wrap(ALONE["qwen3"], soft=SOFT, tokens=TOKENS, placement="system")

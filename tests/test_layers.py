@@ -38,16 +38,22 @@ LAYERS = (
 )
 LEVEL = {part: level for level, parts in enumerate(LAYERS) for part in parts}
 # Options of other programs, and of a module that developers run directly.
-FOREIGN_OPTIONS = {"--force-reinstall", "--no-deps", "--private"} | {
+FOREIGN_OPTIONS = {"--force-reinstall", "--no-deps", "--private", "--target"} | {
     # Servers of exported models.
+    "--alias",
     "--chat-template-content-format",
     "--enable-lora",
     "--enable-prompt-embeds",
+    "--jinja",
     "--lora-modules",
     "--lora-paths",
     "--lora-target-modules",
     "--max-lora-rank",
+    "--model",
     "--model-path",
+    "--port",
+    "--reasoning",
+    "--think",
     "--tokenizer",
     "--tokenizer-path",
 }

@@ -28,13 +28,13 @@ class Varied(NamedTuple):
 
 
 VARIED = {
-    "llama": Varied("llama", 3, 3.0, {}),
-    "qwen3, tied": Varied("qwen3", 15, 3.0, {}),
+    "llama": Varied("llama", 37, 2.0, {}),
+    "qwen3, tied": Varied("qwen3", 0, 2.0, {}),
     # llama.cpp has five layers with a sliding window for each layer without one.
     "gemma3, scaled": Varied(
         "gemma3",
-        19,
-        24.0,
+        57,
+        16.0,
         {
             "tie_word_embeddings": True,
             "num_hidden_layers": 6,

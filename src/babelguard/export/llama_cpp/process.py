@@ -115,7 +115,11 @@ def describe(made: Any, request: dict[str, Any]) -> None:
                 kinds[number] = KIND["control" if special else "user"]
                 tokens[number] = text if special else text.replace("\u2581", " ")
     for number, text in request["tokens"].items():
-        tokens[int(number)], kinds[int(number)] = text, KIND["control"]
+        if tokens[int(number)] not in (text, text.encode()) or kinds[int(number)] not in (
+            KIND["control"],
+            KIND["user"],
+        ):
+            raise ValueError(f"its token {number} is not the placeholder {text}")
     for key in [key for key in found if key.partition(".")[0] == "general" and key.partition(".")[2] in GUESSED]:
         del found[key]
     writer.add_chat_template((folder / "chat_template.jinja").read_text("utf-8"))
