@@ -11,7 +11,7 @@ import tiny
 from calls import fail, succeed, tree
 
 from babelguard.defences.written import WRITTEN_PROMPTS
-from babelguard.jobs.evaluate import list_defences
+from babelguard.jobs.local_subject import list_defences
 from babelguard.jobs.open_target import open_target
 from babelguard.prompt import SafetyPrompt
 

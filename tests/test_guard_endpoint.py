@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import math
 import socket
 import sys
 import threading
 import time
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
+from served import KEY, chat, serve
 
+from babelguard.endpoint import Retry
 from babelguard.errors import UserError
 from babelguard.judges.base import Exchange, JudgeOptions, Verdict
 from babelguard.judges.create import create_judge
@@ -21,80 +21,15 @@ from babelguard.judges.guards.shieldgemma import ShieldGemma
 from babelguard.judges.rubric import RubricJudge
 
 REFUSED = "Safety: Safe\nCategories: None\nRefusal: Yes"
-KEY = "sk-secret-of-the-test"
-
-
-def chat(content, finish="stop"):
-    """Return the body of a chat completion."""
-    return {"choices": [{"index": 0, "message": {"role": "assistant", "content": content}, "finish_reason": finish}]}
-
-
-class Server:
-    """Records requests. `behave` gets the body and the number of a request, and returns what to send.
-
-    This is a dict or bytes with status 200, `(status, body, headers)`, `hang`, `close` or `half`.
-    """
-
-    def __init__(self):
-        self.bodies, self.headers, self.paths = [], [], []
-        self.behave = lambda body, number: chat(REFUSED)
-        self.lock = threading.Lock()
-        self.stop = threading.Event()
-
-    def answer(self, handler):
-        body = json.loads(handler.rfile.read(int(handler.headers["Content-Length"])))
-        with self.lock:
-            number = len(self.bodies)
-            self.bodies.append(body)
-            self.headers.append({name.lower(): value for name, value in handler.headers.items()})
-            self.paths.append(handler.path)
-        said = self.behave(body, number)
-        if said == "hang":
-            self.stop.wait(5)
-            return
-        half, said = said == "half", chat(REFUSED) if said == "half" else said
-        if said == "close":
-            handler.connection.shutdown(socket.SHUT_RDWR)
-            return
-        status, content, headers = said if isinstance(said, tuple) else (200, said, {})
-        kind = "text/html" if isinstance(content, bytes) and content.startswith(b"<") else "application/json"
-        data = content if isinstance(content, bytes) else json.dumps(content).encode()
-        handler.send_response(status)
-        for name, value in ({"Content-Type": kind, "Content-Length": str(len(data))} | headers).items():
-            handler.send_header(name, value)
-        handler.end_headers()
-        handler.wfile.write(data[: len(data) // 2] if half else data)
-        handler.close_connection = half
 
 
 @pytest.fixture
 def server(monkeypatch):
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    running = Server()
-
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def do_POST(self):
-            running.answer(self)
-
-        def log_message(self, *_):
-            pass
-
-    class Quiet(ThreadingHTTPServer):
-        daemon_threads = True
-
-        def handle_error(self, *_):
-            pass
-
-    http = Quiet(("127.0.0.1", 0), Handler)
-    running.url = f"http://127.0.0.1:{http.server_port}/v1"
-    threading.Thread(target=http.serve_forever, daemon=True, kwargs={"poll_interval": 0.01}).start()
-    yield running
-    running.stop.set()
-    http.shutdown()
-    http.server_close()
+    with serve() as running:
+        running.behave = lambda *_: chat(REFUSED)
+        yield running
 
 
 def exchanges(count=1):
@@ -102,7 +37,8 @@ def exchanges(count=1):
 
 
 def judge(server, guard=Qwen3Guard, count=1, **given):
-    asker = Endpoint("served-guard", server.url, guard.form, **({"timeout": 5, "retries": 0} | given))
+    retry = Retry(tries=given.pop("tries", 1), pause=0.01)
+    asker = Endpoint("served-guard", server.url, guard.form, retry=retry, **({"timeout": 5} | given))
     return guard(asker, "served-guard").judge(exchanges(count))
 
 
@@ -205,13 +141,13 @@ def test_a_time_out(server):
 def test_temporary_failures_are_repeated_after_the_requested_pause(server, status):
     server.behave = lambda _, number: (status, {}, {"Retry-After": "0.1"}) if number == 0 else chat(REFUSED)
     start = time.monotonic()
-    assert judge(server, retries=1)[0].verdict == Verdict.REFUSED
+    assert judge(server, tries=2)[0].verdict == Verdict.REFUSED
     assert len(server.bodies) == 2 and time.monotonic() - start >= 0.1
 
 
 def test_retries_are_limited(server):
     server.behave = lambda *_: (429, {"error": {"message": "slow down"}}, {"Retry-After": "0.01"})
-    assert "status 429" in unscored(server, retries=2)
+    assert "status 429" in unscored(server, tries=3)
     assert len(server.bodies) == 3
 
 
@@ -255,7 +191,7 @@ def test_an_endpoint_that_cannot_be_reached(monkeypatch):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    asker = Endpoint("m", f"http://user:password@127.0.0.1:{port}/v1", Qwen3Guard.form, retries=0)
+    asker = Endpoint("m", f"http://user:password@127.0.0.1:{port}/v1", Qwen3Guard.form)
     with pytest.raises(
         UserError, match=rf"^Cannot connect to 127.0.0.1:{port} \(.*\); start .* `judge_url`\.$"
     ) as caught:

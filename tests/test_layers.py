@@ -17,7 +17,7 @@ PUBLIC = ["Metrics", "SafetyPrompt", "Settings", "analyse", "evaluate", "fit", "
 # From bottom to top. A module imports from its own part and from parts of lower layers only.
 LAYERS = (
     ("errors",),
-    ("files", "languages", "markdown", "registry", "screen"),
+    ("endpoint", "files", "languages", "markdown", "registry", "screen"),
     ("language_id",),
     ("config",),
     ("models",),

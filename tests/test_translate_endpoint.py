@@ -42,7 +42,7 @@ def test_translations_keep_their_order_and_the_prompt_explains_the_rows(server):
     for words in ("benchmark", "harmful on purpose", "never answer", "English", "Korean (한국어)"):
         assert words in system
     assert server.bodies[0]["temperature"] == 0
-    assert "Authorization" not in server.headers[0]
+    assert server.headers[0]["authorization"] == "Bearer none"
 
 
 @pytest.mark.parametrize("fault", [500, 503, 429, "drop", "<html>"])
@@ -77,8 +77,8 @@ def test_no_endpoint_at_the_address(server):
 def test_the_endpoint_disappears(server):
     one = engine(server)
     one.translate(TEXTS, "en", "ko")
-    one._url = "http://127.0.0.1:9/v1/chat/completions"
-    with pytest.raises(EngineFailed, match="connection failed") as caught:
+    one._client._openai.base_url = "http://127.0.0.1:9/v1"
+    with pytest.raises(EngineFailed, match="refused") as caught:
         one.translate(TEXTS, "en", "ko")
     assert caught.value.lost
 
@@ -230,7 +230,7 @@ def test_the_key_is_sent_and_never_shown(server, monkeypatch):
     server.behave = lambda *_: (400, {"body": "what is sk-secret doing here"})
     with pytest.raises(EngineFailed) as caught:
         ask(server)
-    assert server.headers[0]["Authorization"] == "Bearer sk-secret"
+    assert server.headers[0]["authorization"] == "Bearer sk-secret"
     assert "sk-secret" not in str(caught.value)
     monkeypatch.setenv("OPENAI_API_KEY", "sk-☃")
     with pytest.raises(UserError, match="copy it again"):

@@ -101,7 +101,7 @@ def test_a_damaged_cache(call, server, tmp_path):
     assert not server.asked
 
 
-@pytest.mark.parametrize("library", ["httpx", "sacrebleu"])
+@pytest.mark.parametrize("library", ["openai", "sacrebleu"])
 def test_missing_libraries(call, server, tmp_path, monkeypatch, library):
     monkeypatch.setitem(sys.modules, library, None)
     sentence = fail(*call())

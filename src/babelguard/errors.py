@@ -83,3 +83,8 @@ def explain_system_error(error: BaseException) -> str | None:
 def visible(text: str, keep: str = "") -> str:
     """Replace characters that a terminal would interpret or hide with their code points."""
     return "".join(char if char.isprintable() or char in keep else f"\\u{ord(char):04x}" for char in text)
+
+
+def short(text: str) -> str:
+    """Make a reason of a text of another program: one line of at most 200 characters."""
+    return " ".join(text.split())[:200]

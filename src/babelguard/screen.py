@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -36,6 +36,15 @@ class Screen:
     def reply(self, text: str) -> None:
         """Show text written by a model or a user, exactly as it is."""
         self.console.print(text, highlight=False, markup=False, soft_wrap=True)
+
+    def stream(self, pieces: Iterable[str]) -> str:
+        """Show text written by a model while it arrives, exactly as it is, and return all of it."""
+        shown = []
+        for piece in pieces:
+            self.console.print(piece, end="", highlight=False, markup=False, soft_wrap=True)
+            shown.append(piece)
+        self.console.print()
+        return "".join(shown)
 
     def show(self, thing: Any) -> None:
         """Show a table or anything else that rich can print."""

@@ -7,12 +7,14 @@ from typing import Annotated
 import typer
 
 from babelguard.cli.messages import CommandScreen, plain_errors
-from babelguard.cli.options import BaseModelName, Device, Dtype, Trust, quiet_libraries
+from babelguard.cli.options import Device, Dtype, Trust, quiet_libraries
 
 
 def chat(
-    run: Annotated[str, typer.Argument(help="run folder, or safety prompt (folder or hub id)")],
-    model: BaseModelName = None,
+    run: Annotated[str, typer.Argument(help="run folder, safety prompt (folder or hub id), or URL of a server")],
+    model: Annotated[
+        str | None, typer.Option(help="base model of the run, if it was moved; with a URL: name of the served model")
+    ] = None,
     system: Annotated[
         str | None, typer.Option(help="your own system message, inserted after the safety prompt")
     ] = None,

@@ -9,7 +9,6 @@ import typer
 
 from babelguard.cli.messages import CommandScreen, plain_errors
 from babelguard.cli.options import (
-    BaseModelName,
     BatchSize,
     Columns,
     Device,
@@ -29,7 +28,9 @@ from babelguard.config.lists import split_list
 
 
 def evaluate(
-    target: Annotated[str, typer.Argument(help="run folder, safety prompt (folder or hub id), or model")],
+    target: Annotated[
+        str, typer.Argument(help="run folder, safety prompt (folder or hub id), model, or URL of a server")
+    ],
     prompts: Annotated[
         list[Path] | None,
         typer.Option(help="CSV, TSV, JSON, JSONL, Parquet, or text with one prompt per line (repeatable)"),
@@ -52,7 +53,13 @@ def evaluate(
     judge: JudgeName = None,
     judge_model: JudgeModel = None,
     judge_url: JudgeUrl = None,
-    model: BaseModelName = None,
+    model: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--model",
+            help="base model of the run, if it was moved; with a URL: name of the served model (repeatable: to compare models)",
+        ),
+    ] = None,
     languages: Annotated[str | None, typer.Option(help="languages, separated by commas; default: all")] = None,
     limit: Limit = None,
     reply_tokens: Annotated[int, typer.Option(min=4, help=about("reply_tokens"))] = 32,
@@ -61,6 +68,18 @@ def evaluate(
     batch_size: BatchSize = None,
     revision: Revision = None,
     trust_remote_code: Trust = False,
+    tokenizer: Annotated[
+        str | None, typer.Option(help="with a URL: tokenizer of the served model (folder or hub id); default: estimate")
+    ] = None,
+    concurrency: Annotated[
+        int | None, typer.Option(min=1, max=1024, help="with a URL: parallel requests; default: 8")
+    ] = None,
+    timeout: Annotated[
+        float | None, typer.Option(min=0.1, help="with a URL: timeout of a request in seconds; default: 120")
+    ] = None,
+    patience: Annotated[
+        float | None, typer.Option(min=0, help="with a URL: seconds to wait for a server that is away; default: 300")
+    ] = None,
     output: Annotated[Path | None, typer.Option(help="folder for the results; the same command resumes in it")] = None,
 ) -> None:
     """Measure attack success and false refusal by TARGET per language, on your own prompts or a benchmark."""
@@ -91,6 +110,10 @@ def evaluate(
             batch_size=batch_size,
             revision=revision,
             trust_remote_code=trust_remote_code,
+            tokenizer=tokenizer,
+            concurrency=concurrency,
+            timeout=timeout,
+            patience=patience,
             output=output,
             screen=CommandScreen(),
         )

@@ -129,13 +129,14 @@ class Bench:
 def _reply_row(defence: Defence, question: Question, key: str, reply: TargetReply) -> dict[str, Any]:
     """Return a log line of a reply. With the question in it, the reply can be judged again without the corpus."""
     asked = {"question": question.text} | ({} if question.expected is None else {"expected": question.expected})
-    dated = {} if reply.date is None else {"date": reply.date}
-    return _fields(defence, question, key) | asked | dated | {"reply": reply.text, "finished": reply.finished}
+    known = {"date": reply.date, "system_fingerprint": reply.fingerprint}
+    about = {name: value for name, value in known.items() if value is not None}
+    return _fields(defence, question, key) | asked | about | {"reply": reply.text, "finished": reply.finished}
 
 
 def _reply_of(row: dict[str, Any]) -> TargetReply:
     """Return the reply of a log line."""
-    return TargetReply(row["reply"], row["finished"], row.get("date"))
+    return TargetReply(row["reply"], row["finished"], row.get("date"), row.get("system_fingerprint"))
 
 
 def _fields(defence: Defence, question: Question, key: str) -> dict[str, Any]:

@@ -19,6 +19,8 @@ MAX_RATIO = 4.0
 # Limits are rounded up to a multiple, so that languages with similar limits share batches.
 STEP = 8
 ENGLISH = "en"
+# Tokens per byte, relative to English, of a language whose tokens are not known.
+ESTIMATE = 2.0
 
 
 def reply_budgets(tokenizer: Any, languages: Iterable[str], english: int) -> dict[str, int]:
@@ -36,6 +38,25 @@ def reply_budgets(tokenizer: Any, languages: Iterable[str], english: int) -> dic
     ratios = token_ratios(tokenizer, _texts())
     unknown = max(ratios.values())
     return {code: _rounded(english, ratios.get(code, unknown)) for code in languages}
+
+
+def estimated_budgets(languages: Iterable[str], english: int) -> dict[str, int]:
+    """Return the maximum length of a reply in tokens by language, if the tokenizer of the model is not known.
+
+    Tokenizers have few tokens for languages other than English, so a token holds fewer bytes. The ratio is therefore taken to
+    be `ESTIMATE` times the UTF-8 bytes of the same texts, relative to English. With the tokenizer of the
+    demo model, the result is at least that of `reply_budgets` in all languages of the corpus but Amharic and Yoruba.
+
+    Args:
+        languages: Codes.
+        english: The limit for English.
+    """
+    bytes_of = {code: sum(len(text.encode()) for text in texts) for code, texts in _texts().items()}
+    ratios = {
+        code: 1.0 if code == ENGLISH else min(MAX_RATIO, max(1.0, ESTIMATE * count / bytes_of[ENGLISH]))
+        for code, count in bytes_of.items()
+    }
+    return {code: _rounded(english, ratios.get(code, MAX_RATIO)) for code in languages}
 
 
 def token_ratios(tokenizer: Any, texts: Mapping[str, tuple[str, ...]]) -> dict[str, float]:

@@ -7,8 +7,11 @@ from typing import Any
 import torch
 
 from babelguard.config.load import check_text
+from babelguard.endpoint.address import is_url
 from babelguard.errors import UserError
 from babelguard.jobs.open_target import open_target
+from babelguard.jobs.read_lines import read_lines
+from babelguard.jobs.served_chat import chat_served
 from babelguard.prompt.placement import Messages, find_placement
 from babelguard.prompt.preamble import SEPARATOR
 from babelguard.prompt.slot import render, tokenise
@@ -113,11 +116,11 @@ def chat(
     trust_remote_code: bool,
     screen: Screen,
 ) -> None:
-    """Chat with the model and prompt of a run until /quit or the end of the input.
+    """Chat with the model and prompt of a run, or with a served model, until /quit or the end of the input.
 
     Args:
-        run: A run folder, or a safety prompt's folder or hub id.
-        model: The base model, if it is not at the location recorded in the run.
+        run: A run folder, a safety prompt's folder or hub id, or the URL of an OpenAI-compatible server.
+        model: The base model, if it is not at the location recorded in the run. With a URL: the name of the served model.
         system: The user's own system message.
         tokens: Maximum length of a reply.
         device: See `babelguard.models.devices.choose_device`.
@@ -129,6 +132,9 @@ def chat(
         UserError: If there is no safety prompt, or its model cannot be loaded.
     """
     check_text("system", system)
+    if is_url(run):
+        chat_served(run, model=model, system=system, tokens=tokens, screen=screen)
+        return
     opened = open_target(
         run, model=model, device=device, dtype=dtype, trust_remote_code=trust_remote_code, say=screen.say
     )
@@ -138,14 +144,4 @@ def chat(
     protected, carrier = opened.prompt.protect(opened.chat.model, plain, say=lambda _: None)  # said when it was opened
     talk = Conversation(protected, carrier, plain, system, tokens)
     screen.say(f"{opened.chat.name} with {opened.prompt.name}. {HELP}")
-    while True:
-        try:
-            line = input("> ")
-        except EOFError:
-            return
-        except UnicodeDecodeError:
-            screen.say("  This is not UTF-8; check the settings of your terminal.")
-            continue
-        # In some locales, bytes that are not UTF-8 become lone surrogates.
-        if not talk.handle(line.encode("utf-8", "replace").decode("utf-8"), screen):
-            return
+    read_lines(talk.handle, screen)

@@ -12,7 +12,7 @@ import torch
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 from transformers.utils import logging as transformers_logging
 
-from babelguard.errors import UserError
+from babelguard.errors import UserError, short
 from babelguard.models.checks import (
     check_cacheable,
     check_kind,
@@ -170,6 +170,28 @@ def load_chat_model(
         sketch=Sketch.of(model),
         weights=weights_digest(model),
     )
+
+
+def load_tokenizer(name: str, say: Say = lambda _: None) -> Any:
+    """Load a tokenizer without its model.
+
+    Args:
+        name: Name of a packaged model, a folder with a tokenizer, or a hub id.
+        say: Called with progress messages.
+
+    Raises:
+        UserError: If it cannot be loaded.
+    """
+    path = Path(name).expanduser()
+    source = str(PACKAGED[name].prepare(say)) if name in PACKAGED else str(path) if path.exists() else name
+    try:
+        with quiet():
+            return AutoTokenizer.from_pretrained(source)
+    except Exception as error:  # damaged folders raise many kinds of errors
+        raise UserError(
+            f"There is no tokenizer in {name} ({short(str(error))[:100]}); give the folder or the hub id of the model that is "
+            "served."
+        ) from error
 
 
 def explain(name: str, source: str, error: Exception) -> str:

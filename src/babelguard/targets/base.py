@@ -15,14 +15,16 @@ class TargetReply(NamedTuple):
         text: Its text.
         finished: Whether it ended before the token limit.
         date: The date in the chat (YYYY-MM-DD), if the chat template reads the clock. It is not part of the key.
+        fingerprint: The system fingerprint that a server gave with the reply.
     """
 
     text: str
     finished: bool
     date: str | None = None
+    fingerprint: str | None = None
 
 
-# Receives (index of the question, reply) pairs after each batch.
+# Receives (index of the question, reply) pairs after each batch or, from a server, after each reply.
 Done = Callable[[list[tuple[int, TargetReply]]], None]
 
 

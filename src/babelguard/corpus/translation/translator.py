@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from babelguard.corpus.translation.base import Engine, EngineFailed, Translation
 from babelguard.corpus.translation.cache import Cache
-from babelguard.corpus.translation.pool import run_all
+from babelguard.endpoint import run_all
 from babelguard.errors import UserError
 from babelguard.screen import Screen, Tick
 

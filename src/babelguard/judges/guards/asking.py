@@ -10,7 +10,6 @@ from typing import NamedTuple, Protocol
 _MARKERS = re.compile(
     r"<\|[^|<>]{0,40}\|>|<(?:start_of_turn|end_of_turn|bos|eos|s|/s)>|\[/?INST\]|<(?:BEGIN|END) [A-Z ]{1,40}>"
 )
-_MAX_REASON = 200
 
 
 class Form(NamedTuple):
@@ -75,11 +74,6 @@ def plain(text: str) -> str:
     while (cleaned := _MARKERS.sub(" ", text)) != text:
         text = cleaned
     return text.encode("utf-8", "replace").decode("utf-8")
-
-
-def short(text: str) -> str:
-    """Make a reason of a text of another program: one line of at most 200 characters."""
-    return " ".join(text.split())[:_MAX_REASON]
 
 
 def choose(first: float, second: float) -> Answer:

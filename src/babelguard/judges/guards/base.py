@@ -6,9 +6,9 @@ import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 
-from babelguard.errors import UserError
+from babelguard.errors import UserError, short
 from babelguard.judges.base import Exchange, Judgement, JudgeOptions, Verdict
-from babelguard.judges.guards.asking import Answer, Asker, Form, Request, plain, short
+from babelguard.judges.guards.asking import Answer, Asker, Form, Request, plain
 from babelguard.judges.guards.endpoint import Endpoint
 from babelguard.judges.guards.local import LocalModel
 from babelguard.languages import LANGUAGES

@@ -8,8 +8,8 @@ from typing import Any
 import torch
 
 from babelguard.engine import generate, run_prefix, shared_prefix, split
-from babelguard.errors import UserError
-from babelguard.judges.guards.asking import Answer, Form, Message, Request, choose, short
+from babelguard.errors import UserError, short
+from babelguard.judges.guards.asking import Answer, Form, Message, Request, choose
 from babelguard.models.load import ChatModel, load_chat_model, resolve
 from babelguard.models.packaged import PACKAGED
 
