@@ -20,18 +20,17 @@ CONSTANT, VALUE = 0, 0.3
 SOFT_TOKENS = 5
 # Makes replies depend on more than their last token.
 GAIN = 3.0
-# Searched for replies of many different tokens.
-SEEDS = {"llama": 10, "qwen3, tied": 37, "gemma3, scaled": 42}
+# Seed, and the factor of the last norm. They were searched for replies of many different tokens.
+MODELS = {"llama": (10, 3.0), "qwen3, tied": (37, 3.0), "gemma3, scaled": (42, 60.0)}
 
 
 @torch.no_grad()
-def make(name: str, seed: int) -> Any:
-    """Return a model of `varied` with another seed, which never generates unused tokens."""
-    family, _, sharp, changes = varied.VARIED[name]
+def make(name: str) -> Any:
+    """Return a model like that of `varied`, which never generates unused tokens."""
+    family, _, _, changes = varied.VARIED[name]
+    seed, sharp = MODELS[name]
     if family == "qwen3":
         changes = changes | {"vocab_size": 560}  # rows that an adapter can change
-    elif family == "gemma3":
-        sharp *= 2.5
     model, tokenizer = tiny.make_model(family, seed, **changes), tiny.make_tokenizer(tiny.FAMILIES[family])
     shift = float(family == "gemma3")  # its norms have the weight 1 + w
     model.model.norm.weight[:] = sharp * (model.model.norm.weight + shift) - shift
@@ -53,7 +52,7 @@ def make(name: str, seed: int) -> Any:
 def save(name: str, folder: Path) -> tuple[Path, Path]:
     """Save a model and a random safety prompt for it. Returns both folders."""
     base = folder / "base"
-    make(name, SEEDS[name]).save_pretrained(base)
+    make(name).save_pretrained(base)
     tiny.make_tokenizer(tiny.FAMILIES[varied.VARIED[name].family]).save_pretrained(base)
     tiny.make_prompt(*tiny.load_family(base), SOFT_TOKENS).save_pretrained(folder / "prompt")
     return base, folder / "prompt"

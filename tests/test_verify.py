@@ -241,3 +241,21 @@ def test_other_formats_need_a_server(copied):
     base, out = copied(LLAMA)
     (out / "config.json").unlink()
     assert fail("verify", out, "--model", base).endswith("start a server as its README.md says, and give its --url.")
+
+
+def test_the_verdicts_of_a_run(judge_of_bytes, finished, tmp_path):
+    run, _ = finished("llama")
+    out = tmp_path / "out"
+    succeed("export", run, "--to", "checkpoint", "--output", out)
+    # The run knows its base model. These models are small, so unused tokens are not unlikely.
+    found = verify(out, run=run, languages="en")
+    verdicts = found.checks[-1]
+    assert (verdicts.name, verdicts.state, verdicts.found) == ("verdicts", "passed", "+0.0 [+0.0, +0.0] points")
+    assert {check.name for check in found.checks if check.state == "failed"} <= {FIRST, RESERVED}
+
+    def zero(tensors):
+        tensors[TABLE][list(rows_of(out))] = 0.0
+
+    exports.change_tensors(out, zero)
+    changed = verify(out, run=run, languages="en").checks[-1]
+    assert changed.remark != verdicts.remark or changed.state == "failed"

@@ -12,10 +12,12 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import engines
 import exports
 import pytest
+import torch
 import varied
 from calls import fail, invoke, user_error
 
 from babelguard.jobs.verify import verify
+from babelguard.prompt import SafetyPrompt
 from babelguard.verification.forced import run_along
 from babelguard.verification.http import Http
 from babelguard.verification.in_process import load_in_process
@@ -67,7 +69,11 @@ def test_transformers_serve(made, name):
 def test_transformers_serve_with_another_export(made, tmp_path):
     base, out = made(LLAMA)
     wrong = shutil.copytree(out, tmp_path / "wrong")
-    exports.change_tensors(wrong, lambda tensors: tensors["model.embed_tokens.weight"].mul_(0.5))
+    ids = list(SafetyPrompt.from_pretrained(out / "safety_prompt").slot.token_ids)
+    exports.change_tensors(
+        wrong, lambda tensors: tensors["model.embed_tokens.weight"].index_fill_(0, torch.tensor(ids), 0.0)
+    )
+    assert failed(base, wrong, None) == [TOPS, FIRST, REPLIES]
     with engines.transformers_serve(wrong) as url:
         assert failed(base, out, url) == [REPLIES]
 

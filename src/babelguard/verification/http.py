@@ -1,14 +1,13 @@
-"""HTTP requests to a model server, whose failures are one sentence each."""
+"""HTTP requests to a model server, also to routes that are not those of OpenAI. Failures are one sentence each."""
 
 from __future__ import annotations
 
-import os
 import time
 from typing import Any
-from urllib.parse import urlsplit
 
 import httpx
 
+from babelguard.endpoint.address import read_address, read_key
 from babelguard.errors import UserError
 
 KEY = "OPENAI_API_KEY"
@@ -34,19 +33,10 @@ class Http:
     """
 
     def __init__(self, url: str, *, timeout: float = 300.0, tries: int = 3, pause: float = 1.0) -> None:
-        try:
-            parts, _ = urlsplit(url), httpx.URL(url)
-            good = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-        except (ValueError, httpx.InvalidURL):
-            good = False
-        if not good:
-            raise UserError(f"The `url` '{url}' is not a URL; use one such as http://127.0.0.1:8000/v1.")
-        # Shown on the screen, so without a user name and password that the URL may contain.
-        self.host = f"{parts.hostname}" + (f":{parts.port}" if parts.port else "")
-        self._root = url.rstrip("/").removesuffix("/v1")
-        self._key = os.environ.get(KEY, "").strip()
-        if not self._key.isascii() or not self._key.isprintable():
-            raise UserError(f"The key in {KEY} contains invalid characters; copy it again.")
+        address, self._key = read_address(url, "url"), read_key((KEY,))
+        self.host = address.host
+        self._root, self._query = address.url.rstrip("/").removesuffix("/v1"), address.query
+        self._secrets = [secret for secret in (self._key, *address.secrets) if secret]
         self._timeout, self._tries, self._pause = timeout, tries, pause
         headers = {"Authorization": f"Bearer {self._key}"} if self._key else {}
         self._client = httpx.Client(headers=headers, timeout=httpx.Timeout(timeout, connect=min(timeout, 20.0)))
@@ -74,7 +64,7 @@ class Http:
             if number:
                 time.sleep(self._pause * 2 ** (number - 1))
             try:
-                response = self._client.request(method, self._root + path, json=body)
+                response = self._client.request(method, self._root + path, params=self._query or None, json=body)
             except httpx.TimeoutException:
                 raise UserError(
                     f"The server {self.host} did not reply within {self._timeout:g} seconds; see its log, and run the same "
@@ -120,6 +110,8 @@ class Http:
             ) from None
 
     def _short(self, text: str) -> str:
-        """Return the beginning of a text in one line, without the key."""
-        line = " ".join(text.split())[:160].rstrip(".")
-        return line.replace(self._key, "[key]") if self._key else line
+        """Return the beginning of a text in one line, without secrets."""
+        line = " ".join(text.split())
+        for secret in self._secrets:
+            line = line.replace(secret, "[key]")
+        return line[:160].rstrip(".")
