@@ -34,7 +34,7 @@ class Head(NamedTuple):
     cap: float | None = None
 
     def probability(self, states: Tensor, logits: Tensor, ids: Sequence[int]) -> Tensor:
-        """Return the probability of all tokens of the head together, [positions].
+        """Return the probability of every token of the head, [positions, tokens].
 
         Args:
             states: What the output embeddings receive, [positions, d].
@@ -46,8 +46,7 @@ class Head(NamedTuple):
             own = self.cap * torch.tanh(own / self.cap)
         others = torch.ones(logits.shape[-1], dtype=torch.bool)
         others[[k for k in ids if k < len(others)]] = False
-        ours, rest = own.logsumexp(-1), logits[:, others].logsumexp(-1)
-        return torch.sigmoid(ours - rest)
+        return torch.cat([own, logits[:, others]], -1).softmax(-1)[:, : own.shape[-1]]
 
 
 def read_head(folder: Path, model: Any, placeholders: Sequence[int]) -> tuple[Head | None, list[int]]:
