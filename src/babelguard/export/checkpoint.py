@@ -21,7 +21,7 @@ from babelguard.screen import Screen
 RESERVE = 50_000_000
 SERVE = (
     ServeCommand("transformers", "5.0", "transformers serve EXPORT", True),
-    ServeCommand("vLLM", "0.6", "vllm serve EXPORT", True),
+    ServeCommand("vLLM", "0.32", "vllm serve EXPORT", True),
     ServeCommand("SGLang", "0.5", "python -m sglang.launch_server --model-path EXPORT", False),
 )
 # Models whose head vLLM (0.32) takes from the embedding table even if they have one of their own.

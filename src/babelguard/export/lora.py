@@ -151,7 +151,7 @@ def _serve(rank: int, vllm: bool) -> tuple[ServeCommand, ...]:
         "0.32",
         "vllm serve BASE --tokenizer EXPORT --enable-lora --lora-target-modules embed_tokens "
         f"--lora-modules {SERVED}=EXPORT --max-lora-rank {rank}",
-        True,
+        False,
     )
     sglang = ServeCommand(
         "SGLang",

@@ -19,7 +19,7 @@ from babelguard.prompt.template import thinking_switch
 from babelguard.screen import Screen
 
 SERVE = (
-    ServeCommand("vLLM", "0.21", "vllm serve BASE --enable-prompt-embeds --chat-template-content-format string", True),
+    ServeCommand("vLLM", "0.21", "vllm serve BASE --enable-prompt-embeds --chat-template-content-format string", False),
 )
 NOTES = (
     "Every request must contain the prompt. A request without it is undefended, and one with other vectors replaces it. So let "
