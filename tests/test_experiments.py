@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 from babelguard.corpus import Corpus, Row, load_corpus
 from babelguard.errors import UserError
@@ -405,3 +406,15 @@ def test_aims_are_met_or_not(modules, ours, met):
         assert any(part in name for name in changed), part
     # Nothing is unhelpful or in another language.
     assert [verdicts[name] for name in verdicts if "unhelpful" in name or "another language" in name] == ["yes"] * 3
+
+
+def test_the_error_of_a_head_is_balanced_and_has_an_interval(modules):
+    heads = modules[4]
+    harmless = torch.tensor([0.0] * 10 + [1.0] * 30)
+    scores = harmless - 0.5
+    scores[:5] = 1.0  # half of the harmful rows and none of the others are on the wrong side
+    found = heads.head_of(scores, harmless, [[k] for k in range(40)])
+    assert found.error == pytest.approx(0.25)
+    assert 0 < found.low < 0.25 < found.high < 0.5
+    right = heads.head_of(harmless - 0.5, harmless, [[k, k + 10] for k in range(10)])
+    assert (right.auroc, right.error, right.low, right.high) == (1.0, 0.0, 0.0, 0.0)
