@@ -170,6 +170,12 @@ def test_the_side_is_decided_before_the_class() -> None:
     assert likelier(split, CLASSES) is Verdict.ANSWERED
 
 
+def test_an_unhelpful_reply_must_be_clearly_unhelpful() -> None:
+    """Answers that were cut off while they repeat the request look like echoes."""
+    assert likelier(chances(0.1, unhelpful=0.8), CLASSES) is Verdict.UNHELPFUL
+    assert likelier(chances(0.1, unhelpful=0.75), CLASSES) is Verdict.ANSWERED
+
+
 @pytest.fixture
 def without_encoder(monkeypatch: pytest.MonkeyPatch) -> None:
     real = builtins.__import__
