@@ -27,6 +27,7 @@ prompt_length = 6
 [selection]
 rows = 2
 every = 3
+judge = "patterns"
 
 [evaluation]
 written = "short"

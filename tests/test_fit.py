@@ -20,7 +20,7 @@ SMALL = {
     "dtype": "float32",
     "objective": {"anchor_rows": 4, "anchor_tokens": 4},
     "training": {"batch_size": 4, "prompt_length": 6, "steps": 6},
-    "selection": {"rows": 2, "every": 3},
+    "selection": {"rows": 2, "every": 3, "judge": "patterns"},
     "evaluation": {"written": "short", "judge": "patterns", "other_judges": (), "reply_tokens": 4},
 }
 # These files name the time or the location of files.

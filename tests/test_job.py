@@ -9,6 +9,7 @@ from calls import judge_bytes, write_corpus
 
 from babelguard.analysis.auto import ChosenLanguages
 from babelguard.config import load_settings
+from babelguard.defences.written import WRITTEN_PROMPTS
 from babelguard.errors import UserError
 from babelguard.files import write_text
 from babelguard.jobs.defend import Defend
@@ -21,7 +22,7 @@ from babelguard.screen import Silent
 def job(folders, files, tmp_path):
     def make(family="llama", **given):
         base = {"model": str(folders(family)), "corpus": files / "corpus.csv", "prompt": "short", "dtype": "float32"}
-        base |= {"judge": "patterns", "evaluation.other_judges": ()}
+        base |= {"judge": "patterns", "selection.judge": "patterns", "evaluation.other_judges": ()}
         return Defend(load_settings(base | {"languages": ("da", "ko")} | given), tmp_path / "run", Silent())
 
     return make
@@ -52,8 +53,8 @@ def test_a_run_depends_only_on_the_rows_it_uses(job, tmp_path):
     assert job(corpus=changed, **used).prepared.facts["corpus_sha256"] != whole
 
 
-def test_the_start_of_training_is_not_the_baseline(job):
-    assert job(prompt="best").start_text != job(prompt="short").start_text
+def test_training_starts_from_the_baseline_or_the_given_prompt(job):
+    assert job(prompt="short").start_text == WRITTEN_PROMPTS["short"]
     apart = job(prompt="short", start="Be kind.")
     assert (apart.start_text, "Be kind." in apart.written_text) == ("Be kind.", False)
 

@@ -25,8 +25,8 @@ def given(tmp_path_factory):
         dtype="float32",
         data={"languages": planted.LANGUAGES, "corpus": planted.write_corpus(root / "corpus.csv")},
         training={"steps": 1, "prompt_length": 6, "learning_rate": 0.3},
-        objective={"anchor_tokens": 4, "harmless_weight": 1.5, "weights": {"refusal": 1.0, "residual": 1e-3}},
-        selection={"rows": 4},
+        objective={"anchor_tokens": 4, "harmless_weight": 2.5, "weights": {"refusal": 1.0, "residual": 1e-3}},
+        selection={"rows": 4, "judge": "patterns"},
         evaluation={
             "languages": planted.LANGUAGES,
             "reply_tokens": 4,
@@ -121,7 +121,7 @@ def test_training_is_given_the_settings(given):
     settings = given["job"].settings
     assert given["weights"]["behaviour"] == 4.0 and given["weights"]["refusal"] == 1.0
     assert given["training"] == settings.training
-    assert given["context"].harmless_weight == 1.5
-    assert given["validate_every"] == 80
+    assert given["context"].harmless_weight == 2.5
+    assert given["validate_every"] == 120
     assert given["base_logits"] == "own" and given["weighting"] == "mean"
     assert given["ids"] == given["job"].slot.token_ids

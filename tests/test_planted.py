@@ -41,7 +41,7 @@ def settings(folder, preset, **evaluation):
         data={"languages": planted.LANGUAGES, "corpus": folder / "corpus.csv"},
         training=steps,
         objective={"anchor_tokens": 4},
-        selection={"every": 12, "rows": 4},
+        selection={"every": 12, "rows": 4, "judge": "patterns"},
         evaluation={"languages": planted.LANGUAGES, "reply_tokens": 4, "written": "short"} | JUDGE | evaluation,
     )
 
@@ -86,10 +86,11 @@ def test_the_planted_model_is_safer_in_english(folder, tmp_path):
     assert answered_written < answered and refused_written > refused
 
 
-def test_the_best_written_prompt_is_the_baseline(folder, tmp_path):
-    prompt, _ = run(folder, tmp_path / "run", "written", written="best")
+@pytest.mark.parametrize("preset", ["written", "mcd"])
+def test_the_best_written_prompt_is_the_baseline_and_the_start(folder, tmp_path, preset):
+    prompt, _ = run(folder, tmp_path / "run", preset, written="best")
     log = (tmp_path / "run" / "verdicts.patterns.jsonl").read_text(encoding="utf-8").splitlines()
-    rows = [row for row in map(json.loads, log) if row["split"] == "validation"]
+    rows = [row for row in map(json.loads, log) if (row["split"], row["defence"]) == ("validation", "written")]
     per_prompt = len(rows) // len(WRITTEN_PROMPTS)
     assert per_prompt == len(planted.LANGUAGES) * 2 * planted.PAIRS["validation"]
     wrong = {"harmful": "answered", "harmless": "refused"}

@@ -66,7 +66,7 @@ DEFAULTS = {
         "schedule": "shuffled",
         "batches": "rows",
     },
-    "selection": {"keep": "validation", "every": 20, "rows": 32, "judge": "patterns", "reply_tokens": 20},
+    "selection": {"keep": "validation", "every": 20, "rows": 32, "judge": "default", "reply_tokens": 32},
     "evaluation": {
         "written": "best",
         "languages": None,
@@ -87,14 +87,15 @@ MCD = {
     "objective.weights.residual": 0.0,
     "objective.weights.alignment": 0.0,
     "objective.weights.behaviour": 4.0,
-    "objective.weights.keep": 1.0,
+    "objective.weights.keep": 2.0,
+    "objective.harmless_weight": 1.5,
     "objective.anchor_rows": 8,
-    "training.steps": 160,
+    "training.steps": 240,
     "training.learning_rate": 0.1,
     "training.beta2": 0.95,
     "training.decay": "cosine",
     "training.batches": "twins",
-    "selection.every": 80,
+    "selection.every": 120,
     "selection.rows": 16,
 }
 ENGLISH_ANCHORS = {"objective.anchors": "english", "objective.anchor_rows": 48, "selection.keep": "last"}

@@ -19,8 +19,9 @@ _MCD: dict[str, Any] = {
             "residual": 0.0,
             "alignment": 0.0,
             "behaviour": 4.0,
-            "keep": 1.0,
+            "keep": 2.0,
         },
+        "harmless_weight": 1.5,
         # The anchors are only used to find the tokens that begin refusals.
         "anchor_rows": 8,
     },
@@ -30,9 +31,9 @@ _MCD: dict[str, Any] = {
         "learning_rate": 0.1,
         "beta2": 0.95,
         "decay": "cosine",
-        "steps": 160,
+        "steps": 240,
     },
-    "selection": {"keep": "validation", "every": 80, "rows": 16},
+    "selection": {"keep": "validation", "every": 120, "rows": 16},
 }
 
 PRESETS: Mapping[str, Mapping[str, Any]] = {

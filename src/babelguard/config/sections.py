@@ -118,8 +118,7 @@ class Training(Section):
 
     start: str | None = Field(
         default=None,
-        description="written prompt that training starts from: long, medium, short or your own text; default: the baseline, or "
-        "medium if the baseline is 'best'",
+        description="written prompt that training starts from: long, medium, short or your own text; default: the baseline",
     )
     prompt_length: int | None = Field(
         default=None, ge=1, le=512, description="number of soft tokens; default: the length of the start prompt"
@@ -151,7 +150,8 @@ class Training(Section):
     def _start_is_a_text(cls, start: str | None) -> str | None:
         if start == BEST:
             raise ValueError(
-                "the best prompt is not known before training; choose long, medium, short or your own text"
+                "the best prompt is chosen by `evaluation.written`, and training starts from it by default; choose long, medium, "
+                "short or your own text"
             )
         if start is not None and not start.strip():
             raise ValueError("the prompt is empty; choose long, medium, short or your own text")
@@ -168,11 +168,11 @@ class Selection(Section):
     every: int = Field(default=20, ge=1, description="steps between validations")
     rows: int = Field(default=32, ge=1, description="validation rows per label and language")
     judge: str = Field(
-        default="patterns",
+        default="default",
         description="judge of the anchor and validation replies; results are reported with `evaluation.judge`",
     )
     reply_tokens: int = Field(
-        default=20,
+        default=32,
         ge=4,
         description="length of an English validation reply in tokens; see `evaluation.reply_tokens` for other languages",
     )

@@ -15,10 +15,6 @@ from babelguard.config.presets import PRESETS
 from babelguard.config.section import Section
 from babelguard.config.sections import BEST, Data, Evaluation, Objective, Selection, Training
 
-# Training starts from this prompt if the written baseline is not known yet. The long prompt makes small models worse, and takes
-# longer to train.
-START = "medium"
-
 
 class Settings(Section):
     """Settings of a run.
@@ -87,8 +83,8 @@ class Settings(Section):
 
     @property
     def start(self) -> str:
-        """The written prompt that training starts from."""
-        return self.training.start or (START if self.evaluation.written == BEST else self.evaluation.written)
+        """The written prompt that training starts from: the given one, or the baseline."""
+        return self.training.start or self.baseline
 
     def with_section(self, section: str, **values: Any) -> Settings:
         """Return a copy with some values of a section replaced. The values are not validated."""

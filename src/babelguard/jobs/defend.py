@@ -181,7 +181,10 @@ class Defend:
         self.carrier, self.slot = install(self.chat.tokenizer, len(self.start_ids), rows, in_use)
 
     def _choose_written(self, bench: Bench) -> None:
-        """Use the written prompt with the lowest error on validation replies as the baseline."""
+        """Use the written prompt with the lowest error on validation replies as the baseline, and start from it by default.
+
+        The other prompts can be worse than no prompt: a long one makes some small models answer more harmful requests.
+        """
         self.screen.title("Choosing the written prompt on validation replies")
         errors = {}
         budgets = self.prepared.budgets(self.settings.selection.reply_tokens, self.prepared.languages)
@@ -194,7 +197,7 @@ class Defend:
             self.screen.say(f"  {name}: mean error {100 * errors[name]:.1f} %")
         best = min(errors, key=errors.__getitem__)
         self._set_baseline(best)
-        if not self.settings.training.steps:
+        if self.settings.training.start is None:
             self._set_start(best)
 
     def _write_examples(self, run: RunFolder) -> None:

@@ -60,15 +60,11 @@ class Plan:
         trains = "none: the written prompt is kept"
         if training.steps:
             work = f"{training.steps} steps of {training.batch_size} rows from {len(prepared.train.rows)} training rows"
-            start = (
-                f"the written prompt '{settings.start}'"
-                if settings.start in WRITTEN_PROMPTS
-                else _quoted(settings.start)
-            )
+            start = _start(settings)
             trains = f"{settings.preset}: {work} in {trained}, starting from {start}"
         lines = [
             f"Model      {chat.name} ({chat.base_id}), {dtype} on {chat.device.type}{_processes(settings.sharding)}",
-            f"Prompt     {slot.sentence()}",
+            f"Prompt     {'up to ' if _unknown_start(settings) else ''}{slot.sentence()}",
             *([f"Chats      {describe(slot.shapes)}"] if slot.shapes else []),
             f"Baseline   {written}",
             f"Training   {trains}",
@@ -99,6 +95,18 @@ class Plan:
                 "`evaluation.languages`"
             )
         return lines
+
+
+def _unknown_start(settings: Settings) -> bool:
+    """Whether the start prompt is the best written prompt, which is chosen during the run."""
+    return settings.training.start is None and settings.evaluation.written == BEST
+
+
+def _start(settings: Settings) -> str:
+    """Name the prompt that training starts from."""
+    if _unknown_start(settings):
+        return "the baseline"
+    return f"the written prompt '{settings.start}'" if settings.start in WRITTEN_PROMPTS else _quoted(settings.start)
 
 
 def judges_line(judges: Judges) -> str:
