@@ -17,18 +17,29 @@ def state(**probabilities: float) -> torch.Tensor:
     return torch.log(values)
 
 
-def anchors(refused: list[torch.Tensor], answered: list[torch.Tensor]) -> Anchors:
+def anchors(
+    refused: list[torch.Tensor], answered: list[torch.Tensor], languages: str = "", foreign: tuple[int, ...] = ()
+) -> Anchors:
+    """Build anchors. `languages`: one code per anchor; `foreign`: places of replies in another language."""
     states = torch.stack([*refused, *answered])
     compliance = torch.tensor([0.0] * len(refused) + [1.0] * len(answered))
-    return Anchors(states=states, last_states=states, compliance=compliance, harmless=compliance.clone())
+    return Anchors(
+        states=states,
+        last_states=states,
+        compliance=compliance,
+        harmless=compliance.clone(),
+        languages=tuple(languages.split() or ["en"] * len(states)),
+        foreign=torch.tensor([place in foreign for place in range(len(states))]),
+    )
 
 
 def words(rows: torch.Tensor) -> set[str]:
     return {WORDS[int(row.argmax())] for row in rows}
 
 
-def found(anchor_rows: Anchors, harmless: torch.Tensor, per_row: int = 3, languages: int = 1):
-    return first_tokens(HEAD, anchor_rows, harmless[None], languages=languages, banned=[7, 8], per_row=per_row)
+def found(anchor_rows: Anchors, *harmless: torch.Tensor, per_row: int = 3, languages: tuple[str, ...] = ("en",)):
+    rows = [one[None] for one in harmless] + [torch.zeros(0, len(WORDS))] * (len(languages) - len(harmless))
+    return first_tokens(HEAD, anchor_rows, rows, languages=languages, banned=[7, 8], per_row=per_row)
 
 
 def test_only_replies_that_refuse_or_comply_count():
@@ -53,7 +64,7 @@ def test_refusals_are_found_by_probability_and_not_only_if_they_come_first():
 
 def test_with_many_languages_a_word_may_be_common_in_only_one():
     known = anchors([state(sorry=0.9, cannot=0.05, rare=0.004)], [state(yes=0.7, first=0.3)])
-    first = found(known, state(yes=0.5, take=0.4, rare=0.1), languages=20)
+    first = found(known, state(yes=0.5, take=0.4, rare=0.1), languages=("en", *map(str, range(19))))
     assert first is not None
     assert words(first.refusing) == {"sorry", "cannot", "rare"}
     assert words(first.answering) == {"yes", "take"}
@@ -75,6 +86,28 @@ def test_placeholders_are_never_taken():
     assert words(first.answering) == {"yes", "take"}
 
 
+def belonging(rows: torch.Tensor, belongs: torch.Tensor) -> list[set[str]]:
+    return [words(rows[one]) for one in belongs]
+
+
+def test_a_word_belongs_to_the_languages_where_it_is_likely():
+    known = anchors([state(sorry=0.9), state(cannot=0.8, sorry=0.1)], [state(yes=1.0)], "en da en")
+    first = found(known, state(yes=0.8, first=0.2), state(take=0.7, first=0.2, yes=0.1), languages=("en", "da"))
+    assert first is not None
+    assert belonging(first.answering, first.answers_in) == [{"yes", "first"}, {"take", "first"}]
+    assert belonging(first.refusing, first.refuses_in) == [{"sorry"}, {"cannot"}]
+
+
+def test_refusals_in_another_language_than_the_request_are_no_examples_for_its_language():
+    known = [state(sorry=0.9), state(sorry=0.8, cannot=0.1), state(cannot=0.9, sorry=0.1)], [state(yes=1.0)]
+    harmless = state(yes=1.0), state(take=1.0)
+    for foreign, expected in (((), {"sorry", "cannot"}), ((1,), {"cannot"}), ((1, 2), {"sorry", "cannot"})):
+        first = found(anchors(*known, "en da da en", foreign), *harmless, languages=("en", "da"))
+        assert first is not None
+        # Without any example, every word may begin a refusal.
+        assert belonging(first.refusing, first.refuses_in)[1] == expected
+
+
 def test_without_refusals_or_answers_there_are_no_first_tokens():
     assert found(anchors([], [state(yes=1.0)]), state(yes=1.0)) is None
     only_refusals = anchors([state(sorry=1.0)], [state(yes=1.0)])
@@ -86,7 +119,7 @@ def test_the_logit_scale_of_the_model_is_applied():
     plain = found(anchors(*known), state(yes=0.5, take=0.4, rare=0.1))
     halved = anchors(*[[one / 2 for one in states] for states in known])
     harmless = state(yes=0.5, take=0.4, rare=0.1)[None]
-    doubled = first_tokens(HEAD, halved, harmless, languages=1, banned=[7], scale=2.0, per_row=3)
+    doubled = first_tokens(HEAD, halved, [harmless], languages=["en"], banned=[7], scale=2.0, per_row=3)
     assert plain is not None
     assert doubled is not None
     torch.testing.assert_close(doubled.refusing, 2 * plain.refusing)

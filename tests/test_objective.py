@@ -8,7 +8,7 @@ import torch
 from babelguard.errors import UserError
 from babelguard.method.losses import Batch, Context, FirstTokens, StartStates, behaviour
 from babelguard.method.losses.alignment import alignment_loss
-from babelguard.method.losses.behaviour import answer_margin, behaviour_loss
+from babelguard.method.losses.behaviour import behaviour_loss, right_margin
 from babelguard.method.losses.frozen_alignment import frozen_alignment_loss
 from babelguard.method.losses.harmfulness import harmfulness_loss
 from babelguard.method.losses.keep import keep_loss
@@ -115,11 +115,18 @@ def test_behaviour_loss_compares_the_most_likely_first_tokens():
     states, answering, refusing = draw(3, D, seed=1), draw(4, D, seed=2), draw(2, D, seed=3)
     sharp = behaviour.TEMPERATURE
     soft_maximum = lambda rows: sharp * torch.log(torch.exp(rows @ states.T / sharp).sum(0))  # noqa: E731
-    expected = soft_maximum(answering) - soft_maximum(refusing)
-    margin = answer_margin(states, answering, refusing)
-    torch.testing.assert_close(margin, expected)
-    label = torch.tensor([0, 1, 0])
-    torch.testing.assert_close(behaviour_loss(margin, label), cross_entropy(expected, label))
+    answers = soft_maximum(answering) - soft_maximum(refusing)
+    label, language = torch.tensor([0, 1, 0]), torch.tensor([0, 1, 1])
+    margin = right_margin(states, FirstTokens(answering, refusing), label, language)
+    torch.testing.assert_close(margin, torch.where(label > 0, answers, -answers))
+    torch.testing.assert_close(behaviour_loss(margin), cross_entropy(answers, label))
+    # Tokens of another language are wrong: each row has one right token, and all others are rivals.
+    answers_in, refuses_in = torch.eye(4)[[0, 2]].bool(), torch.eye(2).bool()
+    margin = right_margin(states, FirstTokens(answering, refusing, answers_in, refuses_in), label, language)
+    together = torch.cat([answering, refusing])
+    for row, right in enumerate((4, 2, 5)):
+        rivals = torch.cat([together[:right], together[right + 1 :]])
+        torch.testing.assert_close(margin[row], (together[right] @ states[row] - soft_maximum(rivals)[row]))
 
 
 def test_many_unlikely_answers_do_not_outweigh_the_most_likely_refusal():
@@ -128,7 +135,8 @@ def test_many_unlikely_answers_do_not_outweigh_the_most_likely_refusal():
     answering, refusing = torch.zeros(20, D), torch.zeros(1, D)
     refusing[0, 0] = 1.5
     assert torch.logsumexp(answering @ state[0], 0) > torch.logsumexp(refusing @ state[0], 0)
-    assert answer_margin(state, answering, refusing).item() < 0
+    first = FirstTokens(answering, refusing)
+    assert right_margin(state, first, torch.ones(1), torch.zeros(1, dtype=torch.long)).item() < 0
 
 
 def test_opening_loss_is_the_divergence_among_answers_only():
@@ -173,14 +181,14 @@ def test_objective_is_the_weighted_sum_of_the_method(space, batch):
     f_r = lambda x: z(x) @ space.refusal_weight + space.refusal_bias  # noqa: E731
     f_h = lambda x: z(x) @ space.harmfulness_weight + space.harmfulness_bias  # noqa: E731
     x, label = batch.states, batch.labels
-    margin = answer_margin(batch.last_states, first.answering, first.refusing)
+    margin = right_margin(batch.last_states, first, label, batch.language)
     expected = {
         "refusal": 2.0 * cross_entropy(f_r(x) - f_r(batch.start.reference), label),
         "harmfulness": 0.5 * cross_entropy(f_h(x) - f_h(batch.start.reference), label),
         "residual": 0.1 * residual_loss(x - batch.start.states, space.components),
         "alignment": 0.2 * alignment_loss(torch.stack([x, *batch.other_states])),
         "frozen_alignment": 0.3 * frozen_alignment_loss(x, batch.start.frozen_target),
-        "behaviour": 3.0 * (1 + 0.5 * label) * cross_entropy(margin, label),
+        "behaviour": 3.0 * (1 + 0.5 * label) * behaviour_loss(margin),
         # Only for harmless queries: answers to harmful queries need not begin as before.
         "opening": 0.7 * label * opening_loss(batch.last_states, batch.start.last_states, first.answering),
         "keep": 0.9 * label * keep_loss(batch.last_states, batch.plain_states, first.answering, first.refusing),

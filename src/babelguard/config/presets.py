@@ -31,9 +31,9 @@ _MCD: dict[str, Any] = {
         "learning_rate": 0.1,
         "beta2": 0.95,
         "decay": "cosine",
-        "steps": 240,
+        "steps": 160,
     },
-    "selection": {"keep": "validation", "every": 120, "rows": 16},
+    "selection": {"keep": "validation", "every": 80, "rows": 16},
 }
 
 PRESETS: Mapping[str, Mapping[str, Any]] = {

@@ -32,10 +32,11 @@ def ask_anchors(
     """
     with screen.progress("anchor replies") as (tick, _):
 
-        def ask(defence: Defence, number: int, count: int) -> list[str]:
+        def ask(defence: Defence, number: int, count: int) -> list[tuple[str, bool | None]]:
             def counted(done: int, total: int) -> None:
                 tick(number * total + done, count * total)
 
-            return [reply.verdict for reply in bench.ask(defence, questions, tokens=tokens, tick=counted)]
+            replies = bench.ask(defence, questions, tokens=tokens, tick=counted)
+            return [(reply.verdict, reply.foreign) for reply in replies]
 
         return collect_anchors(model, questions, ask, layer)

@@ -150,8 +150,8 @@ def _first_tokens(
     first = first_tokens(
         chat.model.get_output_embeddings().weight,
         anchors,
-        _harmless(states, data.labels),
-        languages=len(settings.data.languages),
+        [_harmless(rows, data.labels) for rows in states],
+        languages=settings.data.languages,
         banned=(*soft.banned_ids, *chat.stop_ids),  # an empty reply is not an answer
         scale=parallel.lead(logit_scale, chat.model)[0],
     )
@@ -164,12 +164,12 @@ def _first_tokens(
         screen.say("  no token begins refusals more often than answers, so the losses on first tokens are not used")
         return None
     # The head can be on another device than the embeddings, where the losses are computed.
-    return FirstTokens(first.answering.to(chat.device), first.refusing.to(chat.device))
+    return first.to(chat.device)
 
 
 def _harmless(states: Tensor, labels: Tensor) -> Tensor:
-    """Return the states of the harmless rows that were computed, [rows, d]."""
-    rows = states[:, labels.bool()].flatten(0, 1)
+    """Return the states of the harmless rows of a language that were computed, [rows, d]. `states`: of all rows, [all, d]."""
+    rows = states[labels.bool()]
     return rows[rows.abs().sum(-1) > 0]
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from babelguard import engine, parallel
+from babelguard.config import Settings
 from babelguard.config.presets import PRESETS
 from babelguard.config.sections import BEST
 from babelguard.corpus import Corpus

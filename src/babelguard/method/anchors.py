@@ -33,12 +33,16 @@ class Anchors:
         last_states: x of each pair after the final norm, [pairs, d], float32, on the CPU.
         compliance: 1 answered or partial, 0 refused or supported, nan otherwise, [pairs].
         harmless: 1 for harmless queries, [pairs].
+        languages: Code of the language of each query, of length pairs.
+        foreign: Whether the reply is in another language than the query, bool, [pairs].
     """
 
     states: Tensor
     last_states: Tensor
     compliance: Tensor
     harmless: Tensor
+    languages: tuple[str, ...]
+    foreign: Tensor
 
 
 def anchor_digest() -> str:
@@ -57,7 +61,7 @@ def anchor_defences(tokenizer: Any) -> list[Defence]:
 def collect_anchors(
     model: LocalModel,
     questions: Sequence[Question],
-    ask: Callable[[Defence, int, int], Sequence[str]],
+    ask: Callable[[Defence, int, int], Sequence[tuple[str, bool | None]]],
     layer: int | None = None,
 ) -> Anchors:
     """Collect the states and verdicts of every anchor query under every prompt.
@@ -67,17 +71,18 @@ def collect_anchors(
     Args:
         model: The model.
         questions: The anchor queries.
-        ask: Returns the verdicts on the replies to all questions under a defence. It is called with the defence, its number,
-            and the number of defences.
+        ask: Returns the verdicts on the replies to all questions under a defence, and whether each reply is in another
+            language than the question. It is called with the defence, its number, and the number of defences.
         layer: Layer of the safety space, or None for the state after the final norm.
     """
-    states, compliance = [], []
+    states, compliance, foreign = [], [], []
     prompts = anchor_defences(model.chat.tokenizer)
     texts = [question.text for question in questions]
     for number, defence in enumerate(prompts):
-        verdicts = ask(defence, number, len(prompts))
+        replies = ask(defence, number, len(prompts))
         states.append(model.states_at_layers(defence, texts, () if layer is None else (layer,)))
-        compliance += [COMPLIANCE.get(verdict, float("nan")) for verdict in verdicts]
+        compliance += [COMPLIANCE.get(verdict, float("nan")) for verdict, _ in replies]
+        foreign += [bool(other) for _, other in replies]
     harmless = [float(question.label == "harmless") for question in questions]
     found = torch.cat(states, dim=1)
     return Anchors(
@@ -85,4 +90,6 @@ def collect_anchors(
         last_states=found[0],
         compliance=torch.tensor(compliance),
         harmless=torch.tensor(harmless * len(prompts)),
+        languages=tuple(question.language for question in questions) * len(prompts),
+        foreign=torch.tensor(foreign),
     )

@@ -13,7 +13,7 @@ from babelguard.config.sections import Training
 from babelguard.method.checkpoint import Progress, load_checkpoint, save_checkpoint
 from babelguard.method.data import TrainingData, gather, step_suffixes
 from babelguard.method.losses import Batch, Context
-from babelguard.method.losses.behaviour import answer_margin
+from babelguard.method.losses.behaviour import right_margin
 from babelguard.method.objective import needs_other_languages, row_losses, total_loss
 from babelguard.method.passes import backward, forward
 from babelguard.method.schedule import learning_rate_factor, plan_step
@@ -27,7 +27,8 @@ GRADIENT_NORM = 1.0
 
 @torch.no_grad()
 def begins_wrongly(batch: Batch, context: Context) -> Tensor:
-    """Return whether the reply to each row begins wrongly: an answer to a harmful row, or a refusal of a harmless one.
+    """Return whether the reply to each row begins wrongly: an answer to a harmful row, a refusal of a harmless one, or
+    another language.
 
     Without tokens that begin answers and refusals, the compliance logit of the safety space decides.
 
@@ -36,10 +37,8 @@ def begins_wrongly(batch: Batch, context: Context) -> Tensor:
     """
     first = context.first_tokens
     if first is None:
-        answers = context.space.compliance_logit(batch.states) > 0
-    else:
-        answers = answer_margin(batch.last_states, first.answering, first.refusing) > 0
-    return answers != (batch.labels > 0.5)
+        return (context.space.compliance_logit(batch.states) > 0) != (batch.labels > 0.5)
+    return right_margin(batch.last_states, first, batch.labels, batch.language) <= 0
 
 
 def _numbers(scalars: Mapping[str, Tensor]) -> dict[str, float]:

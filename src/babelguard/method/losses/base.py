@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from babelguard.method.space import SafetySpace
@@ -56,10 +57,24 @@ class Batch:
 
 @dataclass(frozen=True)
 class FirstTokens:
-    """Output embeddings of tokens that begin answers, [a, d], and refusals, [r, d]."""
+    """The tokens that begin answers and refusals.
+
+    Attributes:
+        answering: Output embeddings of tokens that begin answers, [a, d].
+        refusing: Output embeddings of tokens that begin refusals, [r, d].
+        answers_in: Whether each of them begins answers in each training language, bool, [L, a]. None: all do in all languages.
+        refuses_in: The same for refusals, bool, [L, r].
+    """
 
     answering: Tensor
     refusing: Tensor
+    answers_in: Tensor | None = None
+    refuses_in: Tensor | None = None
+
+    def to(self, device: torch.device) -> FirstTokens:
+        """Return a copy on a device."""
+        known = [None if one is None else one.to(device) for one in (self.answers_in, self.refuses_in)]
+        return FirstTokens(self.answering.to(device), self.refusing.to(device), *known)
 
 
 @dataclass(frozen=True)
