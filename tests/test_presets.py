@@ -117,11 +117,11 @@ CHANGED = {
     "quick": MCD
     | {
         "objective.anchor_rows": 4,
-        "training.steps": 40,
+        "training.steps": 72,
         "selection.every": 20,
         "selection.keep": "last",
         "selection.rows": 6,
-        "evaluation.rows": 12,
+        "evaluation.rows": 20,
         "evaluation.max_languages": 7,
         "evaluation.hard": False,
     },
@@ -222,7 +222,7 @@ def test_presets_are_applied_inside_the_settings():
     quick = Settings(model="m", preset="quick")
     assert Settings(**quick.model_dump()) == quick
     assert Settings.model_validate_json(quick.model_dump_json()) == quick
-    assert PRESETS["quick"]["training"]["steps"] == 40
+    assert PRESETS["quick"]["training"]["steps"] == 72
 
 
 def test_an_unknown_preset_raises_one_sentence():

@@ -72,8 +72,8 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
     "mcd": _MCD,
     "quick": {
         "objective": _MCD["objective"] | {"anchor_rows": 4},
-        "training": _MCD["training"] | {"steps": 40},
+        "training": _MCD["training"] | {"steps": 72},
         "selection": {"keep": "last", "rows": 6},
-        "evaluation": {"rows": 12, "max_languages": 7, "hard": False},
+        "evaluation": {"rows": 20, "max_languages": 7, "hard": False},
     },
 }
