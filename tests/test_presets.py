@@ -90,6 +90,7 @@ MCD = {
     "objective.weights.keep": 2.0,
     "objective.harmless_weight": 1.5,
     "objective.anchor_rows": 8,
+    "training.start": "long",
     "training.steps": 160,
     "training.learning_rate": 0.1,
     "training.beta2": 0.95,
@@ -117,6 +118,7 @@ CHANGED = {
     "quick": MCD
     | {
         "objective.anchor_rows": 4,
+        "training.start": None,
         "training.steps": 72,
         "selection.every": 20,
         "selection.keep": "last",

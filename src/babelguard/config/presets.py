@@ -26,6 +26,7 @@ _MCD: dict[str, Any] = {
         "anchor_rows": 8,
     },
     "training": {
+        "start": "long",
         "schedule": "shuffled",
         "batches": "twins",
         "learning_rate": 0.1,
@@ -72,7 +73,7 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
     "mcd": _MCD,
     "quick": {
         "objective": _MCD["objective"] | {"anchor_rows": 4},
-        "training": _MCD["training"] | {"steps": 72},
+        "training": _MCD["training"] | {"start": None, "steps": 72},
         "selection": {"keep": "last", "rows": 6},
         "evaluation": {"rows": 20, "max_languages": 7, "hard": False},
     },
