@@ -194,7 +194,7 @@ def test_a_run_does_not_resume_with_another_version_of_the_judge(command, tmp_pa
 
 
 def test_a_run_does_not_resume_with_another_judge_for_selection(command, files, tmp_path):
-    other = (files / "quick.toml").read_text().replace("[selection]", '[selection]\njudge = "encoder"')
+    other = (files / "quick.toml").read_text().replace('every = 3\njudge = "patterns"', 'judge = "encoder"')
     (tmp_path / "other.toml").write_text(other)
     given = command("llama", tmp_path / "run", "--preset", "written", "--steps", 0, "--limit", 1)
     succeed(*given)
@@ -204,7 +204,7 @@ def test_a_run_does_not_resume_with_another_judge_for_selection(command, files, 
 
 def test_the_plan_has_the_lengths_and_the_judges(command, files, tmp_path, capsys):
     said = re.sub(r"\s+", " ", succeed(*command("llama", tmp_path / "run", "--dry-run")))
-    assert "Length 4, 20 and 4 tokens for English replies; up to 4 times as many for languages that need more" in said
+    assert "Length 4, 32 and 4 tokens for English replies; up to 4 times as many for languages that need more" in said
     assert "Judge patterns Time" in said
 
 

@@ -255,7 +255,9 @@ def test_control_characters_are_made_visible(files):
 def test_languages_that_the_judge_does_not_support(folders, tmp_path):
     corpus = write_corpus(tmp_path / "corpus.csv", ("en", "cs"))
     given = ["defend", folders("llama"), "--corpus", corpus, "--prompt", "short", "--output", tmp_path / "run"]
-    given += ["--judge", "patterns"]
+    selecting = tmp_path / "selecting.toml"
+    selecting.write_text('[selection]\njudge = "patterns"\n')
+    given += ["--judge", "patterns", "--config", selecting]
     assert "does not support Czech (cs)" in fail(*given, "--languages", "en,cs")
     assert "change --test-languages" in fail(*given, "--languages", "en", "--preset", "dro", "--test-languages", "cs")
     said = succeed(*given, "--languages", "en", "--preset", "dro", "--dry-run")

@@ -40,6 +40,7 @@ def settings(root, **weights):
         data={"languages": planted.LANGUAGES, "corpus": planted.write_corpus(root / "corpus.csv")},
         training={"steps": 3, "batch_size": 8, "prompt_length": 4},
         objective={"anchor_tokens": 4, "weights": weights},
+        selection={"judge": "patterns"},
         evaluation={
             "languages": planted.LANGUAGES,
             "rows": 2,

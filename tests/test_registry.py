@@ -167,7 +167,7 @@ def test_defend_with_a_judge(command, tmp_path):
 @pytest.fixture
 def selecting(command, files, tmp_path):
     """Return a function that builds the arguments of `defend` with a judge for selection."""
-    text = (files / "quick.toml").read_text().replace("[selection]", '[selection]\njudge = "acme-words"')
+    text = (files / "quick.toml").read_text().replace('every = 3\njudge = "patterns"', 'judge = "acme-words"')
     (tmp_path / "selecting.toml").write_text(text)
 
     def build(*more):
