@@ -22,6 +22,22 @@ def planted(*presets: str) -> tuple[str, ...]:
 
 MUTANTS = (
     Mutant(
+        "refusals in another language teach how to refuse",
+        "method/first_tokens.py",
+        "own = (anchors.compliance == 0) & ~anchors.foreign",
+        "own = anchors.compliance == 0",
+        ("test_anchors.py::test_refusals_in_another_language_than_the_request_are_no_examples_for_its_language",),
+        "Refusals would be trained in English.",
+    ),
+    Mutant(
+        "training does not start from the best written prompt",
+        "jobs/defend.py",
+        "if self.settings.training.start is None:",
+        "if not self.settings.training.steps:",
+        ("test_planted.py::test_the_best_written_prompt_is_the_baseline_and_the_start",),
+        "Training would start from a prompt that can be worse than none.",
+    ),
+    Mutant(
         "refused and answered swapped in the anchors",
         "method/anchors.py",
         'COMPLIANCE = {"refused": 0.0, "supported": 0.0, "partial": 1.0, "answered": 1.0}',
@@ -90,7 +106,7 @@ MUTANTS = (
         "jobs/defend.py",
         "best = min(errors, key=errors.__getitem__)",
         "best = max(errors, key=errors.__getitem__)",
-        ("test_planted.py::test_the_best_written_prompt_is_the_baseline",),
+        ("test_planted.py::test_the_best_written_prompt_is_the_baseline_and_the_start",),
         "Trained prompts would be compared with a weak baseline.",
     ),
     Mutant(
