@@ -29,7 +29,7 @@ from babelguard.judges import Verdict
 from babelguard.report.short_table import difference_text
 
 SEEDS = (0, 1, 2)
-
+# Validation replies are only generated before the first step and after the last one, to save time.
 LATE = {"selection.every": SETTINGS_OF["mcd"]["training"]["steps"]}
 PUBLISHED = ("dro", "mcd-mixture", "mcd-code", "mcd-paper")
 
