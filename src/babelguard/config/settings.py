@@ -58,7 +58,12 @@ class Settings(Section):
         if not isinstance(preset, str) or preset not in PRESETS:
             raise ValueError(f"there is no preset '{preset}'; choose one of {', '.join(PRESETS)}")
         plain = {k: v.model_dump(exclude_unset=True) if isinstance(v, BaseModel) else v for k, v in given.items()}
-        return merged(PRESETS[preset], plain)
+        found = merged(PRESETS[preset], plain)
+        training = found.get("training")
+        # Without training, the start of a preset has no meaning. A start that the user gives is rejected below.
+        if isinstance(training, dict) and training.get("steps") == 0 and "start" not in plain.get("training", {}):
+            training.pop("start", None)
+        return found
 
     @model_validator(mode="after")
     def _consistent(self) -> Settings:
