@@ -208,8 +208,8 @@ MUTANTS = (
     Mutant(
         "preset wins over given values",
         "config/settings.py",
-        "return merged(PRESETS[preset], plain)",
-        "return merged(plain, PRESETS[preset])",
+        "found = merged(PRESETS[preset], plain)",
+        "found = merged(plain, PRESETS[preset])",
         ("test_presets.py::test_given_values_win_over_the_preset",),
         "Settings given by the user would be ignored.",
     ),
