@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 
@@ -17,6 +19,7 @@ from babelguard.verification.checks import (
 )
 from babelguard.verification.connect import choose
 from babelguard.verification.prompts import Chat, harmless_questions, make_chats
+from babelguard.verification.reference import _others
 from babelguard.verification.reserved import Head
 from babelguard.verification.served import Answer, Expected
 from babelguard.verification.tolerance import TOLERANCES, Tolerance, tolerance_of
@@ -38,6 +41,7 @@ def expected(texts=("", "a", "ab", "abc"), margins=None, **changes):
         "texts": texts,
         "tops": tuple(range(count)),
         "margins": margins or (CLEAR,) * count,
+        "others": ((),) * count,
         "first": first,
         "first_texts": {"a": float(first[0]), "b": float(first[1])},
         "reserved": 1e-9,
@@ -62,6 +66,21 @@ def expected(texts=("", "a", "ab", "abc"), margins=None, **changes):
 )
 def test_a_reply_is_compared_up_to_a_near_tie(text, margins, found):
     assert compare_text(expected(margins=margins), text, STRICT) == found
+
+
+@pytest.mark.parametrize(
+    ("gap", "other", "text", "found"),
+    [
+        (NEAR, "have at", "have at least", (1, 1, None)),
+        (NEAR, "have at", "have as", (3, 2, 2)),  # no likely token begins like this
+        (NEAR, "have", "have at least", (3, 2, 2)),  # a token without a text, such as an end token, would end the reply
+        (NEAR, "have ", "have as", (1, 1, None)),  # shorter tokens may spell the same
+        (CLEAR, "have at", "have at least", (3, 2, 2)),
+    ],
+)
+def test_another_token_can_begin_with_the_same_letters(gap, other, text, found):
+    reference = expected(texts=("", "have", "have a", "have a team"), others=((), ((gap, other),), ()))
+    assert compare_text(reference, text, STRICT) == found
 
 
 def test_a_reply_that_does_not_end_differs_at_the_end_token():
@@ -237,3 +256,16 @@ def test_flips_of_verdicts():
     assert worse.state == "failed"
     assert worse.found.startswith("+10.0 [")
     assert check_verdicts(scored("u" * 10, "r" * 10)).state == "failed"
+
+
+def test_the_other_likely_tokens_of_a_path():
+    class Words:
+        def decode(self, ids, skip_special_tokens):
+            return "".join("xyz"[k] for k in ids)
+
+    logprobs = torch.tensor([[0.5, 0.3, 0.2], [0.1, 0.1, 0.8]]).log()
+    first, second = _others(Words(), logprobs, [1, 2])
+    assert [text for _, text in first] == ["x", "z"]  # y is on the path, though x is more likely
+    assert [gap for gap, _ in first] == pytest.approx([0.0, math.log(0.5 / 0.2)])
+    assert [text for _, text in second] == ["yx", "yy"]
+    assert [gap for gap, _ in second] == pytest.approx([math.log(8)] * 2)

@@ -96,8 +96,9 @@ def check_replies(pairs: Sequence[Pair], tolerance: Tolerance) -> Check:
 def compare_text(expected: Expected, text: str, tolerance: Tolerance) -> Tokens:
     """Compare a greedy reply with the path of the reference.
 
-    A text does not say where its tokens end, and a character may consist of several tokens. If the texts part within a
-    character, any of its tokens may be the one that differs.
+    A text does not say where its tokens end. If the texts part within a character of several tokens, any of these tokens may be
+    the one that differs. Another token can also begin with the same letters: in "have a team" and "have at least", the second
+    tokens differ, but the texts part later.
 
     Args:
         expected: The reference.
@@ -117,6 +118,10 @@ def compare_text(expected: Expected, text: str, tolerance: Tolerance) -> Tokens:
         return Tokens(length, length)
     if any(expected.margins[k] <= tolerance.margin for k in range(begin, last + 1)):
         return Tokens(begin, begin)
+    for k in range(begin):
+        near = {_plain(text).rstrip(UNFINISHED) for gap, text in expected.others[k] if gap <= tolerance.margin}
+        if any(text != shown[k] and found.startswith(text) for text in near):
+            return Tokens(k, k)
     return Tokens(last + 1, last, last)
 
 

@@ -22,6 +22,8 @@ from babelguard.verification.served import Expected
 
 # Likely first tokens whose texts are known to servers that do not tell ids.
 LIKELY = 20
+# Likely tokens at each position of a reply that a served model may choose instead.
+OTHERS = 5
 
 
 @torch.no_grad()
@@ -66,7 +68,8 @@ def make_reference(
             if reply.finished and len(path) < tokens:
                 path.append(_end(model, ids, path, chat.stop_ids))
             forced = run_along(model, ids, path)
-            likely = without(forced.logits, banned).log_softmax(-1).topk(2)
+            logprobs = without(forced.logits, banned).log_softmax(-1)
+            likely = logprobs.topk(2)
             # The placeholder tokens have other output rows in the export, and are checked apart.
             first = without(forced.logits[0], soft).log_softmax(-1)
             found.append(
@@ -77,6 +80,7 @@ def make_reference(
                     texts=tuple(carrier.decode(path[:k], skip_special_tokens=True) for k in range(len(path) + 1)),
                     tops=tuple(likely.indices[:, 0].tolist()),
                     margins=tuple((likely.values[:, 0] - likely.values[:, 1]).tolist()),
+                    others=_others(carrier, logprobs, path),
                     first=first,
                     first_texts=_first_texts(carrier, first),
                     reserved=_reserved(head, head_ids, forced.states, forced.logits),
@@ -91,6 +95,20 @@ def _end(model: Any, ids: Sequence[int], path: Sequence[int], stop_ids: Sequence
     """Return the end token that the model chose after a reply."""
     logits = run_along(model, ids, [*path, stop_ids[0]]).logits[-1]
     return max(stop_ids, key=lambda k: float(logits[k]))
+
+
+def _others(tokenizer: Any, logprobs: Tensor, path: Sequence[int]) -> tuple[tuple[tuple[float, str], ...], ...]:
+    """Return the likely tokens besides those of the path; see `Expected.others`."""
+    likely = logprobs.topk(min(OTHERS, logprobs.shape[-1]))
+    gaps = (likely.values[:, :1] - likely.values).tolist()
+    return tuple(
+        tuple(
+            (gap, tokenizer.decode([*path[:k], token], skip_special_tokens=True))
+            for gap, token in zip(gaps[k], ids, strict=True)
+            if token != path[k]
+        )
+        for k, ids in enumerate(likely.indices.tolist())
+    )
 
 
 def _first_texts(tokenizer: Any, logprobs: Tensor) -> dict[str, float]:

@@ -22,6 +22,8 @@ class Expected:
         texts: The text of the reply after 0, 1, ... tokens of the path.
         tops: The most likely token at each position of the path.
         margins: By how much the log-probability of the most likely token exceeds that of the second, at each position.
+        others: Other likely tokens at each position, most likely first: how much less likely than the most likely token each is
+            (a difference of log-probabilities), and the text of the reply with it.
         first: Log-probabilities of the first token of the reply, [vocabulary], float32.
         first_texts: The same for the most likely tokens, by their texts.
         reserved: The largest probability of a placeholder token at any position.
@@ -33,6 +35,7 @@ class Expected:
     texts: tuple[str, ...]
     tops: tuple[int, ...]
     margins: tuple[float, ...]
+    others: tuple[tuple[tuple[float, str], ...], ...]
     first: Tensor
     first_texts: Mapping[str, float]
     reserved: float
