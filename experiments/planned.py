@@ -20,11 +20,12 @@ from babelguard.evaluation.metrics import compute_metrics
 from babelguard.evaluation.outcome import Metrics, ScoredReply
 from babelguard.files import write_text
 from babelguard.jobs.defend import Defend
+from babelguard.jobs.plan import Plan, Speed
 from babelguard.report.markdown import to_markdown
 from babelguard.report.picture import draw_outcomes
 from babelguard.report.table import outcome_table
 from babelguard.report.terminal import to_terminal
-from babelguard.screen import Screen
+from babelguard.screen import Screen, Silent
 
 BASELINES = ("none", "written")
 NAMES: Any = {"model": "demo", "benchmark": BabelguardCorpus.name, "split": "test"}
@@ -86,14 +87,13 @@ def arguments(description: str | None, name: str) -> argparse.Namespace:
     return parser.parse_args()
 
 
-def minutes_of(planned: Planned, args: argparse.Namespace, first: bool) -> float:
-    """Estimate the minutes of a run. The replies of the baselines are only included for the first run."""
+def estimate(planned: Planned, args: argparse.Namespace, speed: Speed | None) -> Plan:
+    """Estimate the time of a run. The speed of the model is measured if it is None."""
     settings = planned.settings(args)
     if count := settings.data.number_to_choose:
         # Choosing the languages takes minutes, and the estimate only depends on their number.
         settings = settings.with_section("data", languages=load_corpus().split("train").languages[:count])
-    plan = Defend(settings, args.output / planned.name, Screen()).estimate()
-    return plan.minutes if first else plan.minutes - plan.minutes_of_baseline
+    return Defend(settings, args.output / planned.name, Silent()).estimate(speed)
 
 
 def record_of(planned: Planned, args: argparse.Namespace) -> Record | None:
@@ -117,11 +117,17 @@ def do_runs(plan: Sequence[Planned], args: argparse.Namespace) -> list[Planned] 
     chosen = [planned for planned in plan if planned.name in selected]
     screen = Screen()
     costs: dict[str, float] = {}
+    speed: Speed | None = None
     done = {planned.name for planned in chosen if record_of(planned, args) is not None}
     for planned in chosen:
         # The first run on this machine also generates the replies of the baselines.
         first = not any(costs.values()) and not list(args.output.glob("*/metrics.json"))
-        costs[planned.name] = 0.0 if planned.name in done else minutes_of(planned, args, first)
+        if planned.name in done:
+            costs[planned.name] = 0.0
+            continue
+        cost = estimate(planned, args, speed)
+        speed = cost.speed
+        costs[planned.name] = cost.minutes - (0 if first else cost.minutes_of_baseline)
     screen.title(f"{len(chosen)} runs, about {sum(costs.values()):.0f} minutes left")
     for planned in chosen:
         left = "done" if planned.name in done else f"about {costs[planned.name]:.0f} minutes"

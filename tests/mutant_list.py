@@ -24,8 +24,8 @@ MUTANTS = (
     Mutant(
         "refusals in another language teach how to refuse",
         "method/first_tokens.py",
-        "own = (anchors.compliance == 0) & ~anchors.foreign",
-        "own = anchors.compliance == 0",
+        "(anchors.compliance == 0) & ~anchors.foreign",
+        "(anchors.compliance == 0)",
         ("test_anchors.py::test_refusals_in_another_language_than_the_request_are_no_examples_for_its_language",),
         "Refusals would be trained in English.",
     ),
@@ -88,8 +88,8 @@ MUTANTS = (
     Mutant(
         "first tokens of refusals and answers swapped",
         "method/first_tokens.py",
-        "for kind in (0, 1))",
-        "for kind in (1, 0))",
+        "for rows in (refused_rows, answered_rows)",
+        "for rows in (answered_rows, refused_rows)",
         ("test_learn.py::test_first_tokens_are_those_of_refusals_and_answers",),
         "The behaviour loss would train answers to harmful requests.",
     ),

@@ -42,6 +42,10 @@ def found(anchor_rows: Anchors, *harmless: torch.Tensor, per_row: int = 3, langu
     return first_tokens(HEAD, anchor_rows, rows, languages=languages, banned=[7, 8], per_row=per_row)
 
 
+def belonging(rows: torch.Tensor, belongs: torch.Tensor) -> list[set[str]]:
+    return [words(rows[one]) for one in belongs]
+
+
 def test_only_replies_that_refuse_or_comply_count():
     assert {verdict: COMPLIANCE.get(verdict) for verdict in Verdict} == {
         "refused": 0.0,
@@ -62,20 +66,39 @@ def test_refusals_are_found_by_probability_and_not_only_if_they_come_first():
     assert words(first.answering) == {"yes", "take", "rare"}
 
 
-def test_with_many_languages_a_word_may_be_common_in_only_one():
-    known = anchors([state(sorry=0.9, cannot=0.05, rare=0.004)], [state(yes=0.7, first=0.3)])
-    first = found(known, state(yes=0.5, take=0.4, rare=0.1), languages=("en", *map(str, range(19))))
-    assert first is not None
-    assert words(first.refusing) == {"sorry", "cannot", "rare"}
-    assert words(first.answering) == {"yes", "take"}
+def test_a_word_that_begins_answers_as_well_is_no_refusal():
+    # "I" is twice as likely after refusals as after answered anchors, but not as for harmless rows, and the other way round.
+    for answered, harmless in ((0.1, 0.4), (0.4, 0.1)):
+        known = anchors([state(sorry=0.7, I=0.3)], [state(yes=1 - answered, I=answered)])
+        first = found(known, state(yes=1 - harmless, I=harmless))
+        assert first is not None
+        assert words(first.refusing) == {"sorry"}
+        assert {"yes", "I"} <= words(first.answering)
 
 
-def test_a_word_that_begins_both_is_left_out():
-    known = anchors([state(sorry=0.7, I=0.3)], [state(yes=0.8, I=0.2)])
-    first = found(known, state(yes=0.5, I=0.4, sorry=0.1))
+def test_a_word_that_begins_refusals_a_little_more_often_is_neutral_for_harmless_queries():
+    known = anchors([state(sorry=0.5, I=0.3, first=0.2)], [state(yes=0.8)])
+    first = found(known, state(yes=0.5, I=0.2, first=0.3))
     assert first is not None
-    assert words(first.refusing) == {"sorry"}
-    assert words(first.answering) == {"yes"}
+    assert belonging(first.refusing, first.refuses_in) == [{"sorry"}]
+    assert belonging(first.answering, first.answers_in) == [{"yes", "first"}]
+    assert belonging(first.answering, first.neutral_in) == [{"I"}]
+
+
+def test_the_clearest_refusal_is_taken_in_a_language_without_a_clear_one():
+    known = anchors([state(sorry=0.9), state(I=0.5, first=0.4)], [state(yes=0.9)], "en da en")
+    first = found(known, state(yes=0.9), state(I=0.3, first=0.3, take=0.3), languages=("en", "da"))
+    assert first is not None
+    assert belonging(first.refusing, first.refuses_in) == [{"sorry"}, {"I"}]
+    # A word that begins answers at least as often is no refusal. Without any, a refusal may begin as in the other languages.
+    known = anchors([state(sorry=0.9), state(I=0.3, rare=0.7)], [state(yes=0.9)], "en da en")
+    first = found(known, state(yes=0.9), state(I=0.2, rare=0.8), languages=("en", "da"))
+    assert first is not None
+    assert belonging(first.refusing, first.refuses_in) == [{"sorry"}, {"I"}]
+    known = anchors([state(sorry=0.9), state(I=0.3, rare=0.7)], [state(yes=0.9)], "en da en")
+    first = found(known, state(yes=0.9), state(I=0.3, rare=0.7), languages=("en", "da"))
+    assert first is not None
+    assert belonging(first.refusing, first.refuses_in) == [{"sorry"}, {"sorry"}]
 
 
 def test_placeholders_are_never_taken():
@@ -84,10 +107,6 @@ def test_placeholders_are_never_taken():
     assert first is not None
     assert words(first.refusing) == {"sorry"}
     assert words(first.answering) == {"yes", "take"}
-
-
-def belonging(rows: torch.Tensor, belongs: torch.Tensor) -> list[set[str]]:
-    return [words(rows[one]) for one in belongs]
 
 
 def test_a_word_belongs_to_the_languages_where_it_is_likely():
@@ -101,10 +120,10 @@ def test_a_word_belongs_to_the_languages_where_it_is_likely():
 def test_refusals_in_another_language_than_the_request_are_no_examples_for_its_language():
     known = [state(sorry=0.9), state(sorry=0.8, cannot=0.1), state(cannot=0.9, sorry=0.1)], [state(yes=1.0)]
     harmless = state(yes=1.0), state(take=1.0)
-    for foreign, expected in (((), {"sorry", "cannot"}), ((1,), {"cannot"}), ((1, 2), {"sorry", "cannot"})):
+    for foreign, expected in (((), {"sorry", "cannot"}), ((1,), {"cannot"}), ((1, 2), {"sorry"})):
         first = found(anchors(*known, "en da da en", foreign), *harmless, languages=("en", "da"))
         assert first is not None
-        # Without any example, every word may begin a refusal.
+        # Without any example, a refusal may begin as in the other languages.
         assert belonging(first.refusing, first.refuses_in)[1] == expected
 
 

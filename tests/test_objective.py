@@ -127,6 +127,12 @@ def test_behaviour_loss_compares_the_most_likely_first_tokens():
     for row, right in enumerate((4, 2, 5)):
         rivals = torch.cat([together[:right], together[right + 1 :]])
         torch.testing.assert_close(margin[row], (together[right] @ states[row] - soft_maximum(rivals)[row]))
+    # A neutral token is no rival of the answers to a harmless query, but one of the refusals.
+    neutral = FirstTokens(answering, refusing, answers_in, refuses_in, torch.eye(4)[[1, 1]].bool())
+    found = right_margin(states, neutral, label, language)
+    torch.testing.assert_close(found[[0, 2]], margin[[0, 2]])
+    rivals = torch.cat([answering[[0, 3]], refusing])
+    torch.testing.assert_close(found[1], answering[2] @ states[1] - soft_maximum(rivals)[1])
 
 
 def test_many_unlikely_answers_do_not_outweigh_the_most_likely_refusal():

@@ -88,7 +88,7 @@ MCD = {
     "objective.weights.alignment": 0.0,
     "objective.weights.behaviour": 4.0,
     "objective.weights.keep": 2.0,
-    "objective.harmless_weight": 1.5,
+    "objective.harmless_weight": 1.25,
     "objective.anchor_rows": 8,
     "training.start": "long",
     "training.steps": 160,

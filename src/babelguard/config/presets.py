@@ -21,7 +21,7 @@ _MCD: dict[str, Any] = {
             "behaviour": 4.0,
             "keep": 2.0,
         },
-        "harmless_weight": 1.5,
+        "harmless_weight": 1.25,
         # The anchors are only used to find the tokens that begin refusals.
         "anchor_rows": 8,
     },

@@ -23,7 +23,7 @@ from babelguard.evaluation.outcome import Metrics, ScoredReply
 from babelguard.files import locked, read_record, write_text
 from babelguard.jobs.cross_check import judged_again
 from babelguard.jobs.learn import learn, unscored_line
-from babelguard.jobs.plan import Plan, make_plan
+from babelguard.jobs.plan import Plan, Speed, make_plan
 from babelguard.jobs.prepare import prepare
 from babelguard.jobs.report import write_report
 from babelguard.jobs.run_folder import RunFolder, open_run, remember_model
@@ -66,9 +66,9 @@ class Defend:
                 "shorter `evaluation.written` or `training.prompt_length`."
             )
 
-    def estimate(self) -> Plan:
-        """Count the replies and estimate the time."""
-        return make_plan(self.prepared, len(self.start_ids))
+    def estimate(self, speed: Speed | None = None) -> Plan:
+        """Count the replies and estimate the time; see `make_plan`."""
+        return make_plan(self.prepared, len(self.start_ids), speed)
 
     def show_plan(self) -> None:
         """Show what the run will do, and the estimated time."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 from statistics import fmean
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
@@ -37,6 +37,13 @@ DECODING_STEPS = 24
 FORWARD_AND_BACKWARD = 3
 
 
+class Speed(NamedTuple):
+    """Seconds per token of a forward pass, and seconds per row of 24 decoding steps at batch size 32."""
+
+    forward: float
+    decode: float
+
+
 @dataclass(frozen=True)
 class Plan:
     """Number of replies and estimated time. `minutes` is the total, which includes `minutes_of_baseline`."""
@@ -46,6 +53,7 @@ class Plan:
     test_replies: int
     minutes: float
     minutes_of_baseline: float
+    speed: Speed
 
     def lines(self, prepared: Prepared, slot: Slot) -> list[str]:
         """Return the plan as lines of text."""
@@ -130,8 +138,14 @@ def _quoted(text: str) -> str:
     return '"' + text.replace("`", "'") + '"'
 
 
-def make_plan(prepared: Prepared, length: int) -> Plan:
-    """Count the replies and estimate the time. `length` is the number of soft tokens."""
+def make_plan(prepared: Prepared, length: int, speed: Speed | None = None) -> Plan:
+    """Count the replies and estimate the time.
+
+    Args:
+        prepared: The loaded inputs of the run.
+        length: Number of soft tokens.
+        speed: Speed of the model, if it is known. It is measured otherwise.
+    """
     settings = prepared.settings
     objective, training = settings.objective, settings.training
     trained = training.steps > 0
@@ -147,7 +161,8 @@ def make_plan(prepared: Prepared, length: int) -> Plan:
     per_defence = len(prepared.test.rows) * len(prepared.test.languages)
     test_replies = per_defence * (3 if trained else 2)
     # Each process measures its own speed, and does its share of the work.
-    forward, decode = (seconds / parallel.world() for seconds in parallel.lead(time_model, prepared.chat.model)[0])
+    speed = speed or parallel.lead(time_model, prepared.chat.model)[0]
+    forward, decode = (seconds / parallel.world() for seconds in speed)
     lengths = prepared.mean_lengths()
     tested = chat_tokens(prepared.chat.tokenizer, prepared.test)
     seen = chat_tokens(prepared.chat.tokenizer, prepared.train.select(prepared.languages))
@@ -171,6 +186,7 @@ def make_plan(prepared: Prepared, length: int) -> Plan:
         test_replies=test_replies,
         minutes=seconds / 60,
         minutes_of_baseline=per_reply["test"] * 2 * per_defence / 60,
+        speed=speed,
     )
 
 
@@ -181,12 +197,8 @@ def chat_tokens(tokenizer: Any, rows: Corpus) -> float:
 
 
 @torch.no_grad()
-def time_model(model: Any) -> tuple[float, float]:
-    """Measure the model on a few tokens.
-
-    Returns:
-        Seconds per token of a forward pass, and seconds per row of 24 decoding steps at batch size 32.
-    """
+def time_model(model: Any) -> Speed:
+    """Measure the speed of a model on a few tokens."""
     rows, length, steps = 32, 12, 3
     ids = min(1000, int(model.get_input_embeddings().weight.shape[0]) - 3)
     suffixes = [[(7 * row + k) % ids + 3 for k in range(length)] for row in range(rows)]
@@ -198,4 +210,4 @@ def time_model(model: Any) -> tuple[float, float]:
     began = time.perf_counter()
     engine.generate(model, prefix, suffixes, max_new_tokens=steps + 1, stop_ids=[])
     decode = (time.perf_counter() - began - forward * rows * length) / (steps + 1) / rows * DECODING_STEPS
-    return forward, max(decode, 0.0)
+    return Speed(forward, max(decode, 0.0))

@@ -28,7 +28,7 @@ from babelguard.screen import Screen
 from babelguard.targets import LocalModel
 
 # Increase when the same settings train a different prompt than before, so that no run is resumed with another method.
-METHOD = "4"
+METHOD = "5"
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,9 @@ from torch import Tensor
 from babelguard.method.anchors import Anchors
 from babelguard.method.losses import FirstTokens
 
-# A token begins refusals if its mean probability after refused anchors is at least COMMON (or COMMON_IN_ONE divided by the
-# number of languages, if that is less), and at least RATIO times as high as after answered anchors.
-COMMON, COMMON_IN_ONE, RATIO = 0.01, 0.05, 2.0
+# A token begins refusals in a language if its mean probability after refused anchors is at least COMMON, and at least RATIO times
+# as high as after answered anchors and for harmless training rows.
+COMMON, RATIO = 0.03, 2.0
 # A token belongs to a language if its mean probability there is at least this share of that in the language where it is highest.
 # Few tokens are in between: words such as "Sure" belong to one language, and marks such as "1" to all.
 SHARE = 0.25
@@ -31,10 +31,14 @@ def first_tokens(
 ) -> FirstTokens | None:
     """Find the tokens that begin refusals and answers, and the languages they belong to.
 
-    Refusals begin with few different tokens, which are found at the refused anchors. Answers begin with many different
-    tokens, and there are no answered anchors in a language where the model refuses everything. Therefore the most likely
-    first tokens of every harmless training row are used. Tokens that begin both about equally often are left out. With
-    these tokens, training does not need logits over the whole vocabulary.
+    Refusals begin with few different tokens, which are found at the refused anchors of each language. Answers begin with many
+    different tokens, and there are no answered anchors in a language where the model refuses everything. Therefore the most
+    likely first tokens of every harmless training row are used. With these tokens, training does not need logits over the
+    whole vocabulary.
+
+    In a language where no token begins refusals `RATIO` times as often as answers, the token with the highest ratio is taken.
+    Some tokens, such as the first letter of many words, begin refusals only a little more often than answers. No refusal should
+    be taught with them, so they count as answers for harmful queries. For harmless queries, they are neither right nor wrong.
 
     Args:
         head: Output embeddings, [V, d].
@@ -49,39 +53,52 @@ def first_tokens(
     Returns:
         The tokens, or None if no token begins refusals or none begins answers.
     """
-    refused, answered = (_openings(head, scale * anchors.last_states[anchors.compliance == kind]) for kind in (0, 1))
-    common = refused >= min(COMMON, COMMON_IN_ONE / len(languages))
-    refusing = common & (refused >= RATIO * answered)
-    answering = torch.zeros_like(common)
+    # Refusals in another language than the request are no examples of how to refuse in its language.
+    refused_rows, answered_rows = (anchors.compliance == 0) & ~anchors.foreign, anchors.compliance == 1
+    spoken = [torch.tensor([code == one for code in anchors.languages]) for one in languages]
+    refused, answered = (
+        torch.stack([_openings(head, scale * anchors.last_states[rows & own]) for own in spoken])
+        for rows in (refused_rows, answered_rows)
+    )
+    harmless = torch.stack([_openings(head, scale * rows) for rows in harmless_states])
+    common = (refused >= COMMON) & _native(refused)
+    # Without any refusal or any answer, the ratio is 0.
+    ratio = refused * common / torch.maximum(answered, harmless).clamp(min=1e-9)
+    refuses = (ratio > 1) & (ratio >= ratio.max(-1, keepdim=True).values.clamp(max=RATIO))
+    answering = torch.zeros(len(head), dtype=torch.bool, device=head.device)
     for rows in torch.cat(list(harmless_states)).split(64):
         logits = rows.to(head.device, head.dtype) @ head.T
         answering[logits.topk(min(per_row, len(head)), -1).indices.flatten()] = True
-    answering &= ~(common & (RATIO * refused > answered))
     # Appended placeholders have no row in the head.
     never = [token for token in banned if token < len(head)]
-    answering[never] = refusing[never] = False
+    refuses[:, never] = False
+    answering[never] = False
+    refusing = refuses.any(0)
+    answering &= ~refusing
     if not refusing.any() or not answering.any():
         return None
-    # Refusals in another language than the request are no examples of how to refuse in its language.
-    own = (anchors.compliance == 0) & ~anchors.foreign
-    refusals = [own & torch.tensor([code == one for code in anchors.languages]) for one in languages]
-    answers_in = _belongs([_openings(head, scale * rows)[answering] for rows in harmless_states])
-    refuses_in = _belongs([_openings(head, scale * anchors.last_states[rows])[refusing] for rows in refusals])
-    return FirstTokens(scale * head[answering].float(), scale * head[refusing].float(), answers_in, refuses_in)
+    neutral = (common & (refused > harmless))[:, answering]
+    return FirstTokens(
+        scale * head[answering].float(),
+        scale * head[refusing].float(),
+        _or_all(_native(harmless)[:, answering] & ~neutral),
+        _or_all(refuses[:, refusing]),
+        neutral,
+    )
 
 
-def _belongs(probabilities: Sequence[Tensor]) -> Tensor:
-    """Return whether each token belongs to each language, bool, [L, tokens].
-
-    All tokens belong to a language to which none would belong, for example if nothing is refused in it.
-
-    Args:
-        probabilities: Mean probability of the tokens in each language, [tokens] each.
-    """
-    found = torch.stack(list(probabilities))
+def _native(probabilities: Tensor) -> Tensor:
+    """Return whether each token belongs to each language, bool, [L, V]. `probabilities`: mean in each language, [L, V]."""
     # A token without any probability belongs to no language.
-    belongs = (found >= SHARE * found.max(0).values) & (found > 0)
-    return belongs | ~belongs.any(-1, keepdim=True)
+    return (probabilities >= SHARE * probabilities.max(0).values) & (probabilities > 0)
+
+
+def _or_all(tokens: Tensor) -> Tensor:
+    """Return tokens of each language, bool, [L, tokens]; all of them for a language that has none.
+
+    For example, nothing is refused in a language, so the refusals of other languages are right there.
+    """
+    return tokens | ~tokens.any(-1, keepdim=True)
 
 
 def _openings(head: Tensor, states: Tensor) -> Tensor:

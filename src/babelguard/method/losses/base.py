@@ -64,16 +64,19 @@ class FirstTokens:
         refusing: Output embeddings of tokens that begin refusals, [r, d].
         answers_in: Whether each of them begins answers in each training language, bool, [L, a]. None: all do in all languages.
         refuses_in: The same for refusals, bool, [L, r].
+        neutral_in: Which tokens of `answering` begin refusals as well as answers in each language, bool, [L, a]. None: none.
     """
 
     answering: Tensor
     refusing: Tensor
     answers_in: Tensor | None = None
     refuses_in: Tensor | None = None
+    neutral_in: Tensor | None = None
 
     def to(self, device: torch.device) -> FirstTokens:
         """Return a copy on a device."""
-        known = [None if one is None else one.to(device) for one in (self.answers_in, self.refuses_in)]
+        of_languages = (self.answers_in, self.refuses_in, self.neutral_in)
+        known = [None if one is None else one.to(device) for one in of_languages]
         return FirstTokens(self.answering.to(device), self.refusing.to(device), *known)
 
 

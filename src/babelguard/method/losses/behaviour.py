@@ -17,8 +17,9 @@ def right_margin(states: Tensor, tokens: FirstTokens, labels: Tensor, language: 
     """Return the logit difference between the most likely right token and the most likely wrong one.
 
     The right tokens of a harmful query begin refusals in its language, and those of a harmless query begin answers in its
-    language. All other tokens that begin answers or refusals are wrong. Therefore an answer or a refusal in another language
-    is wrong, too. The maximum is smooth (logsumexp with a temperature).
+    language. All other tokens that begin answers or refusals are wrong, except that tokens which begin both do not matter for a
+    harmless query. Therefore an answer or a refusal in another language is wrong, too. The maximum is smooth (logsumexp with a
+    temperature).
 
     Args:
         states: The state at the last token of the chat, [batch, d].
@@ -35,9 +36,12 @@ def right_margin(states: Tensor, tokens: FirstTokens, labels: Tensor, language: 
     )
     harmless = (labels > 0.5)[:, None]
     right = torch.cat([answers & harmless, refuses & ~harmless], -1)
+    wrong = ~right
+    if tokens.neutral_in is not None:
+        wrong[:, : len(tokens.answering)] &= ~(tokens.neutral_in[language] & harmless)
     logits = states @ torch.cat([tokens.answering, tokens.refusing]).T / TEMPERATURE
     best_right, best_wrong = (
-        torch.logsumexp(logits.masked_fill(~chosen, float("-inf")), -1) for chosen in (right, ~right)
+        torch.logsumexp(logits.masked_fill(~chosen, float("-inf")), -1) for chosen in (right, wrong)
     )
     return TEMPERATURE * (best_right - best_wrong)
 
