@@ -68,6 +68,11 @@ def run(main: Callable[[], None]) -> None:
 
 def arguments(description: str | None, name: str) -> argparse.Namespace:
     """Parse the options of an experiment."""
+    return options(description, name).parse_args()
+
+
+def options(description: str | None, name: str) -> argparse.ArgumentParser:
+    """Return a parser with the options that all experiments have."""
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--output", type=Path, default=Path("runs") / name, help="folder of the runs and the tables")
     records = Path(__file__).parent / "verdicts" / name
@@ -84,7 +89,7 @@ def arguments(description: str | None, name: str) -> argparse.Namespace:
     parser.add_argument("--limit", type=int, default=None, help="test rows per label and language; default: all")
     parser.add_argument("--no-hard", action="store_true", help="do not test the harmless rows that look harmful")
     parser.add_argument("--dry-run", action="store_true", help="list the runs and their cost, and stop")
-    return parser.parse_args()
+    return parser
 
 
 def estimate(planned: Planned, args: argparse.Namespace, speed: Speed | None) -> Plan:
@@ -96,9 +101,26 @@ def estimate(planned: Planned, args: argparse.Namespace, speed: Speed | None) ->
     return Defend(settings, args.output / planned.name, Silent()).estimate(speed)
 
 
+def record_path(planned: Planned, args: argparse.Namespace) -> Path:
+    """Return the file of the record of a run."""
+    return Path(args.records) / f"{planned.name}.json"
+
+
 def record_of(planned: Planned, args: argparse.Namespace) -> Record | None:
     """Return the record of a run. None if the run is not finished."""
-    return read_record(args.records / f"{planned.name}.json", planned.settings(args))
+    return read_record(record_path(planned, args), planned.settings(args))
+
+
+def selected_names(names: Sequence[str], only: str | None) -> list[str]:
+    """Return the names of the runs that `--only` selects, in the order of the plan.
+
+    Raises:
+        UserError: If it names a run that is not planned.
+    """
+    selected = set(names if only is None else only.split(","))
+    if unknown := sorted(selected - set(names)):
+        raise UserError(f"There is no run '{unknown[0]}' (--only); available: {', '.join(names)}.")
+    return [name for name in names if name in selected]
 
 
 def do_runs(plan: Sequence[Planned], args: argparse.Namespace) -> list[Planned] | None:
@@ -110,10 +132,7 @@ def do_runs(plan: Sequence[Planned], args: argparse.Namespace) -> list[Planned] 
     Raises:
         UserError: If `--only` names a run that is not planned, or a record was made with other settings.
     """
-    names = [planned.name for planned in plan]
-    selected = names if args.only is None else args.only.split(",")
-    if unknown := sorted(set(selected) - set(names)):
-        raise UserError(f"There is no run '{unknown[0]}' (--only); available: {', '.join(names)}.")
+    selected = selected_names([planned.name for planned in plan], args.only)
     chosen = [planned for planned in plan if planned.name in selected]
     screen = Screen()
     costs: dict[str, float] = {}
@@ -143,7 +162,7 @@ def do_runs(plan: Sequence[Planned], args: argparse.Namespace) -> list[Planned] 
         others = [folder for folder in folders if (folder / GENERATIONS).exists()]
         folder = args.output / planned.name
         fit(planned.settings(args), output=folder, reuse=[*others, *args.reuse], screen=screen)
-        write_record(take_record(folder), args.records / f"{planned.name}.json")
+        write_record(take_record(folder), record_path(planned, args))
         screen.say(f"  took {(time.monotonic() - began) / 60:.1f} minutes")
     return chosen
 
@@ -169,8 +188,8 @@ def all_replies(chosen: Sequence[Planned], args: argparse.Namespace) -> list[Sco
                 f"({first.judge}, {record.judge}), so they cannot be in one table; repeat the older one, or choose with --only."
             )
         names = {name: name for name in BASELINES} if k == 0 else {}
-        if record.preset not in BASELINES:
-            names[record.preset] = planned.label
+        if record.trained not in BASELINES:
+            names[record.trained] = planned.label
         found += scored_replies(record, names)
     return found
 

@@ -64,8 +64,8 @@ class Record(BaseModel):
         weights: SHA-256 of the file of a packaged model; '' for other models.
         corpus: Hash of the test rows in the tested languages.
         judge: Name and version of the judge.
-        written: The written prompt used as baseline.
-        kept_step: The step whose prompt was kept.
+        written: The written prompt used as baseline; '' if the run has none.
+        kept_step: The step that was kept.
         verdicts: Defence -> language -> kind of row (harmful, harmless, hard) -> one letter per row.
         support: Places of the harmful rows that call for support, counted from 0.
     """
@@ -82,9 +82,9 @@ class Record(BaseModel):
     support: tuple[int, ...] = ()
 
     @property
-    def preset(self) -> str:
-        """The preset, which is also the name of the trained defence."""
-        return str(self.config["preset"])
+    def trained(self) -> str:
+        """Name of the trained defence: the preset, unless the run trained another defence with the settings of the preset."""
+        return str(self.config.get("run", {}).get("defence", self.config["preset"]))
 
     @property
     def languages(self) -> list[str]:
@@ -92,12 +92,18 @@ class Record(BaseModel):
         return list(self.config["data"]["languages"])
 
 
-def take_record(folder: Path) -> Record:
-    """Read the record of a finished run from its folder."""
+def take_record(folder: Path, training: Mapping[str, Any] | None = None) -> Record:
+    """Read the record of a finished run from its folder.
+
+    Args:
+        folder: The run folder.
+        training: The facts `written` and `kept_step` of the training. None reads them from the safety prompt of the run.
+    """
     run = RunFolder(folder)
+    if training is None:
+        training = json.loads((run.prompt / "config.json").read_text(encoding="utf-8"))["training"]
     config = json.loads(run.settings_file.read_text(encoding="utf-8"))
     rows = config["evaluation"]["rows"]
-    training = json.loads((run.prompt / "config.json").read_text(encoding="utf-8"))["training"]
     judge = config["run"]["judge"]
     lines = verdicts_path(folder, config["evaluation"]["judge"]).read_text(encoding="utf-8").splitlines()
     # A log can also hold verdicts of another version of the judge.
@@ -180,7 +186,7 @@ def scored_replies(record: Record, names: Mapping[str, str]) -> list[ScoredReply
     """
     found = []
     for defence, name in names.items():
-        seed = record.config["seed"] if defence == record.preset != "written" else None
+        seed = record.config["seed"] if defence == record.trained != "written" else None
         for code, kinds in record.verdicts.get(defence, {}).items():
             for kind, letters in kinds.items():
                 label: Label = "harmful" if kind == "harmful" else "harmless"

@@ -4,8 +4,8 @@
     python experiments/results.py               # do the runs; after Ctrl+C, the same command resumes
 
 The published methods have two runs each: one as published, and one (`...-same`) with the start prompt, the number of steps, the
-optimiser and the selection of `mcd`, so that only the objective differs. `--only NAME,NAME` does some of the runs, so that two
-processes can share the work.
+optimiser and the selection of `mcd`, so that only the objective differs. If experiments/lora.py has been run, its adapter is one
+more row of the tables. `--only NAME,NAME` does some of the runs, so that two processes can share the work.
 
 Each run has an ordinary run folder in --output. Replies that several runs share (baselines, anchors) are generated once. The
 verdicts of finished runs are kept in experiments/verdicts. A run with a record there is not repeated, so the tables can be
@@ -19,7 +19,7 @@ from itertools import product
 from aims import aims
 from compact import compact
 from heads import LANGUAGES, TRAINED, read_heads
-from planned import NAMES, Planned, all_replies, arguments, do_runs, judge_of, run, write_tables
+from planned import NAMES, Planned, all_replies, arguments, do_runs, judge_of, record_path, run, write_tables
 
 from babelguard.config.presets import PRESETS as SETTINGS_OF
 from babelguard.evaluation.metrics import compute_metrics
@@ -56,6 +56,9 @@ PLAN = [
     *(run_of(preset, 0, same=True) for preset in PUBLISHED),
 ]
 
+# Trained and recorded by experiments/lora.py, with the settings of `mcd`.
+LORA = run_of("mcd", 0)._replace(label="lora")
+
 
 def strict_differences(scored: list[ScoredReply]) -> str:
     """List the differences between `mcd` and the others if harmless answers in another language count as errors."""
@@ -69,7 +72,8 @@ def strict_differences(scored: list[ScoredReply]) -> str:
 
 def main() -> None:
     args = arguments(__doc__, "results")
-    chosen = do_runs(PLAN, args)
+    recorded = record_path(LORA, args).exists()
+    chosen = do_runs([*PLAN, LORA] if recorded else PLAN, args)
     if chosen is not None:
         labels = list(dict.fromkeys(planned.label for planned in chosen))
         pairs = [(a, b) for a, b in product(labels, ("written", "dro")) if a != b]

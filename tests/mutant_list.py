@@ -96,8 +96,8 @@ MUTANTS = (
     Mutant(
         "validation measures the start prompt",
         "jobs/learn.py",
-        "defence = soft.with_theta(theta, settings.seed)",
-        "defence = soft.with_theta(start, settings.seed)",
+        "bench.ask(trainable.with_theta(theta), validation",
+        "bench.ask(trainable.defence, validation",
         ("test_learn.py::test_validation_measures_the_prompt_it_is_given", *planted("quick")),
         "No trained prompt would ever be kept.",
     ),
@@ -111,9 +111,9 @@ MUTANTS = (
     ),
     Mutant(
         "step size not relative to the embeddings",
-        "jobs/learn.py",
-        "step_size=settings.training.learning_rate * embedding_rms(model.chat.model),",
-        "step_size=settings.training.learning_rate,",
+        "method/trainable.py",
+        "step_size=learning_rate * embedding_rms(model),",
+        "step_size=learning_rate,",
         ("test_learn.py::test_the_step_size_is_relative_to_the_embeddings",),
         "Training would destroy the prompt of models with small embeddings.",
     ),

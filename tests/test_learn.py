@@ -37,11 +37,12 @@ def given(tmp_path_factory):
     )
     seen = {}
 
-    def fake_train(model, theta, token_ids, data, context, **named):
+    def fake_train(passes, theta, data, context, **named):
         better = theta.clone()
         better[:, planted.INSIGHT] += 3.0
         seen["scores"] = [named["validate"](theta, 0), named["validate"](better, 1)]
-        seen.update(named, model=model, start=theta, ids=token_ids, data=data, context=context, better=better)
+        seen.update(named, model=passes.model, ids=passes.token_ids, start=theta, data=data)
+        seen.update(context=context, better=better)
         return better, Progress(step=1, best_step=1)
 
     from babelguard.jobs import learn, safety_space

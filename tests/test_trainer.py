@@ -11,6 +11,7 @@ from babelguard.config.sections import Training
 from babelguard.method.data import TrainingData, gather
 from babelguard.method.losses import Context, FirstTokens
 from babelguard.method.objective import needs_other_languages, resolve_weights
+from babelguard.method.passes import PromptPasses
 from babelguard.method.schedule import Step
 from babelguard.method.space import SafetySpace
 from babelguard.method.trainer import train
@@ -74,9 +75,8 @@ def job(loaded):
 def run(job, folder, *, training=(), weights=(), **given):
     model, theta, ids, data, space, first = job
     return train(
-        model,
+        PromptPasses(model, ids),
         theta,
-        ids,
         data,
         Context(space, first),
         weights=resolve_weights(dict(weights)),

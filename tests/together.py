@@ -19,6 +19,7 @@ from babelguard.jobs.load_model import load_model, with_all_processes
 from babelguard.method.data import TrainingData
 from babelguard.method.losses import Context, FirstTokens
 from babelguard.method.objective import resolve_weights
+from babelguard.method.passes import PromptPasses
 from babelguard.method.space import SafetySpace
 from babelguard.method.trainer import train
 from babelguard.models.probes import embed
@@ -56,9 +57,8 @@ def work(settings, batch, folder):
     components = torch.linalg.qr(draw(64, 4))[0].T
     space = SafetySpace(start.mean((0, 1, 2)), components, draw(4), draw(1)[0], draw(4), draw(1)[0], 1.0)
     theta, progress = train(
-        model,
+        PromptPasses(model, slot.token_ids),
         soft.theta,
-        slot.token_ids,
         data,
         Context(space, FirstTokens(draw(5, 64) / 8, draw(3, 64) / 8)),
         weights=resolve_weights({"behaviour": 0.5}),

@@ -29,6 +29,7 @@ from babelguard.jobs.report import write_report
 from babelguard.jobs.run_folder import RunFolder, open_run, remember_model
 from babelguard.judges import Judge
 from babelguard.judges.base import title_of
+from babelguard.method.trainable import Trainable
 from babelguard.models.probes import embed, embedding_rms
 from babelguard.prompt import SafetyPrompt
 from babelguard.prompt.safety_prompt import template_digest
@@ -217,8 +218,7 @@ class Defend:
     def _train(self, bench: Bench) -> SafetyPrompt:
         """Train the soft prompt. Without training steps, return the written prompt as vectors."""
         settings, chat = self.settings, self.chat
-        start = embed(chat.model, self.start_ids).cpu()
-        theta = start
+        start = theta = embed(chat.model, self.start_ids).cpu()
         facts: dict[str, Any] = {
             "languages": list(self.prepared.languages),
             "preset": settings.preset,
@@ -229,7 +229,8 @@ class Defend:
             facts["base_weights"] = f"dequantised from {chat.quantisation}"
         if settings.training.steps:
             soft = SoftDefence(settings.preset, start, self.slot, self.carrier)
-            theta, learned = learn(self.prepared, self.model, bench, soft, self.screen)
+            trainable = Trainable.prompt(soft, chat.model, settings.training.learning_rate, settings.seed)
+            theta, learned = learn(self.prepared, self.model, bench, trainable, self.screen)
             facts |= learned
             moved = float((theta - start).pow(2).mean().sqrt()) / embedding_rms(chat.model)
             self.screen.say(

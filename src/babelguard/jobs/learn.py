@@ -11,7 +11,7 @@ from babelguard import parallel
 from babelguard.analysis.separability import MIN_AUROC, language_aurocs
 from babelguard.config import Settings
 from babelguard.corpus import questions
-from babelguard.defences import SoftDefence
+from babelguard.defences import Defence
 from babelguard.errors import NothingToAlign
 from babelguard.evaluation.bench import Bench
 from babelguard.evaluation.error_rates import UNSCORED_ONE_IN, selection_error
@@ -28,9 +28,10 @@ from babelguard.method.first_tokens import first_tokens
 from babelguard.method.losses import LOSSES, Context, FirstTokens
 from babelguard.method.objective import active_losses, needs_first_tokens, needs_plain_states, needs_start_states
 from babelguard.method.schedule import planned_pairs
+from babelguard.method.trainable import Trainable
 from babelguard.method.trainer import train
 from babelguard.models.load import ChatModel
-from babelguard.models.probes import embedding_rms, logit_scale
+from babelguard.models.probes import logit_scale
 from babelguard.screen import Screen
 from babelguard.targets import LocalModel
 
@@ -38,24 +39,24 @@ LOSS_LABELS = {loss.name: loss.label for loss in LOSSES} | {"total": "total"}
 
 
 def learn(
-    prepared: Prepared, model: LocalModel, bench: Bench, soft: SoftDefence, screen: Screen
+    prepared: Prepared, model: LocalModel, bench: Bench, trainable: Trainable, screen: Screen
 ) -> tuple[Tensor, dict[str, Any]]:
-    """Train a soft prompt.
+    """Train a soft prompt, or another tensor.
 
     Args:
         prepared: The loaded inputs of the run.
         model: The model.
         bench: The logs of the run.
-        soft: The soft prompt before training.
+        trainable: What is trained.
         screen: Shows progress.
 
     Returns:
-        The kept theta, [n, d], on the CPU, and facts about the training for the model card.
+        The kept theta, on the CPU, and facts about the training for the model card.
 
     Raises:
         NothingToAlign: If the model refuses (nearly) nothing or (nearly) everything.
     """
-    settings, folder, start = prepared.settings, prepared.output, soft.theta
+    settings, folder, defence = prepared.settings, prepared.output, trainable.defence
     weights, languages = settings.objective.weights, settings.data.languages
     screen.title("Measuring refusals on anchor queries")
     objective = settings.objective
@@ -74,14 +75,14 @@ def learn(
             languages=len(languages),
             english=languages.index("en") if "en" in languages else None,
         )
-    data = training_data(model, soft, prepared.train, languages, layer=layer, start=from_start, plain=plain)
-    first = _first_tokens(model.chat, anchors, data, soft, settings, screen)
+    data = training_data(model, defence, prepared.train, languages, layer=layer, start=from_start, plain=plain)
+    first = _first_tokens(model.chat, anchors, data, defence, settings, screen)
     aurocs: list[float] = []
     if data.start_states is not None:
         aurocs = language_aurocs(data.start_states[0], data.labels, data.groups, seed=settings.seed)
         for line in separability_lines(languages, aurocs):
             screen.say(f"  {line}")
-    screen.title(f"Training {len(start)} soft tokens")
+    screen.title(f"Training {trainable.title}")
     by_validation = settings.selection.keep == "validation"
     validation = prepared.validation_questions if by_validation else []
     budgets = prepared.budgets(settings.selection.reply_tokens, languages)
@@ -93,8 +94,7 @@ def learn(
             note("  ".join([*(f"{LOSS_LABELS[k]} {v:.3f}" for k, v in terms.items()), *scores[-1:]]))
 
         def validate(theta: Tensor, step: int) -> float:
-            defence = soft.with_theta(theta, settings.seed)
-            replies = bench.ask(defence, validation, tokens=budgets)
+            replies = bench.ask(trainable.with_theta(theta), validation, tokens=budgets)
             score = selection_error(replies)
             scores.append(f"validation error {100 * score:.1f} %")
             screen.say(f"  step {step}: mean error on validation replies {100 * score:.1f} %")
@@ -103,15 +103,14 @@ def learn(
             return score
 
         theta, progress = train(
-            model.chat.model,
-            start,
-            soft.slot.token_ids,
+            trainable.passes,
+            trainable.theta.to(model.chat.device),
             data,
             Context(space.to(model.chat.device), first, settings.objective.harmless_weight),
             weights=weights,
             training=settings.training,
             seed=settings.seed,
-            step_size=settings.training.learning_rate * embedding_rms(model.chat.model),
+            step_size=trainable.step_size,
             folder=folder / "training",
             run=run_digest(folder),
             base_logits=settings.objective.base_logits,
@@ -122,10 +121,11 @@ def learn(
             report=report,
         )
     kept = progress.best_step if by_validation else progress.step
-    screen.say(f"  kept the prompt of step {kept}")
+    screen.say(f"  kept the {trainable.noun} of step {kept}")
     if progress.halved:
         times = "once" if progress.halved == 1 else f"{progress.halved} times"
-        screen.say(f"  training collapsed {times}: the best prompt was restored and the learning rate halved each time")
+        best = f"the best {trainable.noun} was restored"
+        screen.say(f"  training collapsed {times}: {best} and the learning rate halved each time")
     last = progress.history[-1] if progress.history else {}
     return theta, {
         "steps": settings.training.steps,
@@ -139,7 +139,7 @@ def learn(
 
 
 def _first_tokens(
-    chat: ChatModel, anchors: Anchors, data: TrainingData, soft: SoftDefence, settings: Settings, screen: Screen
+    chat: ChatModel, anchors: Anchors, data: TrainingData, defence: Defence, settings: Settings, screen: Screen
 ) -> FirstTokens | None:
     weights: Mapping[str, float] = settings.objective.weights
     if not needs_first_tokens(weights):
@@ -152,7 +152,7 @@ def _first_tokens(
         anchors,
         [_harmless(rows, data.labels) for rows in states],
         languages=settings.data.languages,
-        banned=(*soft.banned_ids, *chat.stop_ids),  # an empty reply is not an answer
+        banned=(*defence.banned_ids, *chat.stop_ids),  # an empty reply is not an answer
         scale=parallel.lead(logit_scale, chat.model)[0],
     )
     if first is None:

@@ -1,4 +1,4 @@
-"""Training data: the training rows rendered with the soft prompt in place, and their states under the start prompt."""
+"""Training data: the training rows as the trained defence renders them, and their states under the start prompt."""
 
 from __future__ import annotations
 
@@ -10,8 +10,7 @@ import torch
 from torch import Tensor
 
 from babelguard.corpus import Corpus
-from babelguard.defences import NoDefence
-from babelguard.defences.soft import SoftDefence
+from babelguard.defences import Defence, NoDefence
 from babelguard.method.losses import Batch, StartStates
 from babelguard.method.schedule import Step
 from babelguard.targets.local import LocalModel
@@ -47,7 +46,7 @@ class TrainingData:
 @torch.no_grad()
 def training_data(
     model: LocalModel,
-    soft: SoftDefence,
+    defence: Defence,
     rows: Corpus,
     languages: Sequence[str],
     *,
@@ -59,7 +58,7 @@ def training_data(
 
     Args:
         model: The model.
-        soft: The soft prompt before training.
+        defence: What is trained, such as a soft prompt, before training.
         rows: The training rows.
         languages: The training languages.
         layer: Layer of the safety space, or None for the state after the final norm.
@@ -71,12 +70,12 @@ def training_data(
     """
     texts = [text for code in languages for text in rows.texts(code)]
     names = [f"{row.id} ({code})" for code in languages for row in rows.rows]
-    chats = model.render(soft, texts, names=names)
+    chats = model.render(defence, texts, names=names)
     count, labels = len(rows.rows), torch.tensor(rows.labels, dtype=torch.float32)
     layers = () if layer is None else (layer,)
     start_states = plain_states = None
     if start:
-        start_states = model.states_of(soft, chats, layers).unflatten(1, (len(languages), count))
+        start_states = model.states_of(defence, chats, layers).unflatten(1, (len(languages), count))
     if plain:
         harmless = [language * count + row for language, row in sorted(plain) if labels[row]]
         states = model.states(NoDefence(), [texts[k] for k in harmless], names=[names[k] for k in harmless])
@@ -109,7 +108,7 @@ def gather(data: TrainingData, step: Step, states: Tensor, base_logits: Literal[
     Args:
         data: The training data.
         step: The rows and languages.
-        states: From `babelguard.method.passes.forward`, in the order of `step_suffixes`, [1 or 2, (1 + k) * batch, d].
+        states: From `babelguard.method.passes.Passes.forward`, in the order of `step_suffixes`, [1 or 2, (1 + k) * batch, d].
         base_logits: Base logits of L_r and L_h: those of the query itself, or of its English version.
     """
     batch, device = len(step.rows), states.device

@@ -8,7 +8,8 @@ process, whatever the losses compare.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Protocol
 from weakref import WeakKeyDictionary
 
 import torch
@@ -21,49 +22,61 @@ from babelguard.prompt.hook import soft_prompt
 _OPEN: WeakKeyDictionary[Any, tuple[Tensor, Tensor]] = WeakKeyDictionary()
 
 
-def forward(
-    model: Any,
-    theta: Tensor,
-    token_ids: tuple[int, ...],
-    prefix_ids: list[int],
-    suffixes: Sequence[Sequence[int]],
-    layer: int | None,
-) -> Tensor:
-    """Run the chats of a step.
+class Passes(Protocol):
+    """The forward and the backward pass of a step with theta, the tensor that is trained."""
 
-    Args:
+    def forward(
+        self, theta: Tensor, prefix_ids: list[int], suffixes: Sequence[Sequence[int]], layer: int | None
+    ) -> Tensor:
+        """Run the chats of a step.
+
+        Args:
+            theta: The trained tensor, float32.
+            prefix_ids: The tokens that all chats begin with.
+            suffixes: Token ids of the rest of each chat.
+            layer: A layer besides the last one, counted from 1, or None.
+
+        Returns:
+            The states at the last token of each chat, after the final norm and at the layer, [1 or 2, chats, d], float32. A
+            leaf that requires a gradient, for `backward`.
+        """
+        ...
+
+    def backward(self, gradient: Tensor) -> Tensor:
+        """Return the gradient of theta, in its shape.
+
+        Args:
+            gradient: The gradient of the loss with respect to the states of the last `forward`, in their shape.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class PromptPasses:
+    """The passes with a soft prompt, [n, d].
+
+    Attributes:
         model: The frozen model.
-        theta: The soft prompt, [n, d], float32.
         token_ids: The placeholder ids.
-        prefix_ids: The tokens that all chats begin with.
-        suffixes: Token ids of the rest of each chat.
-        layer: A layer besides the last one, counted from 1, or None.
-
-    Returns:
-        The states at the last token of each chat, after the final norm and at the layer, [1 or 2, chats, d], float32. A leaf
-        that requires a gradient, for `backward`.
     """
-    layers = () if layer is None else (layer,)
-    shares = parallel.lead(_forward_share, model, theta.detach(), token_ids, prefix_ids, suffixes, layers)
-    states = shares[0] if len(shares) == 1 else torch.cat(shares, dim=1).to(theta.device)
-    return states.requires_grad_()
 
+    model: Any
+    token_ids: tuple[int, ...]
 
-def backward(model: Any, states: Tensor) -> Tensor:
-    """Return the gradient of theta, [n, d].
+    def forward(
+        self, theta: Tensor, prefix_ids: list[int], suffixes: Sequence[Sequence[int]], layer: int | None
+    ) -> Tensor:
+        """Run the chats of a step; see `Passes.forward`."""
+        layers = () if layer is None else (layer,)
+        shares = parallel.lead(_forward_share, self.model, theta.detach(), self.token_ids, prefix_ids, suffixes, layers)
+        states = shares[0] if len(shares) == 1 else torch.cat(shares, dim=1).to(theta.device)
+        return states.requires_grad_()
 
-    Args:
-        model: The model.
-        states: From `forward`, with the gradient of the loss.
-
-    Raises:
-        ValueError: If they have no gradient.
-    """
-    if states.grad is None:
-        raise ValueError("the loss does not depend on the states")
-    shares = parallel.lead(_backward_share, model, states.grad)
-    whole: Tensor = shares[0] if len(shares) == 1 else torch.stack(shares).sum(0).to(states.device)
-    return whole
+    def backward(self, gradient: Tensor) -> Tensor:
+        """Return the gradient of theta, [n, d]; see `Passes.backward`."""
+        shares = parallel.lead(_backward_share, self.model, gradient)
+        whole: Tensor = shares[0] if len(shares) == 1 else torch.stack(shares).sum(0).to(gradient.device)
+        return whole
 
 
 def _forward_share(

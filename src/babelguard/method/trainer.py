@@ -1,10 +1,10 @@
-"""Train the soft prompt. The model is frozen; theta is the only parameter."""
+"""Train the soft prompt, or another tensor theta. The model is frozen; theta is the only parameter."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -15,7 +15,7 @@ from babelguard.method.data import TrainingData, gather, step_suffixes
 from babelguard.method.losses import Batch, Context
 from babelguard.method.losses.behaviour import right_margin
 from babelguard.method.objective import needs_other_languages, row_losses, total_loss
-from babelguard.method.passes import backward, forward
+from babelguard.method.passes import Passes
 from babelguard.method.schedule import learning_rate_factor, plan_step
 from babelguard.method.weighting import Weighting, averaged_errors, initial_state, raised_by_loss, weights_of
 
@@ -47,9 +47,8 @@ def _numbers(scalars: Mapping[str, Tensor]) -> dict[str, float]:
 
 
 def train(
-    model: Any,
+    passes: Passes,
     theta: Tensor,
-    token_ids: tuple[int, ...],
     data: TrainingData,
     context: Context,
     *,
@@ -69,15 +68,14 @@ def train(
     """Train theta, and return the selected theta with the training progress.
 
     Args:
-        model: The frozen model.
-        theta: The start prompt, [n, d], float32.
-        token_ids: The placeholder ids.
+        passes: The forward and the backward pass with theta.
+        theta: The start values, such as the start prompt, [n, d], float32, on the device of the states.
         data: The training prompts.
         context: The safety space and the other constants of the losses.
         weights: Weight of every loss.
         training: The schedule, the number of steps and the optimiser's settings.
         seed: Random seed.
-        step_size: Learning rate of AdamW, in the scale of the embeddings.
+        step_size: Learning rate of AdamW, in the scale of theta.
         folder: Folder of the checkpoints. An existing checkpoint is resumed.
         run: Identifies the run. A checkpoint of another run is refused.
         base_logits: Base logits of L_r and L_h: those of the query itself, or of its English version.
@@ -89,11 +87,11 @@ def train(
         report: Called after each step with the number of finished steps and the losses.
 
     Returns:
-        The kept theta, [n, d], on the CPU, and the progress with its history.
+        The kept theta, on the CPU, and the progress with its history.
     """
-    device = model.get_input_embeddings().weight.device
+    device = theta.device
     # AdamW stalls with a bfloat16 parameter, so theta and the optimiser state are float32.
-    parameter = torch.nn.Parameter(theta.detach().to(device=device, dtype=torch.float32).clone())
+    parameter = torch.nn.Parameter(theta.detach().to(dtype=torch.float32).clone())
     optimiser = torch.optim.AdamW([parameter], lr=step_size, betas=(0.9, training.beta2), weight_decay=0.0)
     balance = initial_state(weighting, len(data.suffixes)).to(device)
     progress, best = Progress(), parameter.detach().clone()
@@ -144,12 +142,14 @@ def train(
             english=data.english,
             other_languages=others,
         )
-        states = forward(model, parameter, token_ids, data.prefix_ids, step_suffixes(data, step), data.layer)
+        states = passes.forward(parameter, data.prefix_ids, step_suffixes(data, step), data.layer)
         batch = gather(data, step, states, base_logits)
         terms = row_losses(batch, context, weights)
         loss = total_loss(terms, batch.language, batch.labels, weights_of(weighting, balance))
         loss.backward()
-        parameter.grad = backward(model, states)
+        if states.grad is None:
+            raise ValueError("the loss does not depend on the states")
+        parameter.grad = passes.backward(states.grad)
         torch.nn.utils.clip_grad_norm_([parameter], GRADIENT_NORM)
         factor = learning_rate_factor(progress.step, steps=training.steps, decay=training.decay)
         optimiser.param_groups[0]["lr"] = step_size * factor / 2**progress.halved
