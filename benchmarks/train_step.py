@@ -41,9 +41,9 @@ from setting import (
 from torch import Tensor
 
 from babelguard import engine
-from babelguard.method import passes
 from babelguard.method.losses import Batch, Context, StartStates
 from babelguard.method.objective import row_losses, total_loss
+from babelguard.method.passes import PromptPasses
 from babelguard.method.space import SafetySpace
 from babelguard.models.probes import embed
 from babelguard.prompt.hook import soft_prompt
@@ -121,13 +121,15 @@ def our_step(setting: Setting) -> Outcome:
     parameter = torch.nn.Parameter(setting.theta.clone())
     prefix_ids = engine.shared_prefix(setting.chats)
     suffixes = engine.split(setting.chats, prefix_ids)
-    model = setting.model
+    passes = PromptPasses(setting.model, setting.token_ids)
 
     def states() -> Tensor:
-        return passes.forward(model, parameter, setting.token_ids, prefix_ids, suffixes, None)
+        return passes.forward(parameter, prefix_ids, suffixes, None)
 
     def gradient(last: Tensor) -> None:
-        parameter.grad = passes.backward(model, last)
+        if last.grad is None:
+            raise ValueError("the loss does not depend on the states")
+        parameter.grad = passes.backward(last.grad)
 
     return finish(setting, parameter, states, gradient)
 
