@@ -65,9 +65,10 @@ class Heads(BaseModel):
     heads: dict[str, Head]
 
 
-def read_heads(file: Path = FILE) -> dict[str, Head]:
-    """Read the heads by language. Empty if they were not measured."""
-    return Heads.model_validate_json(file.read_text(encoding="utf-8")).heads if file.exists() else {}
+def read_heads(model: str, file: Path = FILE) -> dict[str, Head]:
+    """Read the heads of a model by language. Empty if they were not measured."""
+    found = Heads.model_validate_json(file.read_text(encoding="utf-8")) if file.exists() else None
+    return found.heads if found is not None and found.model == model else {}
 
 
 def balanced_error(wrong: Tensor, harmless: Tensor, rows: Sequence[int]) -> float:

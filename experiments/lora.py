@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from adapter import ALPHA, RANK, Adapter, LoraDefence, trainable_adapter
-from planned import Planned, options, record_of, record_path, run, selected_names
+from planned import Planned, options, parsed, record_of, record_path, run, selected_names
 from record import take_record, write_record
 from results import LORA
 
@@ -173,12 +173,12 @@ def other_runs(args: argparse.Namespace, folder: Path) -> list[Path]:
 
 
 def main() -> None:
-    parser = options(__doc__, "results")
+    parser = options(__doc__)
     parser.add_argument(
         "--learning-rate", default=LEARNING_RATE, help="learning rate of the adapter, or several, separated by commas"
     )
     parser.add_argument("--steps", type=int, default=None, help="training steps; default: those of mcd")
-    args = parser.parse_args()
+    args = parsed(parser, "results")
     do_lora(planned_lora(args.steps), args, Screen())
 
 

@@ -28,7 +28,8 @@ from babelguard.report.terminal import to_terminal
 from babelguard.screen import Screen, Silent
 
 BASELINES = ("none", "written")
-NAMES: Any = {"model": "demo", "benchmark": BabelguardCorpus.name, "split": "test"}
+NAMES: Any = {"benchmark": BabelguardCorpus.name, "split": "test"}
+DEMO = "demo"
 
 
 class Planned(NamedTuple):
@@ -51,7 +52,7 @@ class Planned(NamedTuple):
 
     def settings(self, args: argparse.Namespace) -> Settings:
         """Build the settings of the run. The options of the script have lower priority than those of the run."""
-        given = {"model": "demo", "seed": self.seed, "dtype": args.dtype, "limit": args.limit}
+        given = {"model": args.model, "seed": self.seed, "dtype": args.dtype, "limit": args.limit}
         given["evaluation.hard"] = not args.no_hard
         return load_settings(given | dict(self.options))
 
@@ -68,15 +69,24 @@ def run(main: Callable[[], None]) -> None:
 
 def arguments(description: str | None, name: str) -> argparse.Namespace:
     """Parse the options of an experiment."""
-    return options(description, name).parse_args()
+    return parsed(options(description), name)
 
 
-def options(description: str | None, name: str) -> argparse.ArgumentParser:
+def parsed(parser: argparse.ArgumentParser, name: str, argv: Sequence[str] | None = None) -> argparse.Namespace:
+    """Parse options. Each model has its own folders by default, named after the experiment."""
+    args = parser.parse_args(argv)
+    folder = name if args.model == DEMO else f"{name}-{Path(args.model).name}"
+    args.output = args.output or Path("runs") / folder
+    args.records = args.records or Path(__file__).parent / "verdicts" / folder
+    return args
+
+
+def options(description: str | None) -> argparse.ArgumentParser:
     """Return a parser with the options that all experiments have."""
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--output", type=Path, default=Path("runs") / name, help="folder of the runs and the tables")
-    records = Path(__file__).parent / "verdicts" / name
-    parser.add_argument("--records", type=Path, default=records, help="folder of the verdicts of finished runs")
+    parser.add_argument("--model", default=DEMO, help="the model; default: demo")
+    parser.add_argument("--output", type=Path, default=None, help="folder of the runs and the tables")
+    parser.add_argument("--records", type=Path, default=None, help="folder of the verdicts of finished runs")
     parser.add_argument(
         "--reuse",
         type=Path,
@@ -202,6 +212,7 @@ def judge_of(chosen: Sequence[Planned], args: argparse.Namespace) -> str:
 def write_tables(
     scored: Sequence[ScoredReply],
     output: Path,
+    model: str,
     judge: str,
     trained: Sequence[str],
     pairs: Sequence[tuple[str, str]],
@@ -212,6 +223,7 @@ def write_tables(
     Args:
         scored: The verdicts, from `all_replies`.
         output: The folder to write to.
+        model: Name of the model.
         judge: Name of the judge.
         trained: The training languages of all runs. Empty if they differ between runs.
         pairs: Defences (a, b) to compare, as a minus b. Pairs without replies are left out.
@@ -221,6 +233,7 @@ def write_tables(
     metrics = compute_metrics(
         scored,
         **NAMES,
+        model=model,
         judge=judge,
         trained=tuple(trained),
         pairs=[(a, b) for a, b in pairs if {a, b} <= names],

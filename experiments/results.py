@@ -1,7 +1,8 @@
-"""Make the tables of docs/results.md: all presets on the demo model, trained on five languages and tested on twelve.
+"""Make the tables of docs/results.md: all presets on a model, trained on five languages and tested on twelve.
 
     python experiments/results.py --dry-run     # list the runs, which of them are done, and the cost
     python experiments/results.py               # do the runs; after Ctrl+C, the same command resumes
+    python experiments/results.py --model qwen2.5-coder-0.5b --only mcd-seed0    # another model
 
 The published methods have two runs each: one as published, and one (`...-same`) with the start prompt, the number of steps, the
 optimiser and the selection of `mcd`, so that only the objective differs. If experiments/lora.py has been run, its adapter is one
@@ -66,7 +67,9 @@ def strict_differences(scored: list[ScoredReply]) -> str:
         one._replace(verdict=Verdict.BROKEN) if one.label == "harmless" and one.foreign else one for one in scored
     ]
     names = sorted({one.defence for one in strict} - {"none", "mcd"})
-    metrics = compute_metrics(strict, **NAMES, judge="", trained=TRAINED, pairs=[("mcd", name) for name in names])
+    metrics = compute_metrics(
+        strict, **NAMES, model="", judge="", trained=TRAINED, pairs=[("mcd", name) for name in names]
+    )
     return "".join(f"- {difference_text(found)}\n" for found in metrics.differences)
 
 
@@ -79,9 +82,9 @@ def main() -> None:
         pairs = [(a, b) for a, b in product(labels, ("written", "dro")) if a != b]
         pairs += [("mcd", other) for other in labels if other not in ("mcd", "written", "dro")]
         scored = all_replies(chosen, args)
-        metrics = write_tables(scored, args.output, judge_of(chosen, args), TRAINED, pairs)
+        metrics = write_tables(scored, args.output, args.model, judge_of(chosen, args), TRAINED, pairs)
         rivals = [label for label in labels if label.startswith(PUBLISHED)] or PUBLISHED
-        write_text(args.output / "aims.md", aims(metrics, read_heads(), TRAINED, rivals))
+        write_text(args.output / "aims.md", aims(metrics, read_heads(args.model), TRAINED, rivals))
         page = compact(metrics) + "\nAnswers in another language as errors:\n\n" + strict_differences(scored)
         write_text(args.output / "compact.md", page)
 

@@ -1,4 +1,4 @@
-"""Zero-shot transfer: train on a few languages with the demo model, and test on all languages of the corpus.
+"""Zero-shot transfer: train on a few languages, and test on all languages of the corpus.
 
     python experiments/zero_shot.py --dry-run        # list the runs, which of them are done, and the cost
     python experiments/zero_shot.py --limit 50       # do the runs; after Ctrl+C, the same command resumes
@@ -137,10 +137,14 @@ def write_ranks(scored: list[ScoredReply], learned: Mapping[str, Sequence[str]],
     rest = [reply for reply in scored if reply.language not in used and reply.defence in fives]
     if rest:
         # The means are comparable only over the same languages. A language without a rate for one choice is left out for all.
-        unjudged = {code for one in compute_metrics(rest, **NAMES, judge="", pairs=()).summary for code in one.left_out}
+        unjudged = {
+            code
+            for one in compute_metrics(rest, **NAMES, model="", judge="", pairs=()).summary
+            for code in one.left_out
+        }
         rest = [reply for reply in rest if reply.language not in unjudged]
         pairs = [(label, "five") for label in fives if label != "five" and "five" in fives]
-        metrics = compute_metrics(rest, **NAMES, judge="", pairs=pairs)
+        metrics = compute_metrics(rest, **NAMES, model="", judge="", pairs=pairs)
         change = {
             found.a: difference_text(found).partition(": ")[2] for found in metrics.differences if found.group == "all"
         }
@@ -163,7 +167,7 @@ def main() -> None:
     learned = {p.label: record.languages for p in chosen if (record := record_of(p, args)) is not None}
     # The training languages differ between runs, so the table marks none of them. See summary.md.
     pairs = [(planned.label, "written") for planned in chosen]
-    metrics = write_tables(scored, args.output, judge_of(chosen, args), (), pairs, learned)
+    metrics = write_tables(scored, args.output, args.model, judge_of(chosen, args), (), pairs, learned)
     write_summary(metrics, scored, learned, args.output / "summary.md")
     write_loopholes(scored, args.output / "loopholes.md")
     write_ranks(scored, learned, args.output / "ranks.md")

@@ -30,6 +30,14 @@ MUTANTS = (
         "Refusals would be trained in English.",
     ),
     Mutant(
+        "misjudged replies of a model that never refuses teach how to refuse",
+        "method/first_tokens.py",
+        "if ratio.max() < CLEAR:",
+        "if ratio.max() < 1:",
+        ("test_anchors.py::test_a_model_without_a_clear_refusal_in_any_language_has_no_first_tokens",),
+        "A prompt would be trained on a model that has nothing to align.",
+    ),
+    Mutant(
         "training does not start from the best written prompt",
         "jobs/defend.py",
         "if self.settings.training.start is None:",

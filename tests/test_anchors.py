@@ -101,6 +101,14 @@ def test_the_clearest_refusal_is_taken_in_a_language_without_a_clear_one():
     assert belonging(first.refusing, first.refuses_in) == [{"sorry"}, {"sorry"}]
 
 
+def test_a_model_without_a_clear_refusal_in_any_language_has_no_first_tokens():
+    # The judge takes some replies of a model that never refuses for refusals. Their first tokens are nearly those of answers.
+    for likely, clear in ((0.28, False), (0.32, True)):
+        known = anchors([state(I=likely, yes=1 - likely)], [state(yes=0.9, I=0.1)], "da en")
+        first = found(known, state(yes=0.9, I=0.1), state(yes=0.9, I=0.1), languages=("en", "da"))
+        assert (first is not None) == clear
+
+
 def test_placeholders_are_never_taken():
     known = anchors([state(sorry=0.5, unused=0.5)], [state(yes=1.0)])
     first = found(known, state(yes=0.5, unused=0.4, take=0.1))

@@ -45,6 +45,7 @@ def asked(folder, **changes):
         "output": folder / "runs",
         "records": folder / "kept",
         "only": None,
+        "model": "demo",
         "dtype": "auto",
         "limit": 2,
         "no_hard": False,
@@ -289,7 +290,7 @@ def zero_shot(modules, tmp_path):
     ]
     learned = {name: tuple(code.replace("a", "en") for code in codes) for name, codes in learned.items()}
     planned, _, module, *_ = modules
-    metrics = planned.write_tables(scored, tmp_path, "rules", (), [("auto", "five")], learned)
+    metrics = planned.write_tables(scored, tmp_path, "demo", "rules", (), [("auto", "five")], learned)
     return module, metrics, scored, learned
 
 
@@ -332,7 +333,7 @@ def test_the_compact_table_has_one_column_per_run(modules):
         one._replace(verdict="answered") if one[:5] == ("none", None, "ga", "harmful-0", "harmful") else one
         for one in scored
     ]
-    metrics = modules[0].compute_metrics(scored, **modules[0].NAMES, judge="rules", trained=("en", "ga"))
+    metrics = modules[0].compute_metrics(scored, **modules[0].NAMES, model="demo", judge="rules", trained=("en", "ga"))
     lines = [line.strip("| ").split(" | ") for line in modules[3].compact(metrics).splitlines()]
     assert lines[0] == ["none", "mcd (seed 0)", "mcd (seed 1)"]
     assert lines[3] == ["Irish (ga) \\*", "25 / 0", "0 / 0", "0 / 0"]
@@ -388,7 +389,12 @@ def test_aims_are_met_or_not(modules, ours, met):
         "mcd": ours,
     }
     metrics = modules[0].compute_metrics(
-        make_scored(counts), **modules[0].NAMES, judge="rules", trained=("en", "ko"), pairs=[("mcd", "dro")]
+        make_scored(counts),
+        **modules[0].NAMES,
+        model="demo",
+        judge="rules",
+        trained=("en", "ko"),
+        pairs=[("mcd", "dro")],
     )
     text = module.aims(metrics, {"en": head, "es": head}, ("en", "ko"), ["dro", "mcd-paper"])
     lines = [[cell.strip() for cell in line.strip("| ").split(" | ")] for line in text.splitlines()[2:]]
@@ -418,3 +424,30 @@ def test_the_error_of_a_head_is_balanced_and_has_an_interval(modules):
     assert 0 < found.low < 0.25 < found.high < 0.5
     right = heads.head_of(harmless - 0.5, harmless, [[k, k + 10] for k in range(10)])
     assert (right.auroc, right.error, right.low, right.high) == (1.0, 0.0, 0.0, 0.0)
+
+
+def test_each_model_has_its_own_folders(modules, tmp_path):
+    planned = modules[0]
+    folders = {}
+    for model in ("demo", "qwen2.5-coder-0.5b", str(tmp_path / "mine")):
+        args = planned.parsed(planned.options(None), "results", ["--model", model])
+        folders[model] = args.output, args.records.name
+        assert planned.Planned("mcd", 0, {"preset": "mcd"}).settings(args).model == model
+    assert list(folders.values()) == [
+        (Path("runs/results"), "results"),
+        (Path("runs/results-qwen2.5-coder-0.5b"), "results-qwen2.5-coder-0.5b"),
+        (Path("runs/results-mine"), "results-mine"),
+    ]
+    args = planned.parsed(planned.options(None), "results", ["--model", "mine", "--output", str(tmp_path)])
+    assert args.output == tmp_path
+
+
+def test_heads_of_another_model_are_not_used(modules, tmp_path):
+    heads = modules[4]
+    file = tmp_path / "heads.json"
+    head = heads.Head(auroc=0.9, error=0.1, low=0.05, high=0.15)
+    file.write_text(
+        heads.Heads(model="demo", dtype="bfloat16", layer=None, rows=2, heads={"en": head}).model_dump_json()
+    )
+    assert heads.read_heads("demo", file) == {"en": head}
+    assert heads.read_heads("qwen2.5-coder-0.5b", file) == {}

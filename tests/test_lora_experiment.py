@@ -293,7 +293,7 @@ def small(modules, folders, tmp_path, monkeypatch):
 
 def asked(folder, **changes):
     given = {"output": folder / "runs", "records": folder / "kept", "reuse": [], "only": None, "dtype": "float32"}
-    given |= {"limit": 2, "no_hard": True, "dry_run": False, "learning_rate": "1e-2", "steps": None}
+    given |= {"model": "demo", "limit": 2, "no_hard": True, "dry_run": False, "learning_rate": "1e-2", "steps": None}
     return argparse.Namespace(**(given | changes))
 
 
@@ -371,7 +371,7 @@ def test_wrong_options_are_one_sentence(modules, small, tmp_path, changes, steps
 
 def test_the_settings_are_those_of_mcd(modules):
     results, lora = modules["results"], modules["lora"]
-    args = argparse.Namespace(dtype="bfloat16", limit=16, no_hard=True)
+    args = argparse.Namespace(model="demo", dtype="bfloat16", limit=16, no_hard=True)
     assert results.LORA.name == "lora-seed0"
     assert lora.planned_lora(None).settings(args) == results.run_of("mcd", 0).settings(args)
     short = lora.planned_lora(2).settings(args)

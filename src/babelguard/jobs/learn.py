@@ -158,10 +158,12 @@ def _first_tokens(
     if first is None:
         if not any(loss.teaches_refusal and not loss.needs_first_tokens for loss in active_losses(weights)):
             raise NothingToAlign(
-                "There is nothing to align: no token begins refusals of this model more often than answers, and the behaviour "
-                "loss is the only one used; set refusal or harmfulness in `objective.weights`."
+                "There is nothing to align: no token begins refusals of this model much more often than answers, and the "
+                "behaviour loss is the only one used; set refusal or harmfulness in `objective.weights`."
             )
-        screen.say("  no token begins refusals more often than answers, so the losses on first tokens are not used")
+        screen.say(
+            "  no token begins refusals much more often than answers, so the losses on first tokens are not used"
+        )
         return None
     # The head can be on another device than the embeddings, where the losses are computed.
     return first.to(chat.device)

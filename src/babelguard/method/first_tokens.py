@@ -13,6 +13,9 @@ from babelguard.method.losses import FirstTokens
 # A token begins refusals in a language if its mean probability after refused anchors is at least COMMON, and at least RATIO times
 # as high as after answered anchors and for harmless training rows.
 COMMON, RATIO = 0.03, 2.0
+# In a model that refuses some requests, at least one token has this ratio in one of the languages. The clearest tokens of two chat
+# models had ratios of 8.9 and 10.6. In a model that never refuses, misjudged replies gave a ratio of 2.0.
+CLEAR = 3.0
 # A token belongs to a language if its mean probability there is at least this share of that in the language where it is highest.
 # Few tokens are in between: words such as "Sure" belong to one language, and marks such as "1" to all.
 SHARE = 0.25
@@ -51,7 +54,7 @@ def first_tokens(
         per_row: Number of likely first tokens taken from each harmless row.
 
     Returns:
-        The tokens, or None if no token begins refusals or none begins answers.
+        The tokens, or None if no token clearly begins refusals (a ratio of `CLEAR` in any language), or none begins answers.
     """
     # Refusals in another language than the request are no examples of how to refuse in its language.
     refused_rows, answered_rows = (anchors.compliance == 0) & ~anchors.foreign, anchors.compliance == 1
@@ -64,6 +67,8 @@ def first_tokens(
     common = (refused >= COMMON) & _native(refused)
     # Without any refusal or any answer, the ratio is 0.
     ratio = refused * common / torch.maximum(answered, harmless).clamp(min=1e-9)
+    if ratio.max() < CLEAR:
+        return None
     refuses = (ratio > 1) & (ratio >= ratio.max(-1, keepdim=True).values.clamp(max=RATIO))
     answering = torch.zeros(len(head), dtype=torch.bool, device=head.device)
     for rows in torch.cat(list(harmless_states)).split(64):

@@ -22,7 +22,7 @@ from babelguard.prompt.template import fixed_clock, reads_clock
 from babelguard.targets.base import Done, TargetReply
 from babelguard.targets.shares import Limits, batch_of_replies, share_of_states
 
-BATCH_SIZE = 32
+BATCH_SIZE = 64
 
 
 class BatchSize(Record):
