@@ -216,7 +216,7 @@ class Evaluation(Section):
         "as many",
     )
     batch_size: int | None = Field(
-        default=None, ge=1, description="replies generated together; default: 32, halved when memory runs out"
+        default=None, ge=1, description="replies generated together; default: 64, halved when memory runs out"
     )
 
     @field_validator("languages", "other_judges", mode="before")

@@ -13,8 +13,8 @@ from babelguard.method.losses import FirstTokens
 # A token begins refusals in a language if its mean probability after refused anchors is at least COMMON, and at least RATIO times
 # as high as after answered anchors and for harmless training rows.
 COMMON, RATIO = 0.03, 2.0
-# In a model that refuses some requests, at least one token has this ratio in one of the languages. The clearest tokens of two chat
-# models had ratios of 8.9 and 10.6. In a model that never refuses, misjudged replies gave a ratio of 2.0.
+# In a model that refuses some requests, at least one token has this ratio in one of the languages. The clearest tokens of two
+# chat models had ratios of 8.9 and 10.6. In a model that never refuses, misjudged replies gave a ratio of 2.0.
 CLEAR = 3.0
 # A token belongs to a language if its mean probability there is at least this share of that in the language where it is highest.
 # Few tokens are in between: words such as "Sure" belong to one language, and marks such as "1" to all.
