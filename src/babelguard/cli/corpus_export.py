@@ -17,7 +17,7 @@ def export(
     kind: Annotated[str, typer.Option("--format", help="csv, jsonl, or hf (a folder for datasets.load_dataset)")],
     corpus: Corpus = None,
     languages: Annotated[str | None, typer.Option(help="languages, separated by commas; default: all")] = None,
-    split: Annotated[str | None, typer.Option(help="train, validation or test; default: all")] = None,
+    split: Annotated[str | None, typer.Option(help="train, validation, test or hard; default: all")] = None,
 ) -> None:
     """Write a corpus, or a part of it, in another format."""
     with plain_errors(export):

@@ -13,7 +13,7 @@ from babelguard.cli.options import Corpus
 def show(
     language: Annotated[str, typer.Argument(help="language code")],
     corpus: Corpus = None,
-    split: Annotated[str | None, typer.Option(help="train, validation or test; default: all")] = None,
+    split: Annotated[str | None, typer.Option(help="train, validation, test or hard; default: all")] = None,
     label: Annotated[str | None, typer.Option(help="harmful or harmless; default: both")] = None,
     limit: Annotated[int, typer.Option(min=1, help="rows to show")] = 20,
 ) -> None:

@@ -37,7 +37,7 @@ def verify(
     timeout: Annotated[float, typer.Option(min=1, help="seconds to wait for a reply of the server")] = 300.0,
     trust_remote_code: Trust = False,
 ) -> None:
-    """Check that an export is served as its base model with the safety prompt is. The exit code is 1 if a check fails."""
+    """Check that a served export behaves like its base model with the safety prompt. The exit code is 1 if a check fails."""
     with plain_errors(verify):
         from babelguard.jobs.verify import verify as run_verify
 

@@ -81,7 +81,7 @@ def compare_tops(expected: Expected, answer: Answer, tolerance: Tolerance) -> To
 
 
 def check_replies(pairs: Sequence[Pair], tolerance: Tolerance) -> Check:
-    """Check the greedy replies, up to the first token at which the reference has no clear favourite."""
+    """Check the greedy replies, up to the first token at which the margin of the reference is too small."""
     name, allowed = "greedy replies", _allowed(tolerance)
     known = [(expected, answer) for expected, answer in pairs if answer.text is not None or answer.fault]
     if not known:
@@ -103,7 +103,7 @@ def compare_text(expected: Expected, text: str, tolerance: Tolerance) -> Tokens:
     Args:
         expected: The reference.
         text: The reply.
-        tolerance: The tolerance. If the reference has no clear favourite where the texts part, the rest is not compared.
+        tolerance: The tolerance. If the margin of the reference is too small where the texts part, the rest is not compared.
     """
     shown = [_plain(one).rstrip(UNFINISHED) for one in expected.texts]
     found = _plain(text)
@@ -179,7 +179,7 @@ def check_reserved(expected: Sequence[Expected]) -> Check:
 def _tokens(name: str, counted: Sequence[tuple[Expected, Tokens]], allowed: str, tolerance: Tolerance) -> Check:
     compared, agree = (sum(getattr(one, part) for _, one in counted) for part in ("compared", "agree"))
     failed = not compared or agree < tolerance.share * compared
-    remark = "" if compared else "the reference has a clear favourite nowhere"
+    remark = "" if compared else "no position of the reference has a large enough margin"
     if failed and compared:
         where, place = next((one.chat.title, tokens.mismatch) for one, tokens in counted if tokens.mismatch is not None)
         remark = f"{where}: token {(place or 0) + 1} of the reply"
