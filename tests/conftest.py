@@ -63,6 +63,7 @@ def judge_of_bytes() -> Iterator[None]:
         patch.setattr(PatternJudge, "judge", judge_bytes)
         patch.setattr(first_tokens, "COMMON", 0.0)
         patch.setattr(first_tokens, "RATIO", 1.0)
+        patch.setattr(first_tokens, "CLEAR", 0.0)
         yield
 
 

@@ -133,6 +133,12 @@ def test_generation_equals_stock_greedy_generation(defended):
         assert generate(stop, 8) == expected
         assert generate(stop, 1) == expected
         assert generate(stop, 3) == expected
+        # Rows with different maximum lengths are generated together.
+        limits = [1 + 3 * (k % 4) for k in range(len(chats))]
+        own = [stock_replies(model, [chat], ids, stop, limit)[0] for chat, limit in zip(chats, limits, strict=True)]
+        assert len({len(reply.token_ids) for reply in own}) > 2
+        assert generate(stop, 8, limits) == own
+        assert generate(stop, 3, limits) == own
     ends = {(len(reply.token_ids), reply.finished) for reply in expected}
     assert len(ends) > 2
     assert {finished for _, finished in ends} == {True, False}
@@ -167,11 +173,24 @@ def test_batches_longer_than_the_window_have_one_length(loaded):
     suffixes = [[1] * n for n in (2, 9, 2, 3, 9, 4)]
     for model, exact in ((gemma, True), (llama, False)):
         prefix = engine.run_prefix(model, [3, 4])
-        batches = engine.generation_batches(model, prefix.token_ids, suffixes, 4, 4)
+        batches = engine.generation_batches(model, prefix.token_ids, suffixes, [4] * 6, 4)
         assert sorted(row for batch in batches for row in batch) == list(range(6))
         assert max(map(len, batches)) <= 4
         mixed = [batch for batch in batches if len({len(suffixes[row]) for row in batch}) > 1]
         assert bool(mixed) != exact
+
+
+def test_a_short_chat_with_a_long_reply_does_not_join_chats_that_fill_the_window(loaded):
+    model, _ = loaded("gemma3")
+    window = model.config.get_text_config().sliding_window
+    suffixes, limits = [[1] * (window + 2), [1] * (window + 2), [1]], [2, 2, 3]
+    assert engine.generation_batches(model, [3, 4], suffixes, limits, 8) == [[0, 1], [2]]
+
+
+def test_rows_with_the_same_maximum_length_share_a_batch(loaded):
+    model, _ = loaded("llama")
+    suffixes, limits = [[1] * n for n in (2, 9, 3, 8)], [4, 4, 20, 20]
+    assert engine.generation_batches(model, [3], suffixes, limits, 2) == [[0, 1], [2, 3]]
 
 
 def test_the_shared_prefix_leaves_every_chat_one_token():

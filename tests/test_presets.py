@@ -119,11 +119,11 @@ CHANGED = {
     | {
         "objective.anchor_rows": 4,
         "training.start": None,
-        "training.steps": 72,
+        "training.steps": 48,
         "selection.every": 20,
         "selection.keep": "last",
         "selection.rows": 6,
-        "evaluation.rows": 20,
+        "evaluation.rows": 16,
         "evaluation.max_languages": 7,
         "evaluation.hard": False,
     },
@@ -224,7 +224,7 @@ def test_presets_are_applied_inside_the_settings():
     quick = Settings(model="m", preset="quick")
     assert Settings(**quick.model_dump()) == quick
     assert Settings.model_validate_json(quick.model_dump_json()) == quick
-    assert PRESETS["quick"]["training"]["steps"] == 72
+    assert PRESETS["quick"]["training"]["steps"] == 48
 
 
 def test_an_unknown_preset_raises_one_sentence():

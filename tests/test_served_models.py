@@ -109,7 +109,7 @@ def ask(server, count=1, known=(), **given):
     target(server, **given).replies(
         ServedModel("soft"),
         [f"question {k}" for k in range(count)],
-        tokens=8,
+        tokens=[8] * count,
         done=lambda pairs: found.update(pairs),
         known=known,
         names=[f"row-{k} (en)" for k in range(count)],
@@ -343,7 +343,7 @@ def test_a_server_that_dies_and_comes_back_in_time():
             Endpoint(client, {"soft": Answered(None, None)}, concurrency=1),
             [f"question {k}" for k in range(5)],
         )
-        given = {"tokens": 8, "done": found.extend}
+        given = {"tokens": [8] * 5, "done": found.extend}
         work = threading.Thread(target=ours.replies, args=(ServedModel("soft"), questions), kwargs=given)
         work.start()
         assert gone.wait(5)
@@ -383,7 +383,7 @@ def test_a_server_that_stays_away():
     # It was reached before, so it is not a wrong address.
     given = target(closed, patience=0.2)
     given.client._reached = True
-    sentence = refused(lambda: given.replies(ServedModel("soft"), ["q"], tokens=8, done=print, names=["a (en)"]))
+    sentence = refused(lambda: given.replies(ServedModel("soft"), ["q"], tokens=[8], done=print, names=["a (en)"]))
     assert "did not come back in time" in sentence and "start it, then run the same command again" in sentence
 
 
@@ -411,7 +411,7 @@ def test_replies_on_their_way_are_kept_when_another_request_fails(server):
     server.behave, found = behave, {}
     with pytest.raises(UserError, match=r"does not accept row 2 for 'soft' \(.*no such role\)"):
         target(server, 2).replies(
-            ServedModel("soft"), ["question 0", "question 1"] + ["more"] * 50, tokens=8, done=found.update
+            ServedModel("soft"), ["question 0", "question 1"] + ["more"] * 50, tokens=[8] * 52, done=found.update
         )
     assert 0 in found and len(server.bodies) < 10
 
@@ -560,7 +560,7 @@ def test_a_full_disk_ends_the_requests(server):
         raise UserError("The disk is full.")
 
     with pytest.raises(UserError, match="disk is full"):
-        target(server, 2).replies(ServedModel("soft"), ["q"] * 100, tokens=8, done=full)
+        target(server, 2).replies(ServedModel("soft"), ["q"] * 100, tokens=[8] * 100, done=full)
     time.sleep(0.1)
     assert len(server.bodies) < 10
 

@@ -45,7 +45,7 @@ def work(settings, batch, folder):
     found, replies = {"who": parallel.lead(report_of, model)}, {}
     for defence in (NoDefence(), soft):
         found[f"states/{defence.name}"] = target.states_at_layers(defence, QUESTIONS, (1,))
-        target.replies(defence, QUESTIONS[:9], tokens=6, done=replies.update, known={0})
+        target.replies(defence, QUESTIONS[:9], tokens=[6, 2, 4] * 3, done=replies.update, known={0})
         found[f"replies/{defence.name}"] = dict(sorted(replies.items()))
     chats = target.render(soft, QUESTIONS)
     start = target.states_of(soft, chats, ()).unflatten(1, (3, ROWS))

@@ -73,8 +73,8 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
     "mcd": _MCD,
     "quick": {
         "objective": _MCD["objective"] | {"anchor_rows": 4},
-        "training": _MCD["training"] | {"start": None, "steps": 72},
+        "training": _MCD["training"] | {"start": None, "steps": 48},
         "selection": {"keep": "last", "rows": 6},
-        "evaluation": {"rows": 20, "max_languages": 7, "hard": False},
+        "evaluation": {"rows": 16, "max_languages": 7, "hard": False},
     },
 }

@@ -29,7 +29,7 @@ def generate(
     prefix: Prefix,
     suffixes: Sequence[Sequence[int]],
     *,
-    max_new_tokens: int,
+    max_new_tokens: int | Sequence[int],
     stop_ids: Sequence[int],
     banned_ids: Sequence[int] = (),
     batch_size: int = 32,
@@ -38,15 +38,15 @@ def generate(
 ) -> list[Reply]:
     """Generate greedy replies to chats that share a prefix.
 
-    Chats of similar length share a batch, and a row leaves the batch when its reply ends. Batches are always formed from
-    the complete list and skipped if all their replies are known. A resumed run therefore computes the same batches, and
-    the same floating-point results, as an uninterrupted one.
+    Chats of similar length share a batch, and a row leaves the batch when its reply ends or has its maximum length. Batches
+    are always formed from the complete list and skipped if all their replies are known. A resumed run therefore computes the
+    same batches, and the same floating-point results, as an uninterrupted one.
 
     Args:
         model: A causal language model.
         prefix: The shared prefix of all chats.
         suffixes: Token ids of each chat after the prefix.
-        max_new_tokens: Maximum length of a reply.
+        max_new_tokens: Maximum length of all replies, or of each reply.
         stop_ids: Token ids that end a reply.
         banned_ids: Token ids that are never generated, such as the placeholders of a soft prompt.
         batch_size: Replies generated together.
@@ -57,10 +57,12 @@ def generate(
         One reply per chat.
     """
     replies: dict[int, Reply] = dict(known or {})
-    for rows in generation_batches(model, prefix.token_ids, suffixes, max_new_tokens, batch_size):
+    limits = [max_new_tokens] * len(suffixes) if isinstance(max_new_tokens, int) else max_new_tokens
+    for rows in generation_batches(model, prefix.token_ids, suffixes, limits, batch_size):
         if all(k in replies for k in rows):
             continue
-        out = _generate_batch(model, prefix, [suffixes[k] for k in rows], max_new_tokens, stop_ids, banned_ids)
+        chats, longest = [suffixes[k] for k in rows], [limits[k] for k in rows]
+        out = _generate_batch(model, prefix, chats, longest, stop_ids, banned_ids)
         finished = list(zip(rows, out, strict=True))
         replies.update(finished)
         if done is not None:
@@ -72,10 +74,10 @@ def generation_batches(
     model: Any,
     prefix_ids: Sequence[int],
     suffixes: Sequence[Sequence[int]],
-    max_new_tokens: int,
+    max_new_tokens: Sequence[int],
     batch_size: int,
 ) -> list[list[int]]:
-    """Split rows into batches of similar length.
+    """Split rows into batches. Rows with the same maximum length of the reply, and of similar length, are together.
 
     Padding between suffix and reply is masked, which is exact for full attention. A sliding window counts positions in
     the cache, padding included, so chats longer than the window are batched by their exact length.
@@ -84,16 +86,15 @@ def generation_batches(
         The indices of the suffixes in each batch.
     """
     window = getattr(model.config.get_text_config(), "sliding_window", None)
-    order = sorted(range(len(suffixes)), key=lambda k: (len(suffixes[k]), k))
+    order = sorted(range(len(suffixes)), key=lambda k: (max_new_tokens[k], len(suffixes[k]), k))
     batches: list[list[int]] = []
     for row in order:
-        length = len(suffixes[row])
-        exact = window is not None and len(prefix_ids) + length + max_new_tokens > window
-        together = batches and len(batches[-1]) < batch_size
-        if together and exact:
-            together = len(suffixes[batches[-1][0]]) == length
-        if together:
-            batches[-1].append(row)
+        joined = [*batches[-1], row] if batches else [row]
+        lengths = [len(suffixes[k]) for k in joined]
+        longest = len(prefix_ids) + max(lengths) + max_new_tokens[row]
+        fits = window is None or longest <= window or len(set(lengths)) == 1
+        if batches and len(joined) <= batch_size and fits:
+            batches[-1] = joined
         else:
             batches.append([row])
     return batches
@@ -135,7 +136,7 @@ def _generate_batch(
     model: Any,
     prefix: Prefix,
     suffixes: Sequence[Sequence[int]],
-    max_new_tokens: int,
+    max_new_tokens: Sequence[int],
     stop_ids: Sequence[int],
     banned_ids: Sequence[int],
 ) -> list[Reply]:
@@ -152,7 +153,7 @@ def _generate_batch(
     alive = list(range(len(suffixes)))
     tokens: list[list[int]] = [[] for _ in suffixes]
     finished = [False] * len(suffixes)
-    for step in range(max_new_tokens):
+    while True:
         chosen = _choose(head, state.to(head.weight.device), banned_ids)
         keep = []
         for place, (row, token) in enumerate(zip(alive, chosen, strict=True)):
@@ -162,8 +163,9 @@ def _generate_batch(
                 finished[row] = True
             else:
                 tokens[row].append(token)
-                keep.append(place)
-        if step == max_new_tokens - 1 or not _go_on(model, bool(keep)):
+                if len(tokens[row]) < max_new_tokens[row]:
+                    keep.append(place)
+        if not _go_on(model, bool(keep)):
             break
         if not keep:
             keep, alive[0] = [0], IDLE

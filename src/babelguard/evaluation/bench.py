@@ -90,29 +90,21 @@ class Bench:
         tokens: Budgets,
         tick: Tick | None,
     ) -> None:
-        """Generate the missing replies, one limit after the other, because a batch has one limit."""
+        """Generate the missing replies."""
 
         def log(replies: list[tuple[int, TargetReply]]) -> None:
-            rows = []
-            for index, reply in replies:
-                place = places[index]
-                rows.append(_reply_row(defence, questions[place], keys[place], reply))
-            self.generations.append(rows)
+            self.generations.append([_reply_row(defence, questions[k], keys[k], reply) for k, reply in replies])
             if tick is not None:
                 tick(sum(self.generations.get(key) is not None for key in keys), len(keys))
 
-        limits = [tokens[question.language] for question in questions]
-        for limit in sorted({limits[k] for k in range(len(limits)) if k not in known}):
-            places = [k for k, found in enumerate(limits) if found == limit]
-            asked = [questions[k] for k in places]
-            self.target.replies(
-                defence,
-                [question.text for question in asked],
-                tokens=limit,
-                done=log,
-                known={index for index, k in enumerate(places) if k in known},
-                names=[f"{question.row_id} ({question.language})" for question in asked],
-            )
+        self.target.replies(
+            defence,
+            [question.text for question in questions],
+            tokens=[tokens[question.language] for question in questions],
+            done=log,
+            known=known,
+            names=[f"{question.row_id} ({question.language})" for question in questions],
+        )
 
     def _judge(self, defence: Defence, questions: Sequence[Question], keys: list[str]) -> list[ScoredReply]:
         replies = [self._logged(defence, question, key) for question, key in zip(questions, keys, strict=True)]

@@ -49,7 +49,7 @@ class Target(Protocol):
         defence: Defence,
         questions: Sequence[str],
         *,
-        tokens: int,
+        tokens: Sequence[int],
         done: Done,
         known: Collection[int] = (),
         names: Sequence[str] | None = None,
@@ -59,7 +59,7 @@ class Target(Protocol):
         Args:
             defence: The defence.
             questions: All questions, including those that have been answered already.
-            tokens: Maximum length of a reply.
+            tokens: Maximum length of the reply to each question.
             done: Called with the replies of each batch.
             known: Indices of questions that need no reply.
             names: Name of each question in messages.

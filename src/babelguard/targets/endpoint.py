@@ -72,7 +72,7 @@ class Endpoint:
         defence: Defence,
         questions: Sequence[str],
         *,
-        tokens: int,
+        tokens: Sequence[int],
         done: Done,
         known: Collection[int] = (),
         names: Sequence[str] | None = None,
@@ -87,7 +87,7 @@ class Endpoint:
         failed: list[Exception] = []
 
         def ask(k: int) -> TargetReply:
-            return self._reply(served, questions[k], tokens)
+            return self._reply(served, questions[k], tokens[k])
 
         def handle(k: int, result: TargetReply | Exception) -> tuple[int, ...]:
             if not isinstance(result, Exception):

@@ -20,7 +20,7 @@ from babelguard.models.checks import chat_template_of, check_token_ids
 from babelguard.models.load import ChatModel
 from babelguard.prompt.template import fixed_clock, reads_clock
 from babelguard.targets.base import Done, TargetReply
-from babelguard.targets.shares import Limits, batch_of_replies, share_of_states
+from babelguard.targets.shares import Rules, batch_of_replies, share_of_states
 
 BATCH_SIZE = 64
 
@@ -81,7 +81,12 @@ class LocalModel:
         return "\x1f".join(map(str, parts))
 
     def render(
-        self, defence: Defence, texts: Sequence[str], *, names: Sequence[str] | None = None, reply_tokens: int = 0
+        self,
+        defence: Defence,
+        texts: Sequence[str],
+        *,
+        names: Sequence[str] | None = None,
+        reply_tokens: Sequence[int] | None = None,
     ) -> RenderedChats:
         """Render chats under a defence and find their shared prefix.
 
@@ -89,7 +94,7 @@ class LocalModel:
             defence: The defence.
             texts: The questions.
             names: Name of each question in messages.
-            reply_tokens: Tokens to leave for the reply.
+            reply_tokens: Tokens to leave for the reply to each question.
 
         Raises:
             UserError: If a chat does not fit into the model's context, or contains a token that the model lacks.
@@ -97,12 +102,13 @@ class LocalModel:
         chats = [defence.token_ids(self.chat.tokenizer, text) for text in texts]
         # The placeholders of a soft prompt may be beyond the embedding table.
         check_token_ids(self.chat.model, self.chat.tokenizer, chats, self.chat.name, defence.banned_ids)
-        longest = max(range(len(chats)), key=lambda k: len(chats[k]))
-        if len(chats[longest]) + reply_tokens > self.chat.context:
+        left = reply_tokens or [0] * len(chats)
+        longest = max(range(len(chats)), key=lambda k: len(chats[k]) + left[k])
+        if len(chats[longest]) + left[longest] > self.chat.context:
             name = names[longest] if names is not None else str(longest + 1)
-            if reply_tokens > len(chats[longest]):
+            if left[longest] > len(chats[longest]):
                 raise UserError(
-                    f"A reply of up to {reply_tokens} tokens to row {name}, which is {len(chats[longest])} tokens long with its "
+                    f"A reply of up to {left[longest]} tokens to row {name}, which is {len(chats[longest])} tokens long with its "
                     f"prompt, does not fit into the model's context of {self.chat.context} tokens; allow shorter replies."
                 )
             raise UserError(
@@ -149,7 +155,7 @@ class LocalModel:
         defence: Defence,
         questions: Sequence[str],
         *,
-        tokens: int,
+        tokens: Sequence[int],
         done: Done,
         known: Collection[int] = (),
         names: Sequence[str] | None = None,
@@ -164,7 +170,8 @@ class LocalModel:
             return
         chat = self.chat
         asked_names = None if names is None else [names[k] for k in asked]
-        chats = self.render(defence, [questions[k] for k in asked], names=asked_names, reply_tokens=tokens)
+        longest = [tokens[k] for k in asked]
+        chats = self.render(defence, [questions[k] for k in asked], names=asked_names, reply_tokens=longest)
         finished = {place for place, k in enumerate(asked) if k in known}
         date = str(datetime.date.today()) if reads_clock(chat_template_of(chat.tokenizer)) else None
 
@@ -183,7 +190,7 @@ class LocalModel:
 
         while True:
             try:
-                self._generate(defence, chats, Limits(tokens, chat.stop_ids, defence.banned_ids), finished, log)
+                self._generate(defence, chats, longest, Rules(chat.stop_ids, defence.banned_ids), finished, log)
                 return
             except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
                 if not out_of_memory(error):
@@ -194,7 +201,8 @@ class LocalModel:
         self,
         defence: Defence,
         chats: RenderedChats,
-        limits: Limits,
+        tokens: Sequence[int],
+        rules: Rules,
         finished: Collection[int],
         log: Callable[[list[tuple[int, engine.Reply]]], None],
     ) -> None:
@@ -204,15 +212,16 @@ class LocalModel:
             known = {place: engine.Reply([], True) for place in finished}
             with torch.no_grad(), defence.active(model):
                 prefix = engine.run_prefix(model, chats.prefix_ids)
-                rules = limits._asdict()
-                engine.generate(model, prefix, chats.suffixes, **rules, batch_size=size, known=known, done=log)
+                given = {"max_new_tokens": tokens, "batch_size": size, **rules._asdict()}
+                engine.generate(model, prefix, chats.suffixes, **given, known=known, done=log)
             return
-        batches = engine.generation_batches(model, *chats, limits.max_new_tokens, size)
+        batches = engine.generation_batches(model, *chats, tokens, size)
         waiting = [rows for rows in batches if any(place not in finished for place in rows)]
         for start in range(0, len(waiting), parallel.world()):
             places = waiting[start : start + parallel.world()]
             suffixes = [[chats.suffixes[place] for place in rows] for rows in places]
-            found = parallel.lead(batch_of_replies, model, defence, chats.prefix_ids, suffixes, limits)
+            longest = [[tokens[place] for place in rows] for rows in places]
+            found = parallel.lead(batch_of_replies, model, defence, chats.prefix_ids, suffixes, longest, rules)
             log(
                 [pair for rows, replies in zip(places, found, strict=False) for pair in zip(rows, replies, strict=True)]
             )

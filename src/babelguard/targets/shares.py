@@ -13,10 +13,9 @@ from babelguard.defences import Defence
 from babelguard.models.sharding import is_sharded
 
 
-class Limits(NamedTuple):
-    """The rules for all replies of a request; see `engine.generate`."""
+class Rules(NamedTuple):
+    """The tokens that end replies, and those that are never generated; see `engine.generate`."""
 
-    max_new_tokens: int
     stop_ids: list[int]
     banned_ids: tuple[int, ...]
 
@@ -33,7 +32,12 @@ def share_of_states(
 
 @torch.no_grad()
 def batch_of_replies(
-    model: Any, defence: Defence, prefix_ids: list[int], batches: Sequence[Sequence[Sequence[int]]], limits: Limits
+    model: Any,
+    defence: Defence,
+    prefix_ids: list[int],
+    batches: Sequence[Sequence[Sequence[int]]],
+    tokens: Sequence[Sequence[int]],
+    rules: Rules,
 ) -> list[engine.Reply]:
     """Return the replies of this process's batch.
 
@@ -42,7 +46,8 @@ def batch_of_replies(
         defence: The defence.
         prefix_ids: The tokens that all chats begin with.
         batches: The suffixes of at most one batch per process.
-        limits: The rules for the replies.
+        tokens: The maximum length of each reply of each batch.
+        rules: The tokens that end replies, and those that are never generated.
     """
     mine = batches[parallel.rank()] if parallel.rank() < len(batches) else []
     if not mine and not is_sharded(model):
@@ -51,5 +56,7 @@ def batch_of_replies(
         prefix = engine.run_prefix(model, prefix_ids)
         # A process without a batch still runs its shard for the others.
         suffixes = mine or batches[0][:1]
-        replies = engine.generate(model, prefix, suffixes, batch_size=len(suffixes), **limits._asdict())
+        longest = tokens[parallel.rank()] if mine else tokens[0][:1]
+        rest = rules._asdict()
+        replies = engine.generate(model, prefix, suffixes, max_new_tokens=longest, batch_size=len(suffixes), **rest)
     return replies if mine else []
