@@ -401,10 +401,18 @@ MUTANTS = (
         "The undefended base model would be measured in place of a defended one.",
     ),
     Mutant(
+        "replies of a batch have the longest limit",
+        "engine/generation.py",
+        "if len(tokens[row]) < max_new_tokens[row]:",
+        "if len(tokens[row]) < max(max_new_tokens):",
+        ("test_engine.py::test_generation_equals_stock_greedy_generation[llama]",),
+        "The length of a reply would depend on the other replies of its batch.",
+    ),
+    Mutant(
         "a reply has the limit of another language",
         "evaluation/bench.py",
-        "places = [k for k, found in enumerate(limits) if found == limit]",
-        "places = list(range(len(limits)))",
+        "tokens=[tokens[question.language] for question in questions]",
+        "tokens=[min(tokens.values())] * len(questions)",
         (
             "test_bench.py::test_each_language_has_its_own_limit",
             "test_bench.py::test_an_interrupted_bench_gives_the_same_replies",
