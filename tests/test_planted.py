@@ -86,7 +86,7 @@ def test_the_planted_model_is_safer_in_english(folder, tmp_path):
     assert answered_written < answered and refused_written > refused
 
 
-@pytest.mark.parametrize("preset", ["written", "quick"])
+@pytest.mark.parametrize("preset", ["written", "dro"])
 def test_the_best_written_prompt_is_the_baseline_and_the_start(folder, tmp_path, preset):
     prompt, _ = run(folder, tmp_path / "run", preset, written="best")
     log = (tmp_path / "run" / "verdicts.patterns.jsonl").read_text(encoding="utf-8").splitlines()

@@ -90,13 +90,13 @@ MCD = {
     "objective.weights.keep": 2.0,
     "objective.harmless_weight": 1.25,
     "objective.anchor_rows": 8,
-    "training.start": "long",
-    "training.steps": 160,
+    "training.start": "medium",
+    "training.steps": 240,
     "training.learning_rate": 0.1,
     "training.beta2": 0.95,
     "training.decay": "cosine",
     "training.batches": "twins",
-    "selection.every": 80,
+    "selection.every": 120,
     "selection.rows": 16,
 }
 ENGLISH_ANCHORS = {"objective.anchors": "english", "objective.anchor_rows": 48, "selection.keep": "last"}
@@ -118,8 +118,7 @@ CHANGED = {
     "quick": MCD
     | {
         "objective.anchor_rows": 4,
-        "training.start": None,
-        "training.steps": 48,
+        "training.steps": 52,
         "selection.every": 20,
         "selection.keep": "last",
         "selection.rows": 6,
@@ -224,7 +223,7 @@ def test_presets_are_applied_inside_the_settings():
     quick = Settings(model="m", preset="quick")
     assert Settings(**quick.model_dump()) == quick
     assert Settings.model_validate_json(quick.model_dump_json()) == quick
-    assert PRESETS["quick"]["training"]["steps"] == 48
+    assert PRESETS["quick"]["training"]["steps"] == 52
 
 
 def test_an_unknown_preset_raises_one_sentence():

@@ -26,15 +26,15 @@ _MCD: dict[str, Any] = {
         "anchor_rows": 8,
     },
     "training": {
-        "start": "long",
+        "start": "medium",
         "schedule": "shuffled",
         "batches": "twins",
         "learning_rate": 0.1,
         "beta2": 0.95,
         "decay": "cosine",
-        "steps": 160,
+        "steps": 240,
     },
-    "selection": {"keep": "validation", "every": 80, "rows": 16},
+    "selection": {"keep": "validation", "every": 120, "rows": 16},
 }
 
 PRESETS: Mapping[str, Mapping[str, Any]] = {
@@ -73,7 +73,7 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
     "mcd": _MCD,
     "quick": {
         "objective": _MCD["objective"] | {"anchor_rows": 4},
-        "training": _MCD["training"] | {"start": None, "steps": 48},
+        "training": _MCD["training"] | {"steps": 52},
         "selection": {"keep": "last", "rows": 6},
         "evaluation": {"rows": 16, "max_languages": 7, "hard": False},
     },
