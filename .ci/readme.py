@@ -1,7 +1,7 @@
 """Run the commands of the README: each line of its `sh` blocks and each `python` block, in order, in the virtual environment.
 
 Lines that clone the repository or start vLLM are skipped. `babelguard chat` gets a short conversation on standard input. The
-quickstart takes about half an hour, so `make quickstart-ci` runs instead: the same job on a smaller model, with fewer languages,
+quickstart takes about 20 minutes, so `make quickstart-ci` runs instead: the same job on a smaller model, with fewer languages,
 steps and rows. The other commands then use this model and its run. Each replacement is printed.
 """
 

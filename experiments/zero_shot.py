@@ -37,7 +37,7 @@ DRAWS = 5
 # With many languages, fewer rows per language are enough for the anchors and for selecting the step.
 MANY = {"objective.anchor_rows": 4, "selection.rows": 6}
 # The written prompt is fixed, so that all runs share the replies of the baselines.
-SAME: dict[str, Any] = {"preset": "mcd", "prompt": "medium"}
+SAME: dict[str, Any] = {"preset": "mcd", "prompt": "long", "start": "long"}
 
 
 def make_plan() -> list[Planned]:

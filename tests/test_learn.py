@@ -123,6 +123,6 @@ def test_training_is_given_the_settings(given):
     assert given["weights"]["behaviour"] == 4.0 and given["weights"]["refusal"] == 1.0
     assert given["training"] == settings.training
     assert given["context"].harmless_weight == 2.5
-    assert given["validate_every"] == 120
+    assert given["validate_every"] == 80
     assert given["base_logits"] == "own" and given["weighting"] == "mean"
     assert given["ids"] == given["job"].slot.token_ids

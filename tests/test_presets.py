@@ -90,13 +90,13 @@ MCD = {
     "objective.weights.keep": 2.0,
     "objective.harmless_weight": 1.25,
     "objective.anchor_rows": 8,
-    "training.start": "medium",
-    "training.steps": 240,
+    "training.start": "long",
+    "training.steps": 160,
     "training.learning_rate": 0.1,
     "training.beta2": 0.95,
     "training.decay": "cosine",
     "training.batches": "twins",
-    "selection.every": 120,
+    "selection.every": 80,
     "selection.rows": 16,
 }
 ENGLISH_ANCHORS = {"objective.anchors": "english", "objective.anchor_rows": 48, "selection.keep": "last"}
@@ -118,6 +118,7 @@ CHANGED = {
     "quick": MCD
     | {
         "objective.anchor_rows": 4,
+        "training.start": "medium",
         "training.steps": 52,
         "selection.every": 20,
         "selection.keep": "last",
