@@ -54,7 +54,8 @@ def test_a_run_depends_only_on_the_rows_it_uses(job, tmp_path):
 
 
 def test_training_starts_from_the_baseline_or_the_given_prompt(job):
-    assert job(preset="quick", prompt="short").start_text == WRITTEN_PROMPTS["short"]
+    assert job(preset="mcd-paper", prompt="short").start_text == WRITTEN_PROMPTS["short"]
+    assert job(preset="quick", prompt="short").start_text == WRITTEN_PROMPTS["medium"]
     assert job(prompt="short").start_text == WRITTEN_PROMPTS["long"]  # the preset names it
     assert job(prompt="short", steps=0).start_text == WRITTEN_PROMPTS["short"]
     apart = job(prompt="short", start="Be kind.")
