@@ -10,6 +10,7 @@ import torch
 
 from babelguard.corpus import Question
 from babelguard.defences import NoDefence
+from babelguard.errors import UserError
 from babelguard.evaluation.bench import Bench
 from babelguard.evaluation.judging import GENERATIONS
 from babelguard.judges import Judgement, Verdict
@@ -50,6 +51,15 @@ def test_each_language_has_its_own_limit(chat, tmp_path):
     short, long = together["one", "en"], together["one", "ko"]
     assert not short["finished"] and not long["finished"]
     assert len(short["reply"]) < len(long["reply"])
+
+
+def test_a_short_request_with_a_long_reply_must_fit_into_the_context(chat):
+    model, texts = LocalModel(chat), ["Hello", "Hello " * 40]
+    lengths = [len(NoDefence().token_ids(chat.tokenizer, text)) for text in texts]
+    fits = chat.context - lengths[0]
+    model.render(NoDefence(), texts, names=["short", "long"], reply_tokens=[fits, 1])
+    with pytest.raises(UserError, match=r"to row short, which is"):
+        model.render(NoDefence(), texts, names=["short", "long"], reply_tokens=[fits + 1, 1])
 
 
 def test_an_interrupted_bench_gives_the_same_replies(chat, tmp_path):
